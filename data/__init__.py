@@ -1,0 +1,1 @@
+"""Data sets: labels, images, augmentation, loading, generation and conversion."""

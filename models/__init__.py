@@ -1,0 +1,1 @@
+"""Model architecture, weights and loss."""
