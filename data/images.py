@@ -1,0 +1,206 @@
+"""Reading, writing and letterboxing images: everything is an (H, W, 3) uint8 RGB array.
+
+OpenCV decodes what it can; Pillow takes over for what OpenCV refuses. EXIF rotation is applied, an alpha channel is
+dropped (the colour below it stays, as in YOLOv5), grey and palette images become RGB, and 16-bit samples keep their
+upper eight bits whatever range the file uses, so that all images of a set are scaled alike.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from data.boxes import Boxes, clip_boxes
+
+IMAGE_SUFFIXES = (".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".pfm", ".png", ".tif", ".tiff", ".webp")
+FILL = 114  # grey of the letterbox border and of the area outside a warped image
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+class ImageReadError(ValueError):
+    """A file that cannot be decoded as an image; the message names it."""
+
+
+class Letterboxed(NamedTuple):
+    """An image resized with its aspect ratio kept, then padded.
+
+    `pad_xy_px` is half of the total padding, so it may end in .5 where the left border is one pixel narrower than the
+    right one. YOLOv5 places and maps boxes with the same half pixel.
+    """
+
+    image: np.ndarray  # (H, W, 3)
+    ratio: float  # new / old size
+    pad_xy_px: tuple[float, float]  # left and top border
+
+
+def read_image(path: str | PathLike[str]) -> np.ndarray:
+    """Read an image file of any usual kind.
+
+    Args:
+        path: Image file; the name may hold any character.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageReadError: If the file is missing, empty, truncated or no image; names the file.
+    """
+    try:
+        encoded = np.fromfile(fspath(path), dtype=np.uint8)
+    except OSError as error:
+        raise ImageReadError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not encoded.size:
+        raise ImageReadError(f"{path}: the file is empty")
+    return decode_image(encoded, name=str(path))
+
+
+def decode_image(encoded: np.ndarray, *, name: str = "image") -> np.ndarray:
+    """Decode the bytes of an image file.
+
+    Args:
+        encoded: (N,) uint8, the content of the file.
+        name: What to call it in an error.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageReadError: If the bytes are truncated or no image.
+    """
+    # OpenCV fills the missing part of a truncated JPEG with grey and says nothing to the caller.
+    whole = encoded[:2].tobytes() != _JPEG_START or encoded[-2:].tobytes() == _JPEG_END
+    if whole:
+        try:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+        except cv2.error:
+            image = None
+        if image is not None and image.dtype == np.uint8:
+            return image
+    return _decode_with_pillow(encoded, name)
+
+
+def write_image(path: str | PathLike[str], rgb: np.ndarray, *, jpeg_quality: int = 95) -> None:
+    """Write an image in the format of the file's suffix.
+
+    Args:
+        path: File to write; the folder must exist, the name may hold any character.
+        rgb: (H, W, 3) uint8 RGB.
+        jpeg_quality: 0 to 100, for JPEG and WebP.
+
+    Raises:
+        ValueError: If the array or the suffix is not one that can be written.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"{path}: Expected an (H, W, 3) uint8 image but got {rgb.shape} {rgb.dtype}")
+    suffix = Path(path).suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise ValueError(f"{path}: Expected one of the suffixes {' '.join(IMAGE_SUFFIXES)} but got {suffix!r}")
+    options = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, jpeg_quality],
+    }
+    try:
+        done, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options.get(suffix, []))
+    except cv2.error as error:
+        raise ValueError(f"{path}: OpenCV cannot write {suffix} files") from error
+    if not done:
+        raise ValueError(f"{path}: OpenCV cannot write {suffix} files")
+    encoded.tofile(fspath(path))
+
+
+def letterbox(
+    image: np.ndarray, size_px: int | tuple[int, int], *, stride: int = 32, auto: bool = False, scale_up: bool = True
+) -> Letterboxed:
+    """Resize an image to fit a size, keeping its aspect ratio, and pad it with grey.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size_px: Side of a square, or (height, width), to fit into.
+        stride: With `auto`, pad only up to the next multiple of this.
+        auto: Pad each side as little as `stride` allows instead of filling `size_px`.
+        scale_up: Also enlarge images smaller than `size_px`; else they are only padded.
+
+    Returns:
+        The image, the ratio (new / old) and the border, with YOLOv5's rounding.
+    """
+    height_px, width_px = (size_px, size_px) if isinstance(size_px, int) else size_px
+    old_h, old_w = image.shape[:2]
+    ratio = min(height_px / old_h, width_px / old_w)
+    if not scale_up:
+        ratio = min(ratio, 1.0)
+    new_w, new_h = max(round(old_w * ratio), 1), max(round(old_h * ratio), 1)
+    pad_x, pad_y = width_px - new_w, height_px - new_h
+    if auto:
+        pad_x, pad_y = pad_x % stride, pad_y % stride
+    half_x, half_y = pad_x / 2, pad_y / 2
+    if (new_w, new_h) != (old_w, old_h):
+        image = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    if pad_x or pad_y:
+        # An odd padding puts the extra pixel on the right and at the bottom.
+        top, bottom = round(half_y - 0.1), round(half_y + 0.1)
+        left, right = round(half_x - 0.1), round(half_x + 0.1)
+        image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(FILL, FILL, FILL))
+    return Letterboxed(image, ratio, (half_x, half_y))
+
+
+def unletterbox(
+    boxes_xyxy_px: Boxes,
+    original_hw: tuple[int, int],
+    ratio: float,
+    pad_xy_px: tuple[float, float],
+    *,
+    clip: bool = True,
+) -> Boxes:
+    """Map boxes on a letterboxed image back to the original image.
+
+    Args:
+        boxes_xyxy_px: (..., 4) corners on the letterboxed image.
+        original_hw: Height and width of the original image.
+        ratio: Letterboxed / original size.
+        pad_xy_px: Left and top border of the letterboxed image.
+        clip: Move corners outside the original image onto its border.
+
+    Returns:
+        (..., 4) corners on the original image, a new array or tensor.
+    """
+    result = boxes_xyxy_px + 0.0
+    result[..., 0::2] -= pad_xy_px[0]
+    result[..., 1::2] -= pad_xy_px[1]
+    result /= ratio
+    return clip_boxes(result, original_hw[1], original_hw[0]) if clip else result
+
+
+def _decode_with_pillow(encoded: np.ndarray, name: str) -> np.ndarray:
+    """Decode with Pillow, for formats and defects OpenCV does not handle."""
+    import io
+
+    try:
+        with Image.open(io.BytesIO(encoded.tobytes())) as image:
+            upright = ImageOps.exif_transpose(image)
+            samples = np.asarray(upright)
+            if upright.mode.startswith(("I", "F")):
+                return _to_uint8(samples, name)
+            return np.asarray(upright.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise ImageReadError(f"{name}: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow reports broken PNG chunks as SyntaxError
+        raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error
+
+
+def _to_uint8(samples: np.ndarray, name: str) -> np.ndarray:
+    """Scale a single channel of 16-bit, 32-bit or floating samples to (H, W, 3) uint8."""
+    low, high = float(samples.min()), float(samples.max())
+    if np.issubdtype(samples.dtype, np.floating) and low >= 0 and high <= 1:
+        grey = samples * 255
+    elif low >= 0 and high <= 65535:
+        grey = samples / 257
+    else:
+        raise ImageReadError(f"{name}: samples span {low} to {high}; expected 0 to 1 or 0 to 65535")
+    return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=2)
