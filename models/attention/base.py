@@ -47,7 +47,7 @@ class Attention(nn.Module):
         check_choice("start", start, STARTS)
         self.channels = channels
         self.start = start
-        self.query: tuple[float, float] = (0.5, 0.5)
+        self._query: tuple[float, float] = (0.5, 0.5)
         self._gates: dict[str, Tensor] | None = None
 
     @property
@@ -66,7 +66,7 @@ class Attention(nn.Module):
 
         Args:
             gates: By kind: channel (B, C, 1, 1), spatial (B, 1, H, W), row (B, C, H, 1), column (B, C, 1, W),
-                full (B, C, H, W), or affinity (B, 1, H, W): the weights that the position `self.query` gives to
+                full (B, C, H, W), or affinity (B, 1, H, W): the weights that the position `self._query` gives to
                 every position.
         """
         if self._gates is None:
@@ -78,7 +78,7 @@ class Attention(nn.Module):
 
     def _query_position(self, height: int, width: int) -> tuple[int, int]:
         """Row and column of the query position on a map of this size."""
-        row, column = self.query
+        row, column = self._query
         return min(int(row * height), height - 1), min(int(column * width), width - 1)
 
 

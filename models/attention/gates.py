@@ -41,14 +41,14 @@ def collect_gates(
         raise ValueError(f"Expected `query` to be (row, column), each in 0..1, but got {query!r}")
     layers = attention_layers(model)
     gates: dict[str, dict[str, Tensor]] = {name: {} for name in layers}
-    before = {name: (layer.query, layer._gates) for name, layer in layers.items()}
+    before = {name: (layer._query, layer._gates) for name, layer in layers.items()}
     try:
         for name, layer in layers.items():
-            layer.query, layer._gates = query, gates[name]
+            layer._query, layer._gates = query, gates[name]
         yield gates
     finally:
         for name, layer in layers.items():
-            layer.query, layer._gates = before[name]
+            layer._query, layer._gates = before[name]
 
 
 @torch.no_grad()

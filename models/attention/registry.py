@@ -36,6 +36,49 @@ ALIASES: dict[str, str] = {
     "CCNet": "CrissCrossAttention",
     "CCA": "CrissCrossAttention",
     # Further modules met in YOLO forks.
+    "Simam": "SimAM",
+    "simam": "SimAM",
+    "SimAMAttention": "SimAM",
+    "EMAttention": "EMA",
+    "EMA_attention": "EMA",
+    "EMAAttention": "EMA",
+    "GC": "GlobalContext",
+    "GCNet": "GlobalContext",
+    "GCModule": "GlobalContext",
+    "ContextBlock": "GlobalContext",
+    "ContextBlock2d": "GlobalContext",
+    "Triplet": "TripletAttention",
+    "ESE": "EffectiveSE",
+    "eSE": "EffectiveSE",
+    "EffectiveSEModule": "EffectiveSE",
+    "NAMAttention": "NAM",
+    "SK": "SKAttention",
+    "SKNet": "SKAttention",
+    "SelectiveKernel": "SKAttention",
+    "A2": "DoubleAttention",
+    "A2Attention": "DoubleAttention",
+    "A2Net": "DoubleAttention",
+    "LSK": "LSKBlock",
+    "LSKblock": "LSKBlock",
+    "LSKAttention": "LSKBlock",
+    "LSKAAttention": "LSKA",
+    "BoTAttention": "MHSA",
+    "ELAAttention": "ELA",
+    "EfficientLocalAttention": "ELA",
+    "MLCAAttention": "MLCA",
+    "CPCAAttention": "CPCA",
+    "CAAAttention": "CAA",
+    "ContextAnchorAttention": "CAA",
+    "CoT": "CoTAttention",
+    "ParNet": "ParNetAttention",
+    "S2": "S2Attention",
+    "BRA": "BiLevelRoutingAttention",
+    "BiFormer": "BiLevelRoutingAttention",
+    "BiLevelRoutingAttention_nchw": "BiLevelRoutingAttention",
+    "DAT": "DAttention",
+    "DeformableAttention": "DAttention",
+    "TimmAttention": "Timm",
+    "create_attn": "Timm",
 }
 """Names used in existing forks -> canonical name."""
 
@@ -91,6 +134,12 @@ def accepted_options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "start"}
 
 
+def _passes_options_on(canonical: str) -> bool:
+    """Whether a module hands unknown options to the layer that it wraps, which checks them itself."""
+    parameters = inspect.signature(ATTENTION[canonical]).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def create_attention(name: str, channels: int, *, start: str = "paper", **options: Any) -> Attention:  # noqa: ANN401
     """Build an attention module by name.
 
@@ -106,7 +155,7 @@ def create_attention(name: str, channels: int, *, start: str = "paper", **option
     canonical = canonical_name(name)
     accepted = accepted_options(canonical)
     unknown = sorted(set(options) - set(accepted))
-    if unknown:
+    if unknown and not _passes_options_on(canonical):
         takes = (
             f"accepted: {', '.join(f'{key} ({value!r})' for key, value in accepted.items())}" if accepted else "none"
         )
