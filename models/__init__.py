@@ -1,1 +1,28 @@
-"""Model architecture, weights and loss."""
+"""Model architecture, weights and loss.
+
+The public functions are imported on first use, so that reading a spec does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "LayerSpec": "spec",
+    "ModelSpec": "spec",
+    "load_spec": "spec",
+    "DetectionModel": "yolo",
+    "build_model": "yolo",
+    "load_model": "checkpoint",
+    "save_model": "checkpoint",
+    "insert": "insertion",
+    "TransferReport": "transfer",
+    "transfer": "transfer",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
+    if name in _PUBLIC:
+        return getattr(import_module(f"models.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'models' has no attribute {name!r}")

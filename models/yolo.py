@@ -1,0 +1,223 @@
+"""From a spec to a network: `build_model`, `DetectionModel` and the anchor-based `Detect` head."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.blocks import Conv
+from models.graph import GraphRow, analyse, head_anchors, where
+from models.rows import parse_activation
+from models.spec import IMAGE, ModelSpec
+
+_INPLACE = (nn.SiLU, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish)
+
+
+class Detect(nn.Module):
+    """YOLOv5's head: one 1x1 convolution a level, and the decoding of its output to boxes.
+
+    Args:
+        nc: Number of classes.
+        anchors_px: Per level the anchors as flat w, h, w, h, … in pixels.
+        channels: Channels of each level's input.
+        strides: Pixels a cell, for each level.
+
+    Attributes:
+        anchors: Buffer (levels, anchors, 2): widths and heights in cells of the level.
+        stride: Pixels a cell, (levels,). Not part of the state dict, as in YOLOv5.
+        nl, na, nc, no: Levels, anchors a level, classes, outputs an anchor.
+    """
+
+    def __init__(
+        self, nc: int, anchors_px: Sequence[Sequence[float]], channels: Sequence[int], strides: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.nc = nc
+        self.no = nc + 5
+        self.nl = len(anchors_px)
+        self.na = len(anchors_px[0]) // 2
+        self.register_buffer("stride", torch.tensor([float(s) for s in strides]), persistent=False)
+        anchors_wh_px = torch.tensor([list(level) for level in anchors_px], dtype=torch.float32)
+        self.register_buffer("anchors", anchors_wh_px.view(self.nl, self.na, 2) / self.stride.view(-1, 1, 1))
+        self.m = nn.ModuleList(nn.Conv2d(c, self.no * self.na, 1) for c in channels)
+        self._start_biases()
+
+    def _start_biases(self) -> None:
+        """Begin near what an average image holds: 8 objects at 640 px, classes rare (Lin et al. 2017, section 3.3)."""
+        for conv, stride in zip(self.m, self.stride.tolist(), strict=True):
+            bias = conv.bias.detach().view(self.na, self.no)
+            bias[:, 4] += math.log(8 / (640 / stride) ** 2)
+            bias[:, 5:] += math.log(0.6 / (self.nc - 0.99999))
+
+    def raw(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W), …] -> per level (B, anchors, H, W, 5 + classes), before the sigmoid."""
+        outputs = []
+        for conv, x in zip(self.m, maps, strict=True):
+            b, _, h, w = x.shape
+            y = conv(x).reshape(b, self.na, self.no, h, w)
+            outputs.append(y.permute(0, 1, 3, 4, 2).contiguous())
+        return outputs
+
+    def decode(self, raw: Sequence[Tensor]) -> Tensor:
+        """Raw maps -> (B, N, 5 + classes): cx, cy, w, h in pixels, objectness and class scores.
+
+        A centre may lie up to half a cell outside its cell, a side up to four times its anchor's: with s the sigmoid,
+        xy = (2 s(t) - 0.5 + cell) * stride and wh = (2 s(t))^2 * anchor. N counts levels, anchors, rows, columns.
+        """
+        decoded = []
+        for level, y in enumerate(raw):
+            b, na, h, w, no = y.shape
+            stride = self.stride[level]
+            cells = _cell_grid(h, w, y.device) - 0.5  # (1, 1, H, W, 2)
+            anchors_wh_px = (self.anchors[level] * stride).view(1, na, 1, 1, 2)
+            wide = y if y.dtype is torch.float64 else y.float()
+            xy, wh, scores = wide.sigmoid().split((2, 2, no - 4), 4)
+            boxes = torch.cat(((xy * 2 + cells) * stride, (wh * 2) ** 2 * anchors_wh_px, scores), 4)
+            decoded.append(boxes.reshape(b, na * h * w, no))
+        return torch.cat(decoded, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor] | Tensor:
+        """Raw maps in training mode, decoded boxes in eval mode."""
+        raw = self.raw(maps)
+        return raw if self.training else self.decode(raw)
+
+
+class DetectionModel(nn.Module):
+    """A network built from a spec.
+
+    In training mode `model(images)` gives a list with one raw map (B, anchors, H, W, 5 + classes) a level. In eval mode
+    it gives (B, N, 5 + classes): cx, cy, w, h in pixels of the input, objectness and class scores. Images are
+    (B, 3, H, W), RGB in 0..1, H and W multiples of the largest stride.
+
+    Attributes:
+        spec: The spec it was built from.
+        model: The rows; `model.<row>.…` are the state dict's keys, as in YOLOv5.
+        names: From class number to class name.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        graph = analyse(spec)
+        self.model = nn.ModuleList(_make(spec, graph, index) for index in range(len(graph)))
+        self.names = {i: str(i) for i in range(spec.nc)}
+        self._sources = tuple(layer.source for layer in spec.layers)
+        self._last_use = _last_uses(self._sources)
+        _start_norms(self.model)
+        if spec.activation is not None:
+            _set_activation(self.model, spec)
+
+    @property
+    def detect(self) -> Detect:
+        """The head."""
+        return self.model[-1]
+
+    @property
+    def stride(self) -> Tensor:
+        """Pixels a cell, for each detection level."""
+        return self.detect.stride
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return self.spec.nc
+
+    def set_names(self, names: Sequence[str] | Mapping[int, str]) -> None:
+        """Name the classes.
+
+        Raises:
+            ValueError: If there is not one name a class.
+        """
+        mapping = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+        if sorted(mapping) != list(range(self.nc)):
+            raise ValueError(f"expected names for the classes 0 to {self.nc - 1} but got {mapping!r}")
+        self.names = {i: str(mapping[i]) for i in range(self.nc)}
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The maps that the head reads, finest first."""
+        kept: dict[int, Tensor] = {IMAGE: images}
+        for row, module in enumerate(list(self.model)[:-1]):
+            sources = self._sources[row]
+            inputs = [kept[s] for s in sources]
+            for s in set(sources):
+                if self._last_use[s] == row:
+                    del kept[s]
+            kept[row] = module(inputs) if len(sources) > 1 else module(inputs[0])
+            del inputs
+        return [kept[s] for s in self._sources[-1]]
+
+    def raw(self, images: Tensor) -> list[Tensor]:
+        """The head's raw maps, in either mode; `detect.decode` turns them into boxes."""
+        return self.detect.raw(self.features(images))
+
+    def forward(self, images: Tensor) -> list[Tensor] | Tensor:
+        """See the class."""
+        return self.detect(self.features(images))
+
+    def fuse(self) -> DetectionModel:
+        """Fold every batch normalisation that follows a convolution into it; eval mode only. Returns the model."""
+        if self.training:
+            raise ValueError("fuse() needs eval mode: call model.eval() first")
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.fuse()
+        return self
+
+
+def build_model(spec: ModelSpec) -> DetectionModel:
+    """Build the network of a spec, with fresh weights, in training mode.
+
+    Raises:
+        ValueError: If the graph is wrong; names the file, the row and the remedy (see `models.graph`).
+    """
+    return DetectionModel(spec)
+
+
+def _make(spec: ModelSpec, graph: Sequence[GraphRow], index: int) -> nn.Module:
+    row = graph[index]
+    if row.plan is None:
+        strides = [float(graph[s].stride) for s in row.layer.source]
+        return Detect(spec.nc, head_anchors(spec).levels, row.inputs, strides)
+    try:
+        return row.plan.make()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where(spec, index)}: {error}") from error
+
+
+def _cell_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """Column and row of every cell, (1, 1, H, W, 2)."""
+    y = torch.arange(height, device=device, dtype=torch.float32)
+    x = torch.arange(width, device=device, dtype=torch.float32)
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack((columns, rows), 2).view(1, 1, height, width, 2)
+
+
+def _last_uses(sources: Sequence[Sequence[int]]) -> dict[int, int]:
+    """From each row to the last row that reads it, so that its map can be let go."""
+    return {source: row for row, read in enumerate(sources) for source in read}
+
+
+def _start_norms(model: nn.Module) -> None:
+    """YOLOv5's batch normalisation constants, which its weights were trained with, and in-place activations."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+            module.momentum = 0.03
+        elif isinstance(module, _INPLACE):
+            module.inplace = True
+
+
+def _set_activation(model: nn.Module, spec: ModelSpec) -> None:
+    try:
+        activation = parse_activation(str(spec.activation))
+    except ValueError as error:
+        raise ValueError(f"{spec.file}: {error}") from error
+    if hasattr(activation, "inplace"):
+        activation.inplace = True
+    for module in model.modules():
+        if isinstance(module, Conv) and module.has_default_act:
+            module.act = copy.deepcopy(activation)
