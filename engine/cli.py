@@ -23,7 +23,7 @@ class ArgumentParser(argparse.ArgumentParser):
     (`--img`, `--batch` are declared names, `--epoch` is a prefix), but never a prefix of an unsupported flag.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (argparse defines them)
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         super().__init__(*args, **kwargs)
         self._refused: dict[str, str] = {}
@@ -81,9 +81,7 @@ def resolve_file(name: str | Path, folders: Iterable[str], kind: str, suffixes: 
         for stem in stems:
             if (root / stem).is_file():
                 return root / stem
-    present = {
-        path.name for folder in folders for suffix in suffixes for path in (ROOT / folder).glob(f"**/*{suffix}")
-    }
+    present = {path.name for folder in folders for suffix in suffixes for path in (ROOT / folder).glob(f"**/*{suffix}")}
     near = difflib.get_close_matches(given.name, sorted(present), n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     places = ", ".join(["the current folder", *(f"{folder}/" for folder in folders)])
