@@ -168,3 +168,18 @@ def check_divisible(channels: int, divisor: int, what: str) -> None:
             f"Expected `channels` to be a multiple of {what} = {divisor} but got {channels}; "
             f"the nearest that works is {nearest}"
         )
+
+
+def nearest_channels(channels: int, works: Callable[[int], bool]) -> int:
+    """The channel count nearest to `channels` (the smaller of two) for which works(count) is true.
+
+    Args:
+        channels: Where the search begins.
+        works: True for some count of at least 1.
+    """
+    distance = 0
+    while True:
+        for count in (channels - distance, channels + distance):
+            if count >= 1 and works(count):
+                return count
+        distance += 1
