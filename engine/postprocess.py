@@ -9,11 +9,13 @@ kept apart exactly (in double precision), where an offset in single precision mo
 hundredths of a pixel; equal confidences keep the order of the predictions.
 """
 
-from collections.abc import Iterable, Sequence
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 MAX_CANDIDATES = 30_000
 _FIRST_PASS = 1_024
@@ -111,6 +113,7 @@ def _suppress(found: Tensor, iou_thres: float, agnostic: bool, max_det: int) -> 
     Whether a detection survives depends only on more confident ones, so the survivors of the first k detections are
     the beginning of the survivors of all. The suppression therefore runs on a growing prefix and stops at `max_det`.
     """
+    nms = _nms_operator()
     boxes = found[:, :4].double()
     if not agnostic and len(boxes):
         extent = boxes.max() - boxes.min() + 1
@@ -121,3 +124,24 @@ def _suppress(found: Tensor, iou_thres: float, agnostic: bool, max_det: int) -> 
         if len(kept) == max_det or take >= len(boxes):
             return kept
         take *= 4
+
+
+@cache
+def _nms_operator() -> Callable[[Tensor, Tensor, float], Tensor]:
+    """Return torchvision's compiled `nms`.
+
+    Its library is loaded without importing the package, which takes almost as long as importing torch and would
+    double the start of every short command; where that is not possible the package is imported.
+    """
+    package = importlib.util.find_spec("torchvision")
+    folders = package.submodule_search_locations if package is not None else None
+    for library in [path for folder in folders or () for path in sorted(Path(folder).glob("_C*.*"))]:
+        try:
+            torch.ops.load_library(str(library))
+        except OSError:
+            continue
+        if hasattr(torch.ops.torchvision, "nms"):
+            return torch.ops.torchvision.nms
+    from torchvision.ops import nms
+
+    return nms

@@ -1,0 +1,269 @@
+"""Run a detector over a loader and measure it as YOLOv5's val.py does.
+
+Used by val.py and, every epoch, by the trainer. Labels and detections are compared in the pixels of the original
+images. The network runs in the precision asked for; boxes are always decoded in float32.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.boxes import convert_boxes
+from data.images import unletterbox
+from engine.eval_result import HEADER, ClassResult, EvalResult, Speeds
+from engine.metrics import IOU_THRESHOLDS, DetectionMetrics, confusion_counts, detection_metrics, match_detections
+from engine.postprocess import non_max_suppression
+
+__all__ = ["ClassResult", "EvalResult", "EvaluatedBatch", "Observer", "Speeds", "evaluate"]
+
+if TYPE_CHECKING:
+    from data.loader import Batch, ImageShape
+    from engine.device import Precision
+    from models.yolo import DetectionModel
+
+
+class EvaluatedBatch(NamedTuple):
+    """What an observer of the evaluation sees of each batch.
+
+    Attributes:
+        images: (B, 3, H, W) uint8 RGB, letterboxed.
+        labels: For each image (m, 5): class, x1, y1, x2, y2 in pixels of the letterboxed image.
+        detections: For each image (n, 6): x1, y1, x2, y2, confidence, class in pixels of the letterboxed image.
+        native: The detections in pixels of the original image, clipped to it.
+        paths: Image files.
+        shapes: How each image was letterboxed.
+    """
+
+    images: Tensor
+    labels: list[np.ndarray]
+    detections: list[np.ndarray]
+    native: list[np.ndarray]
+    paths: Sequence[str]
+    shapes: Sequence[ImageShape]
+
+
+Observer = Callable[[EvaluatedBatch], None]
+
+
+class _Clock:
+    """Adds up the seconds of each stage; waits for the device at every reading."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds = dict.fromkeys(Speeds._fields, 0.0)
+        self.last = 0.0
+
+    def start(self) -> None:
+        self.last = self._now()
+
+    def stop(self, stage: str) -> None:
+        now = self._now()
+        self.seconds[stage] += now - self.last
+        self.last = now
+
+    def per_image(self, images: int) -> Speeds:
+        return Speeds(*(1000 * self.seconds[stage] / max(images, 1) for stage in Speeds._fields))
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
+
+
+class _Tally:
+    """Collects what the metrics need, image by image."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.images = 0
+        self.confusion = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
+        self.correct = [np.zeros((0, len(IOU_THRESHOLDS)), dtype=bool)]
+        self.detections = [np.zeros((0, 6), dtype=np.float32)]
+        self.true = [np.zeros(0, dtype=np.float32)]
+
+    def add(self, detections: np.ndarray, labels: np.ndarray) -> None:
+        """Count one image: detections (n, 6) most confident first, labels (m, 5), both in original pixels."""
+        self.images += 1
+        self.correct.append(match_detections(detections[:, :4], detections[:, 5], labels[:, 1:], labels[:, 0]))
+        self.detections.append(detections)
+        self.true.append(labels[:, 0])
+        self.confusion += confusion_counts(detections, labels, len(self.confusion) - 1)
+
+    def metrics(self) -> DetectionMetrics:
+        detections = np.concatenate(self.detections)
+        return detection_metrics(
+            np.concatenate(self.correct), detections[:, 4], detections[:, 5], np.concatenate(self.true)
+        )
+
+
+def evaluate(
+    model: DetectionModel,
+    loader: Iterable[Batch],
+    *,
+    names: Mapping[int, str],
+    device: torch.device,
+    precision: Precision,
+    conf_thres: float = 0.001,
+    iou_thres: float = 0.6,
+    max_det: int = 300,
+    single_cls: bool = False,
+    hybrid: bool = False,
+    save_dir: Path | None = None,
+    plots: bool = False,
+    loss: Callable[[list[Tensor], Tensor], Any] | None = None,
+    observers: Iterable[Observer] = (),
+    progress: bool = True,
+) -> EvalResult:
+    """Measure a detector on a data set.
+
+    Args:
+        model: On `device`; put into eval mode and back afterwards.
+        loader: Batches of letterboxed images.
+        names: Class names by number, those of the data set.
+        device: Where to compute.
+        precision: The arithmetic of the network.
+        conf_thres: Confidence threshold; above 0.001 it cuts off the recall curve and lowers the figures.
+        iou_thres: IoU threshold of the suppression.
+        max_det: Detections kept per image at most.
+        single_cls: Count every detection as class 0 and suppress across classes.
+        hybrid: Add the labels to the predictions; the figures then say nothing about the model.
+        save_dir: Folder for the plots.
+        plots: Write curves, confusion matrix and mosaics of the first three batches to `save_dir`.
+        loss: Gets the raw maps (float32) and the targets of a batch, returns an object with `box`, `obj` and `cls`.
+        observers: Called with every batch after it is evaluated.
+        progress: Show a progress bar if stderr is a terminal.
+
+    Raises:
+        ValueError: If the model's classes are not as many as `names`, or plots are wanted without a folder.
+    """
+    if model.nc != len(names) and not single_cls:
+        raise ValueError(f"Expected a model of {len(names)} classes, those of the data set, but got {model.nc} classes")
+    observers = [*observers, *_plotters(save_dir, names, plots)]
+    clock, tally, losses = _Clock(device), _Tally(len(names)), []
+    options = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
+    was_training = model.training
+    model.eval()
+    try:
+        for batch in _with_bar(loader, progress):
+            detections, parts = _detect(model, batch, device, precision, clock, loss, hybrid, options)
+            losses += parts
+            _count(tally, batch, detections, single_cls, observers)
+    finally:
+        model.train(was_training)
+    result = _result(tally, names, clock, losses)
+    if plots:
+        _save_plots(result, save_dir)
+    return result
+
+
+def _detect(
+    model: DetectionModel,
+    batch: Batch,
+    device: torch.device,
+    precision: Precision,
+    clock: _Clock,
+    loss: Callable[[list[Tensor], Tensor], Any] | None,
+    hybrid: bool,
+    options: Mapping[str, Any],
+) -> tuple[list[np.ndarray], list[Tensor]]:
+    """Detections (n, 6) of each image of a batch in letterboxed pixels, and the loss parts (3,) if wanted."""
+    with torch.no_grad():
+        clock.start()
+        images = batch.images.to(device, non_blocking=True).contiguous(memory_format=precision.memory_format)
+        images = images.float() / 255
+        clock.stop("preprocess")
+        with precision.autocast(device):
+            raw = model.raw(images)
+        raw = [level.float() for level in raw]
+        predictions = model.detect.decode(raw)
+        clock.stop("inference")
+        parts = []
+        if loss is not None:
+            values = loss(raw, batch.targets.to(device))
+            parts = [torch.stack([part.detach().float().reshape(()) for part in (values.box, values.obj, values.cls)])]
+            clock.start()
+        labels = [torch.from_numpy(rows) for rows in _labels_px(batch, "cxcywh_px")] if hybrid else None
+        found = non_max_suppression(predictions, multi_label=True, labels=labels, **options)
+        counts = [len(rows) for rows in found]
+        found = torch.cat(found).cpu().numpy()
+        clock.stop("nms")
+    return np.split(found, np.cumsum(counts)[:-1]), parts
+
+
+def _labels_px(batch: Batch, target: str) -> list[np.ndarray]:
+    """Labels of each image, (m, 5): class and box in pixels of the letterboxed image, in the format `target`."""
+    height, width = batch.images.shape[2:]
+    targets = batch.targets.cpu().numpy()
+    rows = np.concatenate((targets[:, 1:2], convert_boxes(targets[:, 2:], "cxcywh_norm", target, width, height)), 1)
+    return [rows[targets[:, 0] == i] for i in range(len(batch.images))]
+
+
+def _count(
+    tally: _Tally, batch: Batch, detections: list[np.ndarray], single_cls: bool, observers: list[Observer]
+) -> None:
+    """Compare the detections of a batch with its labels in the pixels of the original images."""
+    labels, native = _labels_px(batch, "xyxy_px"), []
+    for found, known, shape in zip(detections, labels, batch.shapes, strict=True):
+        if single_cls:
+            found[:, 5] = 0
+        native.append(np.concatenate((_to_original(found[:, :4], shape), found[:, 4:]), 1))
+        tally.add(native[-1], np.concatenate((known[:, :1], _to_original(known[:, 1:], shape)), 1))
+    seen = EvaluatedBatch(batch.images, labels, detections, native, batch.paths, batch.shapes)
+    for observer in observers:
+        observer(seen)
+
+
+def _to_original(boxes_xyxy_px: np.ndarray, shape: ImageShape) -> np.ndarray:
+    return unletterbox(boxes_xyxy_px, shape.original_hw, shape.ratio, shape.pad_xy)
+
+
+def _result(tally: _Tally, names: Mapping[int, str], clock: _Clock, losses: list[Tensor]) -> EvalResult:
+    metrics = tally.metrics()
+    columns = (metrics.classes, metrics.instances, metrics.precision, metrics.recall, metrics.ap[:, 0])
+    rows = zip(*(column.tolist() for column in (*columns, metrics.ap.mean(1))), strict=True)
+    loss = torch.stack(losses).mean(0).tolist() if losses else None
+    return EvalResult(
+        *metrics.means(),
+        per_class=tuple(ClassResult(class_id, names[class_id], *values) for class_id, *values in rows),
+        images=tally.images,
+        instances=int(metrics.instances.sum()),
+        speeds_ms=clock.per_image(tally.images),
+        loss=None if loss is None else tuple(loss),
+        metrics=metrics,
+        confusion=tally.confusion,
+        names=dict(names),
+    )
+
+
+def _with_bar(loader: Iterable[Batch], progress: bool) -> Iterable[Batch]:
+    """The loader behind a progress bar with the table's header, on terminals only."""
+    hidden = not (progress and sys.stderr.isatty())
+    return tqdm(loader, desc=HEADER, bar_format="{l_bar}{bar:10}{r_bar}", leave=False, disable=hidden)
+
+
+def _plotters(save_dir: Path | None, names: Mapping[int, str], plots: bool) -> list[Observer]:
+    """Drawing libraries are imported only when something is drawn."""
+    if not plots:
+        return []
+    if save_dir is None:
+        raise ValueError("Expected `save_dir` for the plots but got None")
+    from engine.mosaics import MosaicWriter
+
+    return [MosaicWriter(save_dir, names)]
+
+
+def _save_plots(result: EvalResult, save_dir: Path | None) -> None:
+    from engine.curves import save_confusion_matrix, save_curves
+
+    save_curves(result.metrics, result.names, save_dir)
+    save_confusion_matrix(result.confusion, result.names, save_dir)
