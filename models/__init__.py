@@ -16,7 +16,6 @@ _PUBLIC = {
     "save_model": "checkpoint",
     "insert": "insertion",
     "TransferReport": "transfer",
-    "transfer": "transfer",
 }
 
 __all__ = list(_PUBLIC)
