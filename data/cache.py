@@ -1,0 +1,152 @@
+"""Decoded images kept ready: in memory, shared by all workers, or on disk as .npy files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data.images import ImageReadError
+from data.label_cache import short_hash, user_cache_folder
+
+GIB = 1 << 30
+_SPARE = 1.1  # memory that must be free, as a multiple of what the images take
+
+Load = Callable[[int], np.ndarray]
+
+
+class MemoryCache:
+    """All images of a split in one block of memory.
+
+    Workers that are forked share the block with this process; where workers are started afresh (macOS, Windows) it
+    lies in shared memory.
+
+    Args:
+        sizes_hw: (n, 2) height and width of every image as `load` returns it.
+        load: Returns image i as (H, W, 3) uint8, or raises ImageReadError.
+        title: What to call the images in messages.
+        progress: Show a progress bar.
+    """
+
+    def __init__(self, sizes_hw: np.ndarray, load: Load, *, title: str, progress: bool = True) -> None:
+        self.sizes_hw = sizes_hw
+        self.offsets = np.concatenate(([0], np.cumsum(sizes_hw.prod(1) * 3)))
+        self.block = torch.empty(int(self.offsets[-1]), dtype=torch.uint8)
+        if torch.multiprocessing.get_start_method() != "fork":
+            self.block.share_memory_()
+        self.filled = np.zeros(len(sizes_hw), bool)
+        gibibytes = self.offsets[-1] / GIB
+        for_each(self._fill, load, len(sizes_hw), f"{title}: caching {gibibytes:.1f} GiB in memory", progress)
+
+    def get(self, index: int) -> np.ndarray | None:
+        """Return an image, not to be written into, or None if it could not be read."""
+        if not self.filled[index]:
+            return None
+        start, stop = self.offsets[index : index + 2]
+        return self.block[start:stop].numpy().reshape(*self.sizes_hw[index], 3)
+
+    def _fill(self, index: int, load: Load) -> None:
+        start, stop = self.offsets[index : index + 2]
+        image = load(index)
+        if image.shape == (*self.sizes_hw[index], 3):
+            self.block[start:stop] = torch.from_numpy(image.reshape(-1))
+            self.filled[index] = True
+
+
+class DiskCache:
+    """Images of a split as .npy files in a folder `.npy` beside each image, or in the user's cache folder.
+
+    A file's name holds size and modification time of its image, so a changed image is decoded afresh.
+
+    Args:
+        paths: Image files.
+        load: Returns image i as (H, W, 3) uint8, or raises ImageReadError.
+        kind: What else the content depends on, such as the size; becomes the folder's name.
+        title: What to call the images in messages.
+        progress: Show a progress bar.
+    """
+
+    def __init__(self, paths: Sequence[str], load: Load, *, kind: str, title: str, progress: bool = True) -> None:
+        self.files = [_npy_file(Path(path), kind) for path in paths]
+        for_each(self._fill, load, len(paths), f"{title}: caching on disk", progress)
+
+    def get(self, index: int) -> np.ndarray | None:
+        """Return an image, or None if its file is missing or damaged."""
+        try:
+            image = np.load(self.files[index], allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return image if image.ndim == 3 and image.dtype == np.uint8 else None
+
+    def _fill(self, index: int, load: Load) -> None:
+        file = self.files[index]
+        if self.get(index) is not None:
+            return
+        image = load(index)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        name = file.name.rsplit(".", 2)[0]
+        for old in file.parent.iterdir():
+            if old.name.endswith(".npy") and old.name.rsplit(".", 2)[0] == name:
+                old.unlink(missing_ok=True)
+        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        with open(temporary, "wb") as stream:
+            np.save(stream, image)
+        os.replace(temporary, file)
+
+
+def free_memory() -> int:
+    """Return the bytes that can still be used, within the limit of a container."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    try:
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # no cgroup v2, or its limit is "max"
+        return free
+    return max(free, 0)
+
+
+def fits_in_memory(needed_bytes: int, title: str) -> bool:
+    """Tell whether images fit in memory, and say so where they do not."""
+    free = free_memory()
+    if needed_bytes * _SPARE <= free:
+        return True
+    print(
+        f"{title}: caching in memory needs {needed_bytes * _SPARE / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; "
+        "going on without a cache (--cache disk needs none)",
+        flush=True,
+    )
+    return False
+
+
+def for_each(fill: Callable[[int, Load], None], load: Load, count: int, title: str, progress: bool) -> None:
+    """Call `fill` for every index in a few threads; images that cannot be read are left for the data set to report."""
+
+    def step(index: int) -> None:
+        try:
+            fill(index, load)
+        except ImageReadError:
+            return
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for _ in tqdm(pool.map(step, range(count)), title, count, leave=False, disable=None if progress else True):
+            pass
+
+
+def _npy_file(image: Path, kind: str) -> Path:
+    try:
+        status = image.stat()
+        mark = f"{status.st_size}-{status.st_mtime_ns}"
+        writable = os.access(image.parent, os.W_OK) and image.parent.stat().st_mode & 0o222
+    except OSError:
+        mark, writable = "missing", False
+    parent = image.parent / ".npy"
+    if not writable:
+        parent = user_cache_folder() / "npy" / short_hash(str(image.parent))
+    return parent / kind / f"{image.name}.{mark}.npy"

@@ -1,0 +1,98 @@
+"""Rows of a YOLO label file: `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon, normalised to 0..1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+TOLERANCE = 1e-3  # values this far outside 0..1 come from rounding: they are moved to the border and kept
+
+
+class LabelRows(NamedTuple):
+    """What the usable rows of a label file hold, and what is wrong with the others."""
+
+    labels: np.ndarray  # (n, 5) float32: class, cx, cy, w, h
+    polygons: list[np.ndarray | None]  # (k, 2) float32 outline of each row that has one
+    problems: list[str]  # "row 3: ..."; broken rows, which are left out
+    duplicates: list[str]  # "row 4: ..."; repeated rows, which are left out
+
+
+def read_rows(path: Path, class_count: int) -> LabelRows:
+    """Read a label file, keeping every row that can be used.
+
+    Args:
+        path: Label file.
+        class_count: Number of classes of the data set.
+
+    Returns:
+        The usable rows and a line per row that was dropped; row numbers count from 1 as an editor does.
+
+    Raises:
+        ValueError: If the file cannot be read or is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"label file cannot be read: {error}") from error
+    rows: list[np.ndarray] = []
+    polygons: list[np.ndarray | None] = []
+    problems, duplicates = [], []
+    first_seen: dict[bytes, int] = {}
+    for number, line in enumerate(lines, 1):
+        texts = line.split()
+        if not texts:
+            continue
+        try:
+            row, polygon = _parse(texts, class_count)
+        except ValueError as error:
+            problems.append(f"row {number}: {error}")
+            continue
+        first = first_seen.setdefault(row.tobytes(), number)
+        if first != number:
+            duplicates.append(f"row {number}: repeats row {first}")
+            continue
+        rows.append(row)
+        polygons.append(polygon)
+    labels = np.stack(rows) if rows else np.zeros((0, 5), np.float32)
+    return LabelRows(labels, polygons, problems, duplicates)
+
+
+def _parse(texts: list[str], class_count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Turn one row into `[class, cx, cy, w, h]` and, for a polygon, its outline."""
+    count = len(texts)
+    if count == 6:
+        raise ValueError(
+            "Expected 5 columns but got 6; a saved detection has its confidence as the last one, remove it"
+        )
+    if count != 5 and (count < 7 or count % 2 == 0):
+        raise ValueError(f"Expected 5 columns, or a class and 3 or more x y pairs, but got {count}")
+    try:
+        values = np.array([float(text) for text in texts])
+    except ValueError:
+        raise ValueError(f"Expected numbers but got {' '.join(texts)[:60]!r}") from None
+    if not np.isfinite(values).all():
+        raise ValueError(f"Expected finite numbers but got {' '.join(texts)[:60]!r}")
+    _check_class(values[0], class_count)
+    places = values[1:]
+    outside = places[(places < -TOLERANCE) | (places > 1 + TOLERANCE)]
+    if len(outside):
+        hint = "; divide pixels by the image size" if outside[0] > 2 else ""
+        raise ValueError(f"Expected coordinates from 0 to 1 but got {outside[0]:g}{hint}")
+    places = places.clip(0, 1)
+    polygon = None
+    if count > 5:
+        polygon = places.reshape(-1, 2).astype(np.float32)
+        low, high = polygon.min(0), polygon.max(0)
+        places = np.concatenate(((low + high) / 2, high - low))
+    if not (places[2:] > 0).all():
+        raise ValueError(f"Expected a box of some size but got width {places[2]:g} and height {places[3]:g}")
+    return np.array([values[0], *places], np.float32), polygon
+
+
+def _check_class(value: float, class_count: int) -> None:
+    if value != int(value) or value < 0:
+        raise ValueError(f"Expected a whole class number but got {value:g}")
+    if value >= class_count:
+        raise ValueError(f"class {int(value)} but the data set has {class_count} classes, 0 to {class_count - 1}")
