@@ -1,12 +1,20 @@
 """One street scene: from (seed, split, index) to pixels and boxes."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from data.synth.options import CLASS_NAMES
+from data.synth import difficulty, effects
+from data.synth.atmosphere import Atmosphere, draw_atmosphere
+from data.synth.canvas import Canvas, Track
+from data.synth.furniture import draw_placed
+from data.synth.ground import Ground
+from data.synth.markings import lane_lines
+from data.synth.placement import Layout, draw_layout
 from data.synth.plan import image_rng, planned_counts
+from data.synth.scenery import plan_scenery
+from data.synth.sky import draw_sky, draw_skyline
 
 
 class Rendered(NamedTuple):
@@ -29,35 +37,55 @@ class Rendered(NamedTuple):
 def render(seed: int, split: str, index: int, image_px: tuple[int, int]) -> Rendered:
     """Draw image `index` of `split`; equal arguments give equal pixels."""
     rng = image_rng(seed, split, index)
-    width, height = image_px
-    image = np.full((height, width, 3), 150, np.uint8)
-    image[height // 2 :] = 90
-    classes, boxes, masks = [], [], []
-    for class_id in range(len(CLASS_NAMES)):
-        for _ in range(planned_counts(seed, split, index)[class_id]):
-            radius = int(rng.integers(6, height // 6))
-            low = height // 2 if class_id in (1, 2) else radius
-            high = max(low + 1, height - radius if class_id in (1, 2) else height // 2)
-            x, y = int(rng.integers(radius, width - radius)), int(rng.integers(low, high))
-            mask = np.zeros((height, width), np.uint8)
-            colour = _symbol(mask, class_id, x, y, radius)
-            image[mask > 0] = colour
-            ys, xs = np.nonzero(mask)
-            classes.append(class_id)
-            boxes.append([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
-            masks.append((mask > 0).astype(np.float32))
-    noise = rng.normal(0, 6, image.shape)
-    image = np.clip(image + noise, 0, 255).astype(np.uint8)
-    return Rendered(image, np.array(classes, dtype=np.int64), np.array(boxes, float).reshape(-1, 4), masks, 85)
+    air = draw_atmosphere(rng)
+    layout = draw_layout(rng, planned_counts(seed, split, index), image_px)
+    canvas, tracks = draw_scene(layout, air, rng)
+    kept = [(class_id, track) for class_id, track in tracks if _is_labelled(track, layout)]
+    image = effects.develop(canvas.rgb, air, rng)
+    boxes = [track.box_xyxy_px() for _, track in kept]
+    return Rendered(
+        image,
+        np.array([class_id for class_id, _ in kept], dtype=np.int64),
+        np.array(boxes, dtype=float).reshape(-1, 4),
+        [track.coverage for _, track in kept],
+        int(rng.integers(*difficulty.JPEG_QUALITY)),
+    )
 
 
-def _symbol(mask: np.ndarray, class_id: int, x: int, y: int, r: int) -> tuple[int, int, int]:
-    if class_id == 0:
-        cv2.rectangle(mask, (x - r // 3, y - r), (x + r // 3, y + r), 255, -1)
-        return 200, 30, 30
-    if class_id in (1, 2):
-        tip = (x, y - r) if class_id == 1 else (x - r, y)
-        cv2.arrowedLine(mask, (x, y + r), tip, 255, max(1, r // 4), tipLength=0.4)
-        return 230, 230, 230
-    cv2.circle(mask, (x, y), r, 255, -1 if class_id == 4 else max(1, r // 3))
-    return (200, 30, 40) if class_id == 3 else (30, 60, 190)
+def draw_scene(layout: Layout, air: Atmosphere, rng: np.random.Generator) -> tuple[Canvas, list[tuple[int, Track]]]:
+    """Draw a layout from far to near; returns the picture in linear light and the labelled objects' tracks."""
+    camera, street = layout.camera, layout.street
+    canvas = Canvas(camera.width_px, camera.height_px)
+    draw_sky(canvas, camera, air, rng)
+    draw_skyline(canvas, camera, air, street.town, rng)
+    ground = Ground(camera, street, air, rng)
+    items = plan_scenery(layout, air, rng, ground)
+    marks = lane_lines(street, rng) + layout.marks
+    mark_tracks = ground.draw(canvas, marks)
+    tracks = [(int(marks[place].class_id or 0), track) for place, track in mark_tracks.items()]
+    below = canvas.track()
+    below.add(0, ground.top, np.ones(ground.shape, np.float32))
+    steps: list[tuple[float, Callable[[Canvas], None]]] = list(items)
+    for placed in layout.placed:
+        track = canvas.track() if placed.class_id is not None else None
+        if track is not None and placed.class_id is not None:
+            tracks.append((placed.class_id, track))
+        steps.append((placed.ahead, _drawer(placed, layout, air, rng, track)))
+    for _, draw in sorted(steps, key=lambda step: -step[0]):
+        draw(canvas)
+    if air.rain:
+        effects.wet_ground(canvas.rgb, camera, air, below.coverage, rng)
+    return canvas, tracks
+
+
+def _drawer(placed: object, layout: Layout, air: Atmosphere, rng: np.random.Generator, track: Track | None) -> Callable:
+    return lambda canvas: draw_placed(canvas, layout, air, rng, placed, track)
+
+
+def _is_labelled(track: Track, layout: Layout) -> bool:
+    """Visible and large enough to be recognised."""
+    box = track.box_xyxy_px()
+    if box is None or track.visible_share() < difficulty.MIN_VISIBLE_SHARE:
+        return False
+    short, long = sorted((box[2:] - box[:2]) / layout.px_at_640)
+    return bool(short >= difficulty.MIN_SHORT_SIDE_PX and long >= difficulty.MIN_LONG_SIDE_PX)

@@ -1,0 +1,94 @@
+"""A dash camera above a flat road: world points to pixels and back.
+
+World points are (lateral, ahead, up) in metres along the road: lateral 0 is the middle of the road, right is positive,
+ahead follows the road's bend, the camera stands at ahead 0. Pitch is a shift of the horizon (small angles).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEAR_M = 0.4  # nothing nearer to the lens than this is drawn
+STRAIGHT_AFTER_M = 120.0  # a bend ends here, or it would turn back on itself
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera; angles in radians, `bend` is the road's curvature in 1/m (positive to the right)."""
+
+    width_px: int
+    height_px: int
+    focal_px: float
+    horizon_px: float
+    eye_m: float
+    lateral_m: float
+    yaw: float = 0.0
+    roll: float = 0.0
+    bend: float = 0.0
+
+    def bend_m(self, ahead_m: np.ndarray) -> np.ndarray:
+        """How far the road has turned aside at a distance."""
+        curved = np.clip(ahead_m, 0, STRAIGHT_AFTER_M)
+        return self.bend * (
+            curved**2 / 2 + STRAIGHT_AFTER_M * (np.maximum(ahead_m, STRAIGHT_AFTER_M) - STRAIGHT_AFTER_M)
+        )
+
+    def to_camera(self, points: np.ndarray) -> np.ndarray:
+        """World points (n, 3) to camera axes (right, depth, up), in metres."""
+        lateral, ahead, up = np.asarray(points, dtype=float).T
+        x = lateral + self.bend_m(ahead) - self.lateral_m
+        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
+        return np.stack([x * cos - ahead * sin, x * sin + ahead * cos, up - self.eye_m], axis=1)
+
+    def to_pixels(self, camera_points: np.ndarray) -> np.ndarray:
+        """Camera axes (n, 3) with positive depth to pixels (n, 2)."""
+        right, depth, up = camera_points.T
+        x = self.focal_px * right / depth
+        y = self.horizon_px - self.height_px / 2 - self.focal_px * up / depth
+        cos, sin = np.cos(self.roll), np.sin(self.roll)
+        return np.stack([x * cos - y * sin + self.width_px / 2, x * sin + y * cos + self.height_px / 2], axis=1)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """The polygon of world points (n, 3) in pixels (m, 2), cut at the near plane; m is 0 when all lies behind."""
+        return self.to_pixels(clip_near(self.to_camera(points)))
+
+    def depth_m(self, lateral: float, ahead: float) -> float:
+        """Distance along the optical axis of a point on the ground."""
+        return float(self.to_camera(np.array([[lateral, ahead, 0.0]]))[0, 1])
+
+    def scale(self, lateral: float, ahead: float) -> float:
+        """Pixels per metre at a place."""
+        return self.focal_px / max(self.depth_m(lateral, ahead), NEAR_M)
+
+    def ground(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """The first image row that shows ground everywhere, and each pixel's (lateral, ahead) from there down."""
+        slack = abs(np.tan(self.roll)) * self.width_px / 2
+        top = int(np.clip(np.floor(self.horizon_px - slack), 0, self.height_px - 1))
+        x = np.arange(self.width_px, dtype=np.float32)[None] + 0.5 - self.width_px / 2
+        y = np.arange(top, self.height_px, dtype=np.float32)[:, None] + 0.5 - self.height_px / 2
+        cos, sin = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
+        across, below = x * cos + y * sin, y * cos - x * sin
+        below = np.maximum(below + np.float32(self.height_px / 2 - self.horizon_px), np.float32(0.35))
+        depth = np.float32(self.focal_px * self.eye_m) / below
+        right = across * depth / np.float32(self.focal_px)
+        cos, sin = np.float32(np.cos(self.yaw)), np.float32(np.sin(self.yaw))
+        ahead = depth * cos - right * sin
+        lateral = right * cos + depth * sin
+        if self.bend:
+            lateral = lateral - self.bend_m(ahead).astype(np.float32)
+        return top, lateral + np.float32(self.lateral_m), ahead
+
+
+def clip_near(camera_points: np.ndarray) -> np.ndarray:
+    """Cut a polygon in camera axes at depth NEAR_M (Sutherland-Hodgman)."""
+    inside = camera_points[:, 1] >= NEAR_M
+    if inside.all():
+        return camera_points
+    kept = []
+    for i in range(len(camera_points)):
+        previous, point = camera_points[i - 1], camera_points[i]
+        if inside[i] != inside[i - 1]:
+            kept.append(previous + (point - previous) * (NEAR_M - previous[1]) / (point[1] - previous[1]))
+        if inside[i]:
+            kept.append(point)
+    return np.array(kept).reshape(-1, 3)

@@ -1,0 +1,209 @@
+"""A picture in linear light that things are drawn into from far to near, with exact visibility of chosen ones."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+EDGE = 0.2  # coverage from which a pixel counts as part of an object when its box is taken
+
+
+def linear(srgb: object) -> np.ndarray:
+    """sRGB values 0..255 to linear light 0..1 (float32)."""
+    value = np.asarray(srgb, dtype=np.float32) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+LINEAR_LUT = linear(np.arange(256))
+
+
+def linear_image(srgb_u8: np.ndarray) -> np.ndarray:
+    """A uint8 sRGB image to linear light, by table."""
+    return LINEAR_LUT[srgb_u8]
+
+
+@dataclass
+class Track:
+    """An object whose visibility is followed: its coverage in each pixel as later things hide it."""
+
+    coverage: np.ndarray  # float32 (H, W) 0..1
+    area_px: float = 0.0  # drawn area, also outside the frame
+    bounds: tuple[int, int, int, int] = (0, 0, 0, 0)  # x1, y1, x2, y2 of everything drawn
+
+    def add(self, x: int, y: int, alpha: np.ndarray, area_px: float = 0.0) -> None:
+        """Count coverage `alpha` (h, w) at pixel (x, y) as part of the object."""
+        self.area_px += area_px
+        if alpha.size:
+            height, width = alpha.shape
+            part = self.coverage[y : y + height, x : x + width]
+            part += alpha * (1 - part)
+            self.bounds = _union(self.bounds, (x, y, x + width, y + height))
+
+    def visible_share(self) -> float:
+        """Visible area over drawn area."""
+        x1, y1, x2, y2 = self.bounds
+        return float(self.coverage[y1:y2, x1:x2].sum() / self.area_px) if self.area_px else 0.0
+
+    def box_xyxy_px(self) -> np.ndarray | None:
+        """The tight box of what is visible, edges to a fraction of a pixel; None when nothing is."""
+        x1, y1, x2, y2 = self.bounds
+        part = self.coverage[y1:y2, x1:x2]
+        if not part.size:
+            return None
+        edges = []
+        for profile, start in ((part.max(0), x1), (part.max(1), y1)):
+            seen = np.flatnonzero(profile >= EDGE)
+            if not len(seen):
+                return None
+            first, last = seen[0], seen[-1]
+            edges.append((start + first + 1 - profile[first], start + last + profile[last]))
+        (left, right), (upper, lower) = edges
+        return np.array([left, upper, right, lower], dtype=float)
+
+
+class Canvas:
+    """RGB in linear light, and the tracks of the objects drawn so far."""
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self.rgb = np.zeros((height_px, width_px, 3), np.float32)
+        self.tracks: list[Track] = []
+
+    def track(self) -> Track:
+        """Start following an object; hand the result to the calls that draw it."""
+        self.tracks.append(Track(np.zeros(self.rgb.shape[:2], np.float32)))
+        return self.tracks[-1]
+
+    def blend(self, x: int, y: int, alpha: np.ndarray, colour: np.ndarray, track: Track | None = None) -> None:
+        """Draw `colour` ((3,) or (h, w, 3)) with opacity `alpha` (h, w) at pixel (x, y), all inside the frame."""
+        height, width = alpha.shape
+        if not alpha.size:
+            return
+        region = self.rgb[y : y + height, x : x + width]
+        region += alpha[..., None] * (colour - region)
+        self._hide(x, y, alpha, track)
+
+    def _hide(self, x: int, y: int, alpha: np.ndarray, own: Track | None) -> None:
+        """Lower the coverage of what lies behind, raise the object's own."""
+        height, width = alpha.shape
+        for track in self.tracks:
+            if track is own:
+                track.add(x, y, alpha)
+                continue
+            x1, y1, x2, y2 = track.bounds
+            x1, y1, x2, y2 = max(x1, x), max(y1, y), min(x2, x + width), min(y2, y + height)
+            if x1 < x2 and y1 < y2:
+                track.coverage[y1:y2, x1:x2] *= 1 - alpha[y1 - y : y2 - y, x1 - x : x2 - x]
+
+    def polygon(
+        self, points_px: np.ndarray, colour: np.ndarray, opacity: float = 1.0, track: Track | None = None
+    ) -> None:
+        """Fill a polygon (n, 2); `colour` is (3,) or (2, 3): a gradient from its top to its bottom."""
+        if len(points_px) < 3:
+            return
+        x, y, alpha = polygon_mask(points_px, self.rgb.shape[:2])
+        if not alpha.size:
+            return
+        if track is not None:
+            track.area_px += polygon_area(points_px)
+        colour = np.asarray(colour, np.float32)
+        if colour.ndim == 2:
+            top, bottom = points_px[:, 1].min(), points_px[:, 1].max()
+            t = np.clip((np.arange(y, y + len(alpha)) + 0.5 - top) / max(bottom - top, 1e-6), 0, 1)
+            colour = (colour[0] + t[:, None] * (colour[1] - colour[0])).astype(np.float32)[:, None]
+        self.blend(x, y, alpha if opacity == 1 else alpha * np.float32(opacity), colour, track)
+
+    def sprite(
+        self, rgba: np.ndarray, quad_px: np.ndarray, track: Track | None = None, emission: np.ndarray | None = None
+    ) -> None:
+        """Draw a picture (h, w, 4), linear light, not premultiplied, onto a quad (top-left, then clockwise).
+
+        `emission` (h, w, 3) is light of its own, added on top.
+        """
+        if len(quad_px) != 4 or polygon_area(quad_px) < 0.05:
+            return
+        layers = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=2).astype(np.float32)
+        if emission is not None:
+            layers = np.concatenate([layers, emission.astype(np.float32)], axis=2)
+        x, y, warped = warp(layers, quad_px, self.rgb.shape[:2])
+        if not warped.size:
+            return
+        alpha = np.clip(warped[..., 3], 0, 1)
+        if track is not None:
+            track.area_px += polygon_area(quad_px) * float(rgba[..., 3].mean())
+        region = self.rgb[y : y + alpha.shape[0], x : x + alpha.shape[1]]
+        region *= 1 - alpha[..., None]
+        region += warped[..., :3]
+        if emission is not None:
+            region += warped[..., 4:7]
+        self._hide(x, y, alpha, track)
+
+
+def polygon_area(points_px: np.ndarray) -> float:
+    """Area of a simple polygon (n, 2)."""
+    x, y = np.asarray(points_px, float).T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+def frame_part(points_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The whole pixels (x1, y1, x2, y2) of the frame that a polygon can touch."""
+    height, width = shape_hw
+    x1, y1 = np.floor(points_px.min(0)).astype(int)
+    x2, y2 = np.ceil(points_px.max(0)).astype(int)
+    x1, y1, x2, y2 = max(int(x1), 0), max(int(y1), 0), min(int(x2), width), min(int(y2), height)
+    return x1, y1, max(x2, x1), max(y2, y1)
+
+
+def polygon_mask(points_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int, int, np.ndarray]:
+    """Anti-aliased coverage (h, w) of a polygon, and its place (x, y) in the frame."""
+    x1, y1, x2, y2 = frame_part(points_px, shape_hw)
+    width, height = x2 - x1, y2 - y1
+    if not width or not height:
+        return x1, y1, np.zeros((0, 0), np.float32)
+    fine = 4 if width * height < 20_000 else 2
+    mask = np.zeros((height * fine, width * fine), np.uint8)
+    fill(mask, (points_px - (x1, y1)) * fine)
+    return x1, y1, cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
+def fill(mask: np.ndarray, points: np.ndarray, value: object = 255) -> None:
+    """Fill a polygon given in the mask's own pixels (corner origin), to 1/16 pixel."""
+    fixed = np.clip(np.round((points - 0.5) * 16), -(2**26), 2**26).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], value, cv2.LINE_8, 4)
+
+
+def warp(layers: np.ndarray, quad_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int, int, np.ndarray]:
+    """Warp a picture onto a quad, filtered at either end; returns its place (x, y) and the pixels (h, w, c)."""
+    x1, y1, x2, y2 = frame_part(quad_px, shape_hw)
+    channels = layers.shape[2]
+    if x2 == x1 or y2 == y1:
+        return x1, y1, np.zeros((0, 0, channels), np.float32)
+    fine = 3 if (x2 - x1) * (y2 - y1) < 6_000 else 2 if (x2 - x1) * (y2 - y1) < 60_000 else 1
+    sides = np.linalg.norm(quad_px - np.roll(quad_px, -1, axis=0), axis=1) * fine
+    want_w, want_h = max(sides[0], sides[2]), max(sides[1], sides[3])
+    height, width = layers.shape[:2]
+    new_w, new_h = int(np.clip(want_w * 1.2, 4, width)), int(np.clip(want_h * 1.2, 4, height))
+    if (new_w, new_h) != (width, height):
+        layers = _resize(layers, new_w, new_h)
+    source = np.array([[0, 0], [new_w, 0], [new_w, new_h], [0, new_h]], np.float32) - 0.5
+    target = ((quad_px - (x1, y1)) * fine - 0.5).astype(np.float32)
+    matrix = cv2.getPerspectiveTransform(source, target)
+    size = ((x2 - x1) * fine, (y2 - y1) * fine)
+    warped = _by_four(layers, lambda part: cv2.warpPerspective(part, matrix, size, flags=cv2.INTER_LINEAR))
+    return x1, y1, warped if fine == 1 else _resize(warped, x2 - x1, y2 - y1)
+
+
+def _resize(layers: np.ndarray, width: int, height: int) -> np.ndarray:
+    return _by_four(layers, lambda part: cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _by_four(layers: np.ndarray, function: object) -> np.ndarray:
+    """Apply an OpenCV function that takes at most four channels."""
+    parts = [function(np.ascontiguousarray(layers[..., i : i + 4])) for i in range(0, layers.shape[2], 4)]
+    parts = [part if part.ndim == 3 else part[..., None] for part in parts]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _union(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    if a[0] == a[2]:
+        return b
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])

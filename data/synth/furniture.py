@@ -1,0 +1,96 @@
+"""Signs on their posts and traffic lights on their masts."""
+
+import numpy as np
+
+from data.synth import difficulty
+from data.synth.atmosphere import Atmosphere
+from data.synth.canvas import Canvas, Track, linear
+from data.synth.lights import draw_head
+from data.synth.placement import Layout, Placed
+from data.synth.roadside import bar, post
+from data.synth.signs import draw_face
+
+Rng = np.random.Generator
+
+
+def draw_placed(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
+    """Draw a sign or a head with what holds it up."""
+    if placed.kind == "head":
+        _draw_light(canvas, layout, air, rng, placed, track)
+    else:
+        _draw_sign(canvas, layout, air, rng, placed, track)
+
+
+def plate_quad(layout: Layout, placed: Placed, width: float, height: float, turn: float, tilt: float) -> np.ndarray:
+    """Corners in pixels (top-left, clockwise) of a plate turned about its post and tilted in its plane (radians)."""
+    corners = np.array([(-width, height), (width, height), (width, -height), (-width, -height)]) / 2
+    spin = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    across, up = (corners @ spin.T).T
+    points = np.stack(
+        [placed.lateral + across * np.cos(turn), placed.ahead + across * np.sin(turn), placed.up + up], axis=1
+    )
+    return layout.camera.project(points)
+
+
+def _draw_sign(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
+    camera = layout.camera
+    aside = placed.lateral - camera.lateral_m
+    steel = air.lit(linear((138, 140, 142)) * np.float32(rng.uniform(0.6, 1.1)), placed.ahead, 0.4, aside)
+    post(canvas, camera, placed.lateral, placed.ahead + 0.03, 0, placed.up + placed.height_m * 0.55, 0.035, steel)
+    turn = np.radians(rng.uniform(-1, 1) * difficulty.SIGN_TURN_DEG * rng.random() ** 0.6)
+    tilt = np.radians(rng.normal(0, difficulty.SIGN_TILT_DEG / 2.5))
+    backing = rng.random() < 0.12 and placed.class_id is not None
+    if backing:
+        board = plate_quad(layout, placed, placed.width_m * 1.16, placed.height_m * 1.16, turn, tilt)
+        colour = linear([(232, 232, 228), (120, 124, 128), (214, 190, 60)][rng.integers(3)])
+        canvas.polygon(board, air.lit(colour, placed.ahead, 0.5, aside, retro=1.0))
+    face = draw_face(placed.kind, rng)
+    facing = max(air.facing(-np.sin(turn), -np.cos(turn), 0.05), 0.12)
+    face[..., :3] = air.lit(face[..., :3], placed.ahead, facing, aside, retro=2.2)
+    quad = plate_quad(layout, placed, placed.width_m, placed.height_m, turn, tilt)
+    canvas.sprite(face, quad, track)
+    if rng.random() < 0.2:
+        plate = Placed(**{**vars(placed), "up": placed.up - placed.height_m / 2 - 0.14})
+        free = layout.free(placed.box_px + np.array([0, 1.05, 0, 0.4]) * (placed.box_px[3] - placed.box_px[1]), 0)
+        if free:
+            canvas.polygon(
+                plate_quad(layout, plate, placed.width_m * 0.8, 0.2, turn, tilt),
+                air.lit(linear((226, 226, 222)), placed.ahead, facing, aside, retro=1.0),
+            )
+
+
+def _draw_light(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
+    camera = layout.camera
+    state, lamp_m = placed.state.split(":")
+    group = np.random.default_rng([placed.group, round(placed.ahead * 100)])  # heads of one junction look alike
+    upright = bool(group.random() < 0.68)
+    lens = "arrow" if rng.random() < 0.14 else "disc"
+    lamps = 3
+    if rng.random() < 0.12:
+        lamps, lens = 2, "figure" if rng.random() < 0.6 else "disc"
+        upright = True
+    head = draw_head(rng, state, lamps, lens, upright, float(lamp_m))
+    aside = placed.lateral - camera.lateral_m
+    steel = air.lit(linear((120, 124, 126)) * np.float32(group.uniform(0.4, 1.1)), placed.ahead, 0.4, aside)
+    _mast(canvas, layout, placed, steel, head.height_m)
+    rgba = head.rgba.copy()
+    rgba[..., :3] = air.lit(rgba[..., :3], placed.ahead, 0.35, aside)
+    turn = np.radians(rng.normal(0, 9))
+    quad = plate_quad(layout, placed, head.width_m, head.height_m, turn, np.radians(rng.normal(0, 1.5)))
+    clear = np.float32(np.exp(-placed.ahead / air.haze_m / 1.6))
+    gain = air.lamp * rng.uniform(0.55, 1.15) * clear
+    canvas.sprite(rgba, quad, track, emission=head.emission * np.float32(gain))
+
+
+def _mast(canvas: Canvas, layout: Layout, placed: Placed, steel: np.ndarray, head_m: float) -> None:
+    """A post at the kerb; heads over the lanes hang from an arm."""
+    camera, street = layout.camera, layout.street
+    kerbs = street.kerbs
+    behind = placed.ahead + 0.12
+    if placed.lateral < kerbs[0] + 0.2 or placed.lateral > kerbs[1] - 0.2:
+        post(canvas, camera, placed.lateral, behind, 0, placed.up + head_m * 0.4, 0.07, steel)
+        return
+    foot = kerbs[1] + 0.7 if placed.lateral > (kerbs[0] + kerbs[1]) / 2 else kerbs[0] - 0.7
+    top = placed.up + head_m * 0.3
+    post(canvas, camera, foot, behind, 0, top + 0.3, 0.11, steel)
+    bar(canvas, camera, (foot, behind, top), (placed.lateral, behind, top), 0.06, steel)
