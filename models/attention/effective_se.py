@@ -1,0 +1,52 @@
+"""Effective squeeze-excitation: a channel gate from one full layer, without a bottleneck.
+
+Lee, Park 2020, "CenterMask: Real-Time Anchor-Free Instance Segmentation", arXiv:1911.06667 (section 3.3).
+Same values and names as the widely used release: hard sigmoid, optionally half of the maximum in the pooling.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.attention.base import Attention, check_flag, zero
+from models.attention.registry import register
+
+
+@register("EffectiveSE")
+class EffectiveSE(Attention):
+    """x * hardsigmoid(fc(p)), with p (B, C, 1, 1) the mean over H, W (or half mean, half maximum).
+
+    Identity start: the layer is zero and the gate is twice the hard sigmoid, exactly 1; only the (B, C, 1, 1) gate is
+    doubled. The layer learns from the first step.
+
+    Args:
+        channels: Number of channels C.
+        add_maxpool: Pool half of the mean and half of the maximum.
+        start: "paper" or "identity".
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    PAPER = "CenterMask: Real-Time Anchor-Free Instance Segmentation, arXiv:1911.06667"
+    YEAR = 2020
+    GATES = ("channel",)
+    POSITIONAL = ("add_maxpool",)
+
+    def __init__(self, channels: int, *, add_maxpool: bool = False, start: str = "paper") -> None:
+        super().__init__(channels, start=start)
+        check_flag("add_maxpool", add_maxpool)
+        self.add_maxpool = add_maxpool
+        self.fc = nn.Conv2d(channels, channels, 1)
+        if self.identity:
+            zero(self.fc)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map (B, C, H, W)."""
+        pooled = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        if self.add_maxpool:
+            pooled = 0.5 * pooled + 0.5 * x.amax((2, 3), keepdim=True)
+        gate = F.hardsigmoid(self.fc(pooled)).to(x.dtype)
+        if self.identity:
+            gate = 2 * gate
+        self._report(channel=gate)
+        return x * gate

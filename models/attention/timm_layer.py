@@ -1,0 +1,126 @@
+"""Timm: any attention layer of timm that keeps the map's shape, as a row of a model.
+
+timm is an optional extra, imported when a module is built; its layers, their papers and their options are its own.
+"""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.attention.base import Attention
+from models.attention.registry import register
+from models.attention.tensors import add_strength, like_format
+
+LAYERS = (
+    *("se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam", "coord", "scoord", "ela", "strip"),
+    *("sk", "splat", "lambda", "bottleneck", "halo", "nl", "bat"),
+)
+"""Names that timm's `create_attn` knows; a test compares them with the installed timm."""
+
+
+@register("Timm")
+class Timm(Attention):
+    """The named timm layer, e.g. `Timm(64, layer="eca")`, in a YAML `[-1, 1, Timm, [eca, {kernel_size: 5}]]`.
+
+    It reports no gate.
+
+    Identity start: x + t (layer(x) - x), with one learned number t, `strength`, that starts at 0. A layer about which
+    nothing is known cannot be made the identity from inside, so this is one more pass over the map. t learns from the
+    first step, the layer from the second. With paper start t is a constant 1 in the state dict, and unused.
+
+    Args:
+        channels: Number of channels C.
+        layer: A name of timm's `create_attn`: se, ese, eca, ceca, ge, gc, gca, cbam, lcbam, coord, scoord, ela, strip,
+            sk, splat, nl, bat and others.
+        start: "paper" or "identity".
+        options: Passed to the timm layer.
+
+    Raises:
+        ValueError: timm is not installed, does not know the layer or an option, or the layer changes the map's shape.
+    """
+
+    PAPER = "Wightman, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models"
+    YEAR = 2019
+    GATES = ()
+    POSITIONAL = ("layer",)
+
+    def __init__(self, channels: int, *, layer: str = "eca", start: str = "paper", **options: Any) -> None:  # noqa: ANN401
+        super().__init__(channels, start=start)
+        self.name = layer
+        self.layer = _build(layer, channels, options)
+        add_strength(self)
+
+    def extra_repr(self) -> str:
+        """Channels, layer and start, as printed by `print(model)`."""
+        return f"{self.channels}, layer={self.name!r}, start={self.start!r}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to a map (B, C, H, W)."""
+        if x.shape[0] == 0:
+            return x
+        y = self.layer(x)
+        if self.identity:
+            y = torch.lerp(x, y.to(x.dtype), self.strength.to(x.dtype))
+        return like_format(y.to(x.dtype), x)
+
+
+def _build(layer: str, channels: int, options: dict[str, Any]) -> nn.Module:
+    create_attn, factory = _import_timm()
+    if layer not in LAYERS:
+        near = get_close_matches(str(layer), LAYERS, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(LAYERS)}"
+        raise ValueError(f"Expected `layer` to be a timm attention layer but got {layer!r}; {hint}")
+    accepted = _accepted(factory(layer))
+    unknown = sorted(set(options) - set(accepted))
+    if unknown:
+        raise ValueError(
+            f"Expected options of timm's {layer!r} but got {', '.join(map(repr, unknown))}; "
+            f"it takes {', '.join(accepted)}"
+        )
+    try:
+        module = create_attn(layer, channels, **options)
+    except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"timm's {layer!r} cannot be built for {channels} channels with {options or 'no options'}: {error}"
+        ) from error
+    _check_shape(module, layer, channels)
+    return module
+
+
+def _import_timm() -> tuple[Callable[..., nn.Module], Callable[[str], Callable[..., nn.Module]]]:
+    try:
+        from timm.layers import create_attn, get_attn
+    except ModuleNotFoundError as error:
+        raise ValueError("Timm needs the package timm, which is not installed; run: pip install timm") from error
+    return create_attn, get_attn
+
+
+def _accepted(factory: Callable[..., nn.Module]) -> list[str]:
+    """Options of a timm layer; those that its short name stands for are fixed."""
+    fixed = factory.keywords if isinstance(factory, partial) else {}
+    cls = factory.func if isinstance(factory, partial) else factory
+    parameters = list(inspect.signature(cls).parameters.values())[1:]  # without the channels
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in fixed]
+
+
+@torch.no_grad()
+def _check_shape(module: nn.Module, layer: str, channels: int) -> None:
+    """Raise ValueError unless the layer keeps the shape of a map."""
+    probe = torch.zeros(1, channels, 8, 8)
+    training = module.training
+    try:
+        shape = tuple(module.eval()(probe).shape)
+    except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"timm's {layer!r} does not take a map {tuple(probe.shape)}: {error}") from error
+    finally:
+        module.train(training)
+    if shape != tuple(probe.shape):
+        raise ValueError(
+            f"Expected timm's {layer!r} to keep the shape {tuple(probe.shape)} but it gives {shape}; "
+            "an attention row keeps channels and size"
+        )

@@ -1,0 +1,88 @@
+"""Triplet attention: three gates, each from the maximum and the mean over one axis, averaged.
+
+Misra et al. 2021, "Rotate to Attend: Convolutional Triplet Attention Module", arXiv:2010.03045.
+Same values as the widely used release. Deviations: the map is never rotated, only the pooled maps are; a single 1x1
+map in training falls back to running statistics.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.attention.base import Attention, BatchNorm2d, check_flag, zero
+from models.attention.registry import register
+
+
+class PooledConv(nn.Module):
+    """7x7 convolution without bias and batch normalisation, two maps to one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.bn = BatchNorm2d(1, momentum=0.01)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, 2, R, S) to logits (B, 1, R, S)."""
+        return self.bn(self.conv(pooled))
+
+
+class AxisGate(nn.Module):
+    """Gate from the maximum and the mean over one axis of the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = PooledConv()
+
+    def forward(self, x: Tensor, axis: int) -> Tensor:
+        """(B, C, H, W) to the gate, of length 1 along `axis`."""
+        pooled = torch.stack([x.max(axis).values, x.mean(axis)], 1)  # (B, 2, R, S): the two other axes
+        if axis == 3:
+            pooled = pooled.transpose(2, 3)  # the release rotates C behind H here
+        gate = self.conv(pooled).sigmoid().squeeze(1).to(x.dtype)
+        return (gate.transpose(1, 2) if axis == 3 else gate).unsqueeze(axis)
+
+
+@register("TripletAttention")
+class TripletAttention(Attention):
+    """x * (g_w + g_h + g_s) / 3, with g_w (B, C, 1, W), g_h (B, C, H, 1) and g_s (B, 1, H, W).
+
+    Each gate is s(BN(conv7x7([max; mean] over the missing axis))). The gates column, row and spatial are averaged,
+    not multiplied.
+
+    Identity start: the normalisations' weights are zero (their biases are) and each gate is 2 s(z) before the average,
+    which is then exactly 1; only the gates are rescaled. The normalisations learn from the first step, the
+    convolutions from the second.
+
+    Args:
+        channels: Number of channels C.
+        no_spatial: Leave g_s out and average the two others.
+        start: "paper" or "identity".
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    PAPER = "Rotate to Attend: Convolutional Triplet Attention Module, arXiv:2010.03045"
+    YEAR = 2021
+    GATES = ("column", "row", "spatial")
+    POSITIONAL = ("no_spatial",)
+
+    def __init__(self, channels: int, *, no_spatial: bool = False, start: str = "paper") -> None:
+        super().__init__(channels, start=start)
+        check_flag("no_spatial", no_spatial)
+        self.cw = AxisGate()
+        self.hc = AxisGate()
+        self.hw = None if no_spatial else AxisGate()
+        if self.identity:
+            for module in filter(None, (self.cw, self.hc, self.hw)):
+                zero(module.conv.bn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map (B, C, H, W)."""
+        factor = 2 if self.identity else 1
+        column, row = factor * self.cw(x, 2), factor * self.hc(x, 3)
+        self._report(column=column, row=row)
+        if self.hw is None:
+            return x * (column / 2 + row / 2)
+        spatial = factor * self.hw(x, 1)
+        self._report(spatial=spatial)
+        return x * (column / 3 + row / 3 + spatial / 3)
