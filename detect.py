@@ -1,0 +1,19 @@
+"""Detect objects on images, videos, cameras and streams.
+
+python detect.py --weights runs/train/exp/weights/best.pt --source image.jpg
+"""
+
+from engine.cli import run_cli
+from engine.detect_config import parse_config
+
+
+def main() -> int:
+    """Read the command line, then import what is heavy."""
+    config = parse_config()
+    from engine.detection import run_detection
+
+    return run_detection(config)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_cli(main))

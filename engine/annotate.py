@@ -1,0 +1,201 @@
+"""Draws detections on pictures.
+
+Boxes are OpenCV's. Text goes through OpenCV 5's built-in fonts, which hold Latin, Cyrillic, Greek, Chinese, Japanese
+and Korean; characters they lack are looked for in the fonts of the system and drawn by Pillow. ultralytics' annotator
+is not used because it downloads a font for anything but Latin letters.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import sys
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_NO_CHARACTER = "\U000ffffd"  # not assigned for ever: what a font draws for what it lacks
+_PREFERRED_FONTS = ("notosanscjk", "sourcehan", "wqy", "droidsansfallback", "msyh", "simhei", "pingfang", "notosans")
+_PADDING_PX = 2
+_WEIGHT = 500  # of the built-in font, 100 to 900
+
+
+class Style(NamedTuple):
+    """How boxes are drawn.
+
+    Attributes:
+        line_px: Thickness of the lines.
+        labels: Whether class names are drawn.
+        confidences: Whether confidences follow the class names.
+    """
+
+    line_px: int = 3
+    labels: bool = True
+    confidences: bool = True
+
+
+def class_colour(class_id: int) -> tuple[int, int, int]:
+    """An RGB colour per class: steps of the golden ratio around the hue circle, so neighbours differ strongly."""
+    hue = (0.02 + class_id * 0.6180339887) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, (0.95, 0.75)[class_id // 8 % 2], (0.95, 0.8, 0.65)[class_id // 16 % 3])
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+class Annotator:
+    """Draws boxes with class names; made once for a set of names, so that fonts are looked for once."""
+
+    def __init__(self, names: Mapping[int, str], style: Style | None = None) -> None:
+        """Choose the font.
+
+        Args:
+            names: Class names, in any script.
+            style: How to draw.
+        """
+        self.names, self.style = names, style or Style()
+        self._text = TextPainter(names.values() if self.style.labels else ())
+
+    def draw(
+        self, rgb: np.ndarray, boxes_xyxy_px: np.ndarray, confidences: np.ndarray, class_ids: np.ndarray
+    ) -> np.ndarray:
+        """Draw detections, the least confident first so that the best labels end on top.
+
+        Args:
+            rgb: (H, W, 3) uint8; left alone.
+            boxes_xyxy_px: (n, 4), most confident first.
+            confidences: (n,).
+            class_ids: (n,) int.
+
+        Returns:
+            A drawn copy.
+        """
+        picture = np.array(rgb, order="C")
+        height, width = picture.shape[:2]
+        text_px = max(round((height + width) / 2 * 0.03), 11)
+        corners = np.rint(boxes_xyxy_px[::-1]).astype(int).tolist()
+        ids = class_ids[::-1].tolist()
+        for (x1, y1, x2, y2), class_id in zip(corners, ids, strict=True):
+            cv2.rectangle(picture, (x1, y1), (x2, y2), class_colour(class_id), self.style.line_px, cv2.LINE_AA)
+        if self.style.labels:  # after all boxes, so that no line runs through a text
+            for (x1, y1, _, _), confidence, class_id in zip(corners, confidences[::-1].tolist(), ids, strict=True):
+                label = self.names[class_id]
+                text = f"{label} {confidence:.2f}" if self.style.confidences else label
+                self._draw_label(picture, text, (x1, y1), text_px, class_colour(class_id))
+        return picture
+
+    def _draw_label(
+        self, picture: np.ndarray, text: str, corner_xy_px: tuple[int, int], text_px: int, colour: tuple[int, int, int]
+    ) -> None:
+        """A filled tag above the corner, or inside the box where there is no room above; never outside the picture."""
+        text_w, text_h = self._text.size(text, text_px)
+        tag_w, tag_h = text_w + 2 * _PADDING_PX, text_h + 2 * _PADDING_PX
+        x = max(0, min(corner_xy_px[0] - self.style.line_px // 2, picture.shape[1] - tag_w))
+        y = corner_xy_px[1] - tag_h if corner_xy_px[1] >= tag_h else max(corner_xy_px[1], 0)
+        cv2.rectangle(picture, (x, y), (x + tag_w, y + tag_h), colour, cv2.FILLED)
+        red, green, blue = colour
+        ink = (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+        self._text.draw(picture, text, (x + _PADDING_PX, y + _PADDING_PX), text_px, ink)
+
+
+class TextPainter:
+    """Draws text in any script that OpenCV or a font of the system has."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Find a font for all characters of `texts`; says so once, on stderr, if there is none."""
+        wanted = {character for text in texts for character in text if not character.isspace()}
+        missing = builtin_missing(wanted)
+        self._font_file: Path | None = None
+        if missing:
+            self._font_file, missing = find_font(wanted)
+        if missing:
+            shown = "".join(sorted(missing)[:20])
+            print(
+                f"no font here has the characters {shown}; install one that has them, such as Noto Sans (CJK); "
+                "until then something else stands in their place",
+                file=sys.stderr,
+            )
+
+    def size(self, text: str, text_px: int) -> tuple[int, int]:
+        """Width and height of a line of text in pixels."""
+        if self._font_file is not None:
+            font = _pillow_font(self._font_file, text_px)
+            return int(np.ceil(font.getlength(text))), sum(font.getmetrics())
+        if not _has_builtin_fonts():
+            (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, text_px / 30, 1)
+            return width, height + below
+        _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _builtin_font(), text_px, _WEIGHT)
+        return width, round(1.2 * text_px)
+
+    def draw(
+        self, picture: np.ndarray, text: str, top_left_xy_px: tuple[int, int], text_px: int, ink: tuple[int, int, int]
+    ) -> None:
+        """Draw a line of text into (H, W, 3) uint8 RGB, in place."""
+        x, y = top_left_xy_px
+        if self._font_file is not None:
+            width, height = self.size(text, text_px)
+            patch = picture[max(y, 0) : y + height, max(x, 0) : x + width]
+            if patch.size:
+                canvas = Image.fromarray(patch)
+                ImageDraw.Draw(canvas).text((min(x, 0), min(y, 0)), text, ink, _pillow_font(self._font_file, text_px))
+                patch[:] = np.asarray(canvas)
+        elif _has_builtin_fonts():
+            cv2.putText(picture, text, (x, y + round(0.95 * text_px)), ink, _builtin_font(), text_px, _WEIGHT)
+        else:
+            _, height = self.size(text, text_px)
+            place = (x, y + round(0.75 * height))
+            cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, text_px / 30, ink, 1, cv2.LINE_AA)
+
+
+def builtin_missing(characters: Iterable[str]) -> set[str]:
+    """The characters that OpenCV cannot draw with its own fonts (before version 5: all but ASCII)."""
+    beyond_ascii = {character for character in characters if not character.isascii()}
+    if not _has_builtin_fonts():
+        return beyond_ascii
+    nothing = _drawn(_NO_CHARACTER)
+    return {character for character in beyond_ascii if np.array_equal(_drawn(character), nothing)}
+
+
+def find_font(characters: set[str]) -> tuple[Path | None, set[str]]:
+    """The font file of the system that has most of the characters, and those it lacks; None if none helps."""
+    from matplotlib import font_manager, ft2font
+
+    def rank(file: str) -> tuple[bool, str]:
+        name = Path(file).name.lower().replace("-", "").replace("_", "")
+        return not name.startswith(_PREFERRED_FONTS), name
+
+    best: Path | None = None
+    missing = builtin_missing(characters)
+    for file in sorted(font_manager.findSystemFonts(), key=rank):
+        try:
+            coverage = ft2font.FT2Font(file).get_charmap()
+        except (OSError, RuntimeError):  # a broken font, or one of a kind that FreeType lacks
+            continue
+        lacking = {character for character in characters if ord(character) not in coverage}
+        if len(lacking) < len(missing):
+            best, missing = Path(file), lacking
+        if not missing:
+            break
+    return best, missing
+
+
+def _has_builtin_fonts() -> bool:
+    return hasattr(cv2, "FontFace")
+
+
+@lru_cache(maxsize=1)
+def _builtin_font() -> cv2.FontFace:
+    return cv2.FontFace("sans")
+
+
+@lru_cache(maxsize=8)
+def _pillow_font(file: Path, text_px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(file), text_px)
+
+
+def _drawn(text: str) -> np.ndarray:
+    picture = np.zeros((40, 60, 3), dtype=np.uint8)
+    cv2.putText(picture, text, (5, 30), (255, 255, 255), _builtin_font(), 24)
+    return picture

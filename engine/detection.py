@@ -1,0 +1,206 @@
+"""What detect.py does: read, detect, draw and write at the same time, and tell the user line by line.
+
+Three stages overlap: a thread reads and letterboxes ahead, the caller's thread runs the network and prints, another
+thread draws and writes. Everything comes out in the order of the inputs, whatever the batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from data.sources import Frame, Source, Trouble, open_source
+from engine.annotate import Annotator, Style
+from engine.cli import ROOT, new_run_folder, resolve_file
+from engine.detect_config import DetectConfig
+from engine.device import choose_precision, select_device
+from engine.outputs import Outputs
+from engine.overlap import in_batches, read_ahead
+from engine.predictor import Detections, Predictor, Prepared, Selection
+
+_GPU_BATCH, _CPU_BATCH = 16, 4
+
+
+def run_detection(config: DetectConfig) -> int:
+    """Detect on everything the source gives.
+
+    Args:
+        config: The command line.
+
+    Returns:
+        0 if at least one input could be used, else 2.
+
+    Raises:
+        ValueError: On weights, a source or options that cannot be used.
+    """
+    with ExitStack() as stack:
+        viewer = None
+        if config.view_img:
+            from engine.viewer import Viewer
+
+            viewer = stack.enter_context(closing(Viewer()))
+        weights = _find_weights(config.weights)
+        source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
+        predictor = make_predictor(config, weights)
+        names = predictor.names
+        folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
+        annotator = Annotator(names, Style(config.line_thickness, not config.hide_labels, not config.hide_conf))
+        outputs = stack.enter_context(closing(Outputs(folder, config, names, annotator)))
+        run = _Run(config, predictor, outputs, viewer.show if viewer else None)
+        run.over(source)
+    return run.report(folder)
+
+
+def make_predictor(config: DetectConfig, weights: str) -> Predictor:
+    """Load the model and make it ready.
+
+    Raises:
+        ValueError: If weights, device, precision, names or classes do not go together.
+    """
+    from models.checkpoint import load_model
+
+    device = select_device(config.device)
+    precision = choose_precision(config.precision, device)
+    model = load_model(weights, device)
+    if config.data is not None:
+        model.set_names(_read_names(config.data, model.nc))
+    stride_px = int(model.stride.max())
+    height, width = (-(-side // stride_px) * stride_px for side in config.imgsz)
+    if (height, width) != config.imgsz:
+        print(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}", file=sys.stderr)
+    selection = Selection(
+        config.conf_thres,
+        config.iou_thres,
+        _class_ids(config.classes, model.names),
+        config.agnostic_nms,
+        config.max_det,
+    )
+    predictor = Predictor(model, image_px=(height, width), device=device, precision=precision, selection=selection)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{weights}: {parameters:,} parameters, {len(model.names)} classes, {device}, {precision.reason}", flush=True)
+    if device.type != "cpu":
+        predictor.warm_up()
+    return predictor
+
+
+def _read_names(data: str, count: int) -> dict[int, str]:
+    """The class names of a data set YAML, whose images need not be here."""
+    file = resolve_file(data, ("data",), "data set")
+    content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    given = content.get("names") if isinstance(content, dict) else None
+    names = dict(enumerate(given)) if isinstance(given, list) else given
+    if not isinstance(names, dict) or set(names) != set(range(count)):
+        raise ValueError(f"--data {file}: expected `names:` of the model's {count} classes, numbered from 0")
+    return {class_id: str(name) for class_id, name in names.items()}
+
+
+def _find_weights(name: str) -> str:
+    """The file as given, or below the repository; anything else is left to `load_model` to find or refuse."""
+    tried = (Path(name), ROOT / name, ROOT / "weights" / name)
+    return str(next((path for path in tried if path.is_file()), name))
+
+
+def _class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[int, ...] | None:
+    if wanted is None:
+        return None
+    ids = {name: class_id for class_id, name in names.items()}
+    chosen = []
+    for text in wanted:
+        class_id = ids.get(text, int(text) if text.isdecimal() else None)
+        if class_id not in names:
+            known = ", ".join(f"{k} {name}" for k, name in list(names.items())[:20])
+            raise ValueError(f"--classes {text}: the model has no such class; it has {known}")
+        chosen.append(class_id)
+    return tuple(sorted(set(chosen)))
+
+
+class _Run:
+    """One pass over a source, and what there is to say about it."""
+
+    def __init__(
+        self,
+        config: DetectConfig,
+        predictor: Predictor,
+        outputs: Outputs,
+        show: Callable[[str, np.ndarray], bool] | None,
+    ) -> None:
+        self.config, self.predictor, self.outputs, self.show = config, predictor, outputs, show
+        self.troubles: list[Trouble] = []
+        self.used: set[str] = set()
+
+    def over(self, source: Source) -> None:
+        """Detect on every frame; Ctrl-C ends a live source in good order."""
+        try:
+            self._over(source)
+        except KeyboardInterrupt:
+            if not source.live:
+                raise
+            print("stopped")
+        for frame, picture in self.outputs.drain():
+            self._shown(frame, picture)
+
+    def _over(self, source: Source) -> None:
+        size = self.config.batch_size or (_CPU_BATCH if self.predictor.device.type == "cpu" else _GPU_BATCH)
+        size = 1 if source.live or self.show else size
+        items = self._prepared(source)
+        with closing(items if source.live else read_ahead(items, 2 * size)) as prepared:
+            for batch in in_batches(prepared, size):
+                if not self._detect(batch):
+                    return
+
+    def _prepared(self, source: Source) -> Generator[tuple[Frame | Trouble, Prepared | None], None, None]:
+        with closing(iter(source)) as items:
+            for item in items:
+                yield item, self.predictor.prepare(item.image) if isinstance(item, Frame) else None
+
+    def _detect(self, batch: Sequence[tuple[Frame | Trouble, Prepared | None]]) -> bool:
+        """Detect on a batch and hand it on; False when the user ended the show."""
+        found = iter(self.predictor.detect([prepared for _, prepared in batch if prepared is not None]))
+        go_on = True
+        for item, prepared in batch:
+            if prepared is None or isinstance(item, Trouble):
+                self.troubles.append(item)
+                continue
+            detections = next(found)
+            self.used.add(item.path)
+            print(self._line(item, prepared, detections), flush=True)
+            for frame, picture in self.outputs.submit(item, detections):
+                go_on = go_on and self._shown(frame, picture)
+        return go_on
+
+    def _shown(self, frame: Frame, picture: np.ndarray | None) -> bool:
+        return self.show is None or picture is None or self.show(frame.path, picture)
+
+    def _line(self, frame: Frame, prepared: Prepared, found: Detections) -> str:
+        counts = Counter(found.class_ids.tolist())
+        told = [f"{n} {self.predictor.names[k]}{'s' * (n > 1)}" for k, n in sorted(counts.items())]
+        height, width = prepared.hw
+        milliseconds = 1000 * self.predictor.seconds.last_per_image
+        return f"{frame.heading}: {height}x{width} {', '.join(told) or '(no detections)'}, {milliseconds:.1f}ms"
+
+    def report(self, folder: Path | None) -> int:
+        """Print speeds, the place of the results and the inputs that failed; returns the exit code."""
+        seconds = self.predictor.seconds
+        if seconds.images:
+            pre, net, nms = (1000 * s / seconds.images for s in (seconds.prepare, seconds.network, seconds.nms))
+            height, width = self.predictor.image_hw
+            print(
+                f"Speed: {pre:.1f}ms pre-process, {net:.1f}ms inference, {nms:.1f}ms NMS per image at shape "
+                f"(1, 3, {height}, {width})"
+            )
+        if folder is not None:
+            if self.outputs.labels is not None:
+                print(f"{self.outputs.labels.files} labels saved to {self.outputs.labels.folder}")
+            print(f"Results saved to {folder}")
+        failed = [trouble for trouble in self.troubles if not trouble.partial]
+        if failed:
+            print(f"{len(failed)} of {len(self.used) + len(failed)} inputs could not be used:", file=sys.stderr)
+        for trouble in (*failed, *(trouble for trouble in self.troubles if trouble.partial)):
+            print(f"  {trouble.path}: {trouble.reason}", file=sys.stderr)
+        return 0 if self.used else 2

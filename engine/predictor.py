@@ -1,0 +1,196 @@
+"""Images in, detections out: letterbox, network, non-maximum suppression, back to the pixels of the original image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.images import Letterboxed, letterbox, unletterbox
+from engine.device import Precision
+from engine.postprocess import non_max_suppression
+
+if TYPE_CHECKING:
+    from models.yolo import DetectionModel
+
+
+class Detections(NamedTuple):
+    """What was found on one image, most confident first.
+
+    Attributes:
+        boxes_xyxy_px: (n, 4) float32 corners in pixels of the original image, inside it.
+        confidences: (n,) float32.
+        class_ids: (n,) int64.
+    """
+
+    boxes_xyxy_px: np.ndarray
+    confidences: np.ndarray
+    class_ids: np.ndarray
+
+
+class Prepared(NamedTuple):
+    """A letterboxed image and what is needed to come back from it."""
+
+    letterboxed: Letterboxed
+    original_hw: tuple[int, int]
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        height, width = self.letterboxed.image.shape[:2]
+        return height, width
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which predictions become detections; the arguments of `non_max_suppression`.
+
+    Attributes:
+        conf_thres: Detections are more confident than this.
+        iou_thres: Of two that overlap more than this the less confident goes.
+        classes: Keep only these classes; None keeps all.
+        agnostic: Let detections of different classes suppress each other.
+        max_det: Detections per image at most.
+    """
+
+    conf_thres: float = 0.25
+    iou_thres: float = 0.45
+    classes: tuple[int, ...] | None = None
+    agnostic: bool = False
+    max_det: int = 1000
+
+
+@dataclass
+class Seconds:
+    """Time spent so far, and the number of images."""
+
+    prepare: float = 0.0
+    network: float = 0.0
+    nms: float = 0.0
+    images: int = 0
+    last_per_image: float = field(default=0.0, repr=False)  # network time of the last batch
+
+
+class Predictor:
+    """A model made ready to look at images.
+
+    The network runs in the given precision, boxes are always decoded in float32.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        *,
+        image_px: int | tuple[int, int] = 640,
+        device: torch.device,
+        precision: Precision,
+        selection: Selection | None = None,
+        square: bool = False,
+    ) -> None:
+        """Fuse the model and move it to the device.
+
+        Args:
+            model: Is fused in place and put into eval mode.
+            image_px: Longest side, or (height, width), in pixels; multiples of the model's largest stride.
+            device: Where to run.
+            precision: In which arithmetic.
+            selection: Which predictions to keep.
+            square: Pad to the full size instead of to the next multiple of the stride.
+
+        Raises:
+            ValueError: If `image_px` is no multiple of the stride.
+        """
+        self.stride_px = int(model.stride.max())
+        self.image_hw = (image_px, image_px) if isinstance(image_px, int) else image_px
+        if any(side < 1 or side % self.stride_px for side in self.image_hw):
+            raise ValueError(f"Expected image_px to be multiples of {self.stride_px} but got {image_px}")
+        self.device, self.precision, self.square = device, precision, square
+        self.selection = selection or Selection()
+        self.model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
+        self.names: dict[int, str] = dict(model.names)
+        self.seconds = Seconds()
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """Detect on images of any sizes.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+
+        Returns:
+            Detections of each image.
+        """
+        return self.detect([self.prepare(image) for image in images])
+
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """Letterbox an image as YOLOv5's detect.py does; safe to call from another thread."""
+        start = time.perf_counter()
+        height, width = image.shape[:2]
+        letterboxed = letterbox(image, self.image_hw, stride=self.stride_px, auto=not self.square)
+        self.seconds.prepare += time.perf_counter() - start
+        return Prepared(letterboxed, (height, width))
+
+    def detect(self, batch: Sequence[Prepared]) -> list[Detections]:
+        """Detect on prepared images; those of equal shape go through the network together.
+
+        Returns:
+            Detections of each image, in the order given.
+        """
+        start = self.seconds.network
+        shapes: dict[tuple[int, int], list[int]] = {}
+        for index, prepared in enumerate(batch):
+            shapes.setdefault(prepared.hw, []).append(index)
+        found: dict[int, Detections] = {}
+        for indices in shapes.values():
+            found.update(zip(indices, self._detect_same_shape([batch[i] for i in indices]), strict=True))
+        self.seconds.images += len(batch)
+        self.seconds.last_per_image = (self.seconds.network - start) / max(len(batch), 1)
+        return [found[index] for index in range(len(batch))]
+
+    @torch.inference_mode()
+    def _detect_same_shape(self, batch: Sequence[Prepared]) -> list[Detections]:
+        start = self._now()
+        pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, 3)
+        images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
+        images = images.contiguous(memory_format=self.precision.memory_format).float() / 255
+        with self.precision.autocast(self.device):
+            raw = self.model.raw(images)
+        predictions = self.model.detect.decode([level.float() for level in raw])  # (B, N, 5 + classes)
+        done = self._now()
+        keep = self.selection
+        rows = non_max_suppression(
+            predictions,
+            conf_thres=keep.conf_thres,
+            iou_thres=keep.iou_thres,
+            classes=keep.classes,
+            agnostic=keep.agnostic,
+            max_det=keep.max_det,
+        )
+        found = [self._to_original(one.cpu().numpy(), prepared) for one, prepared in zip(rows, batch, strict=True)]
+        self.seconds.network += done - start
+        self.seconds.nms += self._now() - done
+        return found
+
+    @staticmethod
+    def _to_original(rows: np.ndarray, prepared: Prepared) -> Detections:
+        _, ratio, pad_xy_px = prepared.letterboxed
+        boxes = unletterbox(rows[:, :4], prepared.original_hw, ratio, pad_xy_px)
+        return Detections(boxes, rows[:, 4], rows[:, 5].astype(np.int64))
+
+    def warm_up(self) -> None:
+        """Run the network once on nothing, so that the first image's time is like the others'."""
+        empty: Tensor = torch.zeros(1, 3, *self.image_hw, device=self.device)
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            self.model.raw(empty.contiguous(memory_format=self.precision.memory_format))
+
+    def _now(self) -> float:
+        """The time when the device has finished what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
