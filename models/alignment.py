@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ class _Key(NamedTuple):
     """What must agree for two rows to be the same row."""
 
     module: str
-    stride: str
+    stride: str  # of its output, in pixels of the image
     channels: int
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -65,7 +66,7 @@ def _key(row: GraphRow) -> _Key:
         state = plan.make().state_dict()
     shapes = tuple((name, tuple(t.shape)) for name, t in state.items() if ".attention." not in name)
     module = plan.attention or (row.layer.module if row.layer.module in BLOCKS else "C3")
-    return _Key(module, str(plan.stride), row.channels, shapes)
+    return _Key(module, str(row.stride), row.channels, shapes)
 
 
 def _alignments(a: Sequence[_Key], b: Sequence[_Key]) -> Iterator[dict[int, int]]:
@@ -80,22 +81,16 @@ def _alignments(a: Sequence[_Key], b: Sequence[_Key]) -> Iterator[dict[int, int]
 
     stack: list[tuple[int, int, dict[int, int]]] = [(0, 0, {})]
     found = 0
-    seen: set[tuple[tuple[int, int], ...]] = set()
     while stack and found < _LIMIT:
         i, j, matched = stack.pop()
         if weight(i, j) == 0:
-            signature = tuple(matched.items())
-            if signature not in seen:
-                seen.add(signature)
-                found += 1
-                yield matched
+            found += 1
+            yield matched
             continue
-        if weight(i + 1, j) == weight(i, j):
-            stack.append((i + 1, j, matched))
-        if weight(i, j + 1) == weight(i, j):
-            stack.append((i, j + 1, matched))
-        if a[i] == b[j] and weight(i + 1, j + 1) + _value(a[i]) == weight(i, j):
-            stack.append((i + 1, j + 1, {**matched, j: i}))
+        # The next pair of the matching: going from pair to pair, each matching is met once.
+        for k, m in product(range(i, len(a)), range(j, len(b))):
+            if a[k] == b[m] and weight(k + 1, m + 1) + _value(a[k]) == weight(i, j):
+                stack.append((k + 1, m + 1, {**matched, m: k}))
 
 
 def _value(key: _Key) -> int:
