@@ -1,0 +1,182 @@
+"""What happens around the training steps: validation, results, weights, pictures. Each callback does one thing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+
+from engine.optimizer import BIAS, DECAYED, NORM
+from engine.plots import plot_train_batch
+from engine.progress import Progress
+from engine.results import ResultsFile
+from models.checkpoint import save_model
+
+if TYPE_CHECKING:
+    from data.loader import Batch
+    from engine.evaluator import EvalResult
+    from engine.module import DetectionModule
+    from models.yolo import DetectionModel
+
+FITNESS = "fitness"
+TRAIN_PICTURES = 3
+
+Validate = Callable[["DetectionModel"], "EvalResult"]
+
+
+@dataclass
+class Best:
+    """The best epoch so far; shared by the callbacks of a run."""
+
+    fitness: float = 0.0
+    epoch: int = -1
+    latest: float = 0.0  # fitness of the last validated epoch
+
+    def take(self, epoch: int, fitness: float) -> None:
+        """Count an epoch in; an equal one replaces the former best, as in YOLOv5."""
+        self.latest = fitness
+        if fitness >= self.fitness:
+            self.fitness, self.epoch = fitness, epoch
+
+
+class ValidateEpoch(pl.Callback):
+    """Measures the averaged weights after every epoch and writes the row of results.csv.
+
+    Args:
+        validate: Measures a model.
+        results: The file.
+        best: Told about each epoch.
+        progress: Shows the figures.
+        epochs: Length of the run.
+        only_last: Validate after the last epoch only.
+    """
+
+    def __init__(
+        self, validate: Validate, results: ResultsFile, best: Best, progress: Progress, *, epochs: int, only_last: bool
+    ) -> None:
+        self.validate, self.results, self.best, self.progress = validate, results, best, progress
+        self.epochs, self.only_last = epochs, only_last
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
+        """Validate, then record."""
+        # Lightning calls callbacks before the module: the last batch's losses are still on their way.
+        pl_module.settle_losses()
+        epoch = pl_module.current_epoch
+        values = dict(zip(("train/box_loss", "train/obj_loss", "train/cls_loss"), pl_module.mean_losses(), strict=True))
+        text = ""
+        if not self.only_last or epoch == self.epochs - 1:
+            result = self.validate(pl_module.ema.model)
+            values |= _metric_columns(result)
+            text = _metric_text(result)
+            self.best.take(epoch, result.fitness)
+            pl_module.log(FITNESS, result.fitness, logger=False)
+        for column, position in (("x/lr0", BIAS), ("x/lr1", DECAYED), ("x/lr2", NORM)):
+            values[column] = pl_module.optimizer.param_groups[position]["lr"]
+        self.results.append(epoch, values)
+        self.progress.finish_epoch(pl_module, text)
+
+
+def _metric_text(result: EvalResult) -> str:
+    figures = (result.precision, result.recall, result.map50, result.map50_95)
+    return "  ".join(
+        f"{name} {value:.4f}" for name, value in zip(("P", "R", "mAP50", "mAP50-95"), figures, strict=True)
+    )
+
+
+def _metric_columns(result: EvalResult) -> dict[str, float]:
+    box, obj, cls = result.loss or (math.nan,) * 3
+    return {
+        "metrics/precision": result.precision,
+        "metrics/recall": result.recall,
+        "metrics/mAP_0.5": result.map50,
+        "metrics/mAP_0.5:0.95": result.map50_95,
+        "val/box_loss": box,
+        "val/obj_loss": obj,
+        "val/cls_loss": cls,
+    }
+
+
+class SaveWeights(Checkpoint):
+    """Writes `last.pt` after every epoch, `best.pt` when an epoch is the best, and `epoch<n>.pt` if asked for.
+
+    A checkpoint's model is the average; beside it lies everything a resumed run needs. Being a `Checkpoint`, it runs
+    after all other callbacks of the epoch's end.
+
+    Args:
+        folder: The run's `weights` folder.
+        best: The best epoch so far.
+        settings: Plain data that goes into every file: the run's configuration and hyperparameters.
+        epochs: Length of the run.
+        only_last: Save after the last epoch only.
+        period: Also keep every so many epochs; below 1 never.
+        stopping: Early stopping, whose count is stored.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        best: Best,
+        settings: Mapping[str, Any],
+        *,
+        epochs: int,
+        only_last: bool = False,
+        period: int = -1,
+        stopping: EarlyStopping | None = None,
+    ) -> None:
+        self.folder, self.best, self.settings = folder, best, dict(settings)
+        self.epochs, self.only_last, self.period, self.stopping = epochs, only_last, period, stopping
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
+        """Save."""
+        epoch = pl_module.current_epoch
+        if self.only_last and epoch < self.epochs - 1 and not trainer.should_stop:
+            return
+        state = self.training_state(trainer, pl_module)
+        names = ["last.pt"]
+        if self.best.epoch == epoch:
+            names.append("best.pt")
+        if self.period > 0 and epoch % self.period == 0:
+            names.append(f"epoch{epoch}.pt")
+        for name in names:
+            save_model(pl_module.ema.model, self.folder / name, training=state)
+
+    def training_state(self, trainer: pl.Trainer, pl_module: DetectionModule) -> dict[str, Any]:
+        """Tensors and plain data. Random states are not among them: an epoch begins from its seed and number."""
+        return {
+            **self.settings,
+            "epoch": pl_module.current_epoch,
+            "model": {name: value.detach().cpu() for name, value in pl_module.model.state_dict().items()},
+            "optimizer": pl_module.optimizer.state_dict(),
+            "ema_updates": pl_module.ema.updates,
+            "last_update_step": pl_module.last_update_step,
+            "best_fitness": self.best.fitness,
+            "best_epoch": self.best.epoch,
+            "early_stopping": self.stopping.state_dict() if self.stopping else {},
+            "scaler": trainer.precision_plugin.state_dict(),
+        }
+
+
+class DrawTrainBatches(pl.Callback):
+    """Draws the first batches of the run as train_batch0.jpg, train_batch1.jpg and so on."""
+
+    def __init__(self, folder: Path, names: Mapping[int, str]) -> None:
+        self.folder, self.names = folder, names
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: DetectionModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
+        """Draw the batch if it is among the first."""
+        if pl_module.current_epoch == 0 and batch_idx < TRAIN_PICTURES:
+            plot_train_batch(batch, self.names, self.folder / f"train_batch{batch_idx}.jpg")
+
+
+def early_stopping(patience: int) -> EarlyStopping | None:
+    """Stop after so many epochs without a better fitness; None for patience 0."""
+    if patience == 0:
+        return None
+    return EarlyStopping(FITNESS, patience=patience, mode="max", strict=False, check_on_train_epoch_end=True)

@@ -1,0 +1,190 @@
+"""One training step: the LightningModule around a detection model.
+
+Optimisation is manual because YOLOv5's warm-up changes, from step to step, how many batches make one optimiser step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.ema import ModelEMA
+from engine.optimizer import MAX_GRADIENT_NORM, Schedule, apply_settings
+
+if TYPE_CHECKING:
+    from data.loader import Batch
+    from engine.device import Precision
+    from models.loss import DetectionLoss, LossParts
+    from models.yolo import DetectionModel
+
+
+class StepLosses(NamedTuple):
+    """Losses of one batch on the host."""
+
+    box: float
+    obj: float
+    cls: float
+    paths: Sequence[str]
+
+
+class LossTrail:
+    """Brings each batch's losses to the host one batch late, so that no step waits for the device."""
+
+    def __init__(self) -> None:
+        self._waiting: tuple[Tensor, torch.cuda.Event | None, Sequence[str]] | None = None
+
+    def push(self, parts: LossParts, paths: Sequence[str]) -> StepLosses | None:
+        """Hand in a batch's losses; returns those of the batch before."""
+        before = self.flush()
+        values, event = torch.stack((parts.box, parts.obj, parts.cls)), None
+        if values.is_cuda:
+            values = values.to("cpu", non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        self._waiting = (values, event, paths)
+        return before
+
+    def flush(self) -> StepLosses | None:
+        """The losses still on their way, if any."""
+        if self._waiting is None:
+            return None
+        (values, event, paths), self._waiting = self._waiting, None
+        if event is not None:
+            event.synchronize()
+        return StepLosses(*values.tolist(), paths)
+
+
+class DetectionModule(pl.LightningModule):
+    """Trains `model` and keeps its moving average.
+
+    Args:
+        model: On its device and in its memory format already, since `ema` holds a copy of it.
+        loss: From raw maps and targets to `LossParts`.
+        ema: The average of `model`; updated after every optimiser step.
+        optimizer: Over the model's three parameter groups.
+        schedule: Settings of every step.
+        precision: The network's arithmetic.
+        image_px: Training image size.
+        multi_scale: Vary the image size from batch to batch.
+        seed: Of everything random; an epoch depends on the seed and its number only.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        loss: DetectionLoss,
+        ema: ModelEMA,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        *,
+        precision: Precision,
+        image_px: int,
+        multi_scale: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.loss, self.ema = model, loss, ema
+        self.optimizer, self.schedule, self.precision = optimizer, schedule, precision
+        self.image_px, self.multi_scale, self.seed = image_px, multi_scale, seed
+        self.last_update_step = -1  # the batch after which the optimiser last stepped, counted from the run's begin
+        self.trail = LossTrail()
+        self.loss_sums = np.zeros(3)
+        self.loss_count = 0
+        self.network_px = image_px  # longer side of the last batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser; its schedule is written step by step."""
+        return self.optimizer
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move the images only: targets are matched where they are, on the CPU."""
+        return batch._replace(images=batch.images.to(device, non_blocking=True))
+
+    def on_train_epoch_start(self) -> None:
+        """Begin an epoch: random state from its number, no gradient left over from the last one."""
+        pl.seed_everything(epoch_seed(self.seed, self.current_epoch), verbose=False)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss_sums, self.loss_count = np.zeros(3), 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Forward, backward and, if it is time, an optimiser step."""
+        step = self.current_epoch * self.schedule.batches + batch_idx
+        settings = self.schedule.at(step, self.current_epoch)
+        apply_settings(self.optimizer, settings)
+        images = self._network_input(batch.images, batch_idx)
+        parts = self.loss(self.model(images), batch.targets)
+        self._count(self.trail.push(parts, batch.paths))
+        self.manual_backward(parts.total)
+        if step - self.last_update_step >= settings.accumulate:
+            self.optimizers().step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.ema.update(self.model)
+            self.last_update_step = step
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Limit the gradient's norm; it is unscaled here in fp16 too."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM, foreach=True)
+
+    def settle_losses(self) -> None:
+        """Take in the losses that are still on their way; call before the epoch's mean is read."""
+        self._count(self.trail.flush())
+
+    def mean_losses(self) -> tuple[float, float, float]:
+        """Box, objectness and class loss, mean over the epoch's batches so far."""
+        box, obj, cls = self.loss_sums / max(self.loss_count, 1)
+        return float(box), float(obj), float(cls)
+
+    def _count(self, losses: StepLosses | None) -> None:
+        if losses is None:
+            return
+        values = np.array(losses[:3])
+        if not np.isfinite(values).all():
+            names = ", ".join(losses.paths[:4]) + (", …" if len(losses.paths) > 4 else "")
+            box, obj, cls = values
+            raise ValueError(
+                f"the loss is not a number in epoch {self.current_epoch}, batch {self.loss_count} ({names}): "
+                f"box {box:g}, obj {obj:g}, cls {cls:g}; the weights of the last full epoch are kept. "
+                "Try a smaller lr0 or --precision 32"
+            )
+        self.loss_sums += values
+        self.loss_count += 1
+
+    def _network_input(self, images: Tensor, batch_idx: int) -> Tensor:
+        """Uint8 images -> 0..1 in the compute type and layout."""
+        if not self.multi_scale:
+            self.network_px = max(images.shape[2:])
+            return scale_images(images, self.precision)
+        random = np.random.default_rng((self.seed, self.current_epoch, batch_idx))
+        stride_px = max(int(self.model.stride.max()), 32)
+        low, high = self.image_px // 2, int(self.image_px * 1.5) + stride_px
+        wanted_px = int(random.integers(low, high)) // stride_px * stride_px
+        factor = wanted_px / max(images.shape[2:])
+        size = [max(math.ceil(side * factor / stride_px), 1) * stride_px for side in images.shape[2:]]
+        self.network_px = max(size)
+        pixels = images.float()
+        if size != list(images.shape[2:]):
+            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        return scale_images(pixels, self.precision)
+
+
+def scale_images(images: Tensor, precision: Precision) -> Tensor:
+    """0..255 -> 0..1, in one pass over the input to the type and layout of the first convolution.
+
+    bf16 holds every integer to 256, so dividing in it rounds as dividing in fp32 and converting later would.
+    """
+    dtype = torch.bfloat16 if precision.dtype is torch.bfloat16 and images.dtype is torch.uint8 else torch.float32
+    return images.to(dtype=dtype, memory_format=precision.memory_format).div_(255)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A 32-bit seed for an epoch of a run."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])

@@ -1,0 +1,171 @@
+"""What a training run is made of, built from its configuration: data, model, anchors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.loader import create_loader
+from engine.progress import say
+from models.anchors import check_anchors
+from models.checkpoint import read_checkpoint
+from models.insertion import insert
+from models.spec import load_spec
+from models.transfer import transfer
+from models.yolo import DetectionModel, build_model
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from data.dataset import DatasetSpec
+    from data.hyp import Hyperparameters
+    from engine.train_config import TrainConfig
+
+SMALL_LABEL_PX = 3
+VAL_PAD = 0.5  # of a stride around validation images, as in YOLOv5
+
+
+def worker_count(wanted: int, batch_size: int) -> int:
+    """Loader processes: at most one for each core and for each image of a batch."""
+    return min(os.cpu_count() or 1, batch_size if batch_size > 1 else 0, wanted)
+
+
+def image_size(wanted_px: int, stride_px: int) -> int:
+    """The next multiple of the stride, at least two strides; says so if it is not the size asked for."""
+    size_px = max(-(-wanted_px // stride_px) * stride_px, 2 * stride_px)
+    if size_px != wanted_px:
+        say(f"--imgsz {wanted_px} is not a multiple of the stride {stride_px}: training at {size_px} px")
+    return size_px
+
+
+def train_loader(
+    config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters, image_px: int, stride_px: int
+) -> DataLoader:
+    """Augmented batches of the training split."""
+    return create_loader(
+        dataset,
+        "train",
+        image_px=image_px,
+        batch_size=config.batch_size,
+        stride_px=stride_px,
+        hyp=hyp,
+        augment=True,
+        rect=config.rect,
+        cache=None if config.cache == "val" else config.cache,
+        single_cls=config.single_cls,
+        workers=worker_count(config.workers, config.batch_size),
+        seed=config.seed,
+        shuffle=not config.rect,
+    )
+
+
+def val_loader(config: TrainConfig, dataset: DatasetSpec, image_px: int, stride_px: int) -> DataLoader:
+    """Rectangular, padded batches of the validation split, twice as large as those for training."""
+    cache = "ram" if config.cache == "val" else config.cache
+    return create_loader(
+        dataset,
+        "val",
+        image_px=image_px,
+        batch_size=config.batch_size * 2,
+        stride_px=stride_px,
+        rect=True,
+        pad=VAL_PAD,
+        cache=None if config.noval else cache,
+        single_cls=config.single_cls,
+        workers=worker_count(config.workers, config.batch_size * 2),
+        seed=config.seed,
+    )
+
+
+def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters) -> DetectionModel:
+    """Build the model for the data set's classes and carry the weights over, if there are any.
+
+    With `cfg` its layers and anchors are taken; without, those inside the weights file.
+    """
+    source = read_checkpoint(config.weights) if config.weights else None
+    spec = load_spec(config.cfg) if config.cfg else source.spec
+    spec = spec.with_classes(dataset.nc)
+    if hyp.anchors:
+        if config.noautoanchor:
+            raise ValueError("the hyperparameter `anchors` needs a search for anchors: leave out --noautoanchor")
+        spec = replace(spec, anchors=round(hyp.anchors))
+    if config.attention:
+        spec = insert(spec, config.attention, start=config.attention_start)
+    torch.manual_seed(config.seed)
+    model = build_model(spec)
+    if source is not None:
+        anchors = model.detect.anchors.clone()
+        say(transfer(model, source).summary)
+        if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
+            model.detect.anchors.copy_(anchors)
+    model.set_names(dataset.names)
+    return model
+
+
+def freeze_rows(model: DetectionModel, rows: tuple[int, ...]) -> int:
+    """Stop training the given rows of a model; returns the number of parameters (tensors) that are frozen.
+
+    Raises:
+        ValueError: If a row does not exist.
+    """
+    count = len(model.model)
+    outside = [row for row in rows if row >= count]
+    if outside:
+        raise ValueError(f"--freeze: the model has rows 0 to {count - 1} but {outside[0]} was given")
+    prefixes = tuple(f"model.{row}." for row in rows)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not (rows and name.startswith(prefixes)))
+    return sum(not parameter.requires_grad for parameter in model.parameters())
+
+
+def fit_anchors(model: DetectionModel, loader: DataLoader, image_px: int, anchor_t: float, seed: int) -> None:
+    """Check the anchors against the labels, replace them where others fit better, and say what was done."""
+    labels, sizes = loader.dataset.labels, loader.dataset.shapes
+    found = check_anchors(model.detect, labels, sizes, image_px=image_px, anchor_t=anchor_t, seed=seed)
+    if found.anchors_px is not None:
+        cells = torch.from_numpy(found.anchors_px).float() / model.stride.cpu().view(-1, 1, 1)
+        model.detect.anchors.copy_(cells)
+    say(found.message)
+
+
+def summary(model: DetectionModel, image_px: int) -> str:
+    """Rows, parameters and arithmetic of a model in one line."""
+    parameters = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    flops = gigaflops(model, image_px)
+    cost = f"{flops:.1f} GFLOPs at {image_px} px" if flops else "GFLOPs unknown"
+    return f"Model: {len(model.model)} rows, {parameters:,} parameters, {trained:,} trained, {cost}"
+
+
+def gigaflops(model: DetectionModel, image_px: int) -> float | None:
+    """Operations (two a multiply-add) of convolutions and matrix products for one square image; None if not counted."""
+    training = model.training
+    parameter = next(model.parameters())
+    image = torch.zeros(1, model.spec.channels, image_px, image_px, device=parameter.device, dtype=parameter.dtype)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model.eval().raw(image)
+    model.train(training)
+    return counter.get_total_flops() / 1e9 or None
+
+
+def label_statistics(loader: DataLoader, names: Mapping[int, str], image_px: int) -> str:
+    """How many images and labels there are, of which classes, and how many are too small to see."""
+    labels, sizes = loader.dataset.labels, np.asarray(loader.dataset.shapes, dtype=float)
+    rows = np.concatenate(labels) if len(labels) else np.zeros((0, 5))
+    counts = np.bincount(rows[:, 0].astype(int), minlength=len(names))
+    empty = sum(not len(label) for label in labels)
+    classes = ", ".join(f"{names[i]} {count}" for i, count in enumerate(counts.tolist()))
+    per_px = image_px / sizes.max(1) if len(sizes) else np.zeros(0)
+    small = sum(
+        int((label[:, 3:5] * size * scale < SMALL_LABEL_PX).any(1).sum())
+        for label, size, scale in zip(labels, sizes, per_px, strict=True)
+    )
+    text = f"Labels: {len(rows)} in {len(labels)} images, {empty} without labels ({classes})"
+    return f"{text}; {small} below {SMALL_LABEL_PX} px at {image_px} px" if small else text

@@ -1,0 +1,17 @@
+"""Train a detection model: `python train.py --data signs.yaml --cfg yolov5n.yaml --weights '' --img 320`."""
+
+from engine.cli import run_cli
+from engine.train_config import parse_train_args
+
+
+def main() -> int:
+    """Read the command line and train."""
+    config = parse_train_args()
+    from engine.trainer import train  # torch loads after the command line is known to be right
+
+    train(config)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_cli(main))
