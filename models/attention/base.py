@@ -129,6 +129,11 @@ def float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def at_least(value: int, least: int) -> int:
+    """max(value, least) of a size; a size that a tracer hands out as a tensor stays traced."""
+    return value.clamp(min=least) if isinstance(value, Tensor) else max(value, least)
+
+
 def check_integer(name: str, value: int, *, least: int = 1) -> None:
     """Raise ValueError unless value is an integer and not below `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:

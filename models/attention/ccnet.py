@@ -71,7 +71,8 @@ class CrissCrossAttention(Attention):
             query, key = float32(query), float32(key)
             column = torch.einsum("bchw,bcgw->bhwg", query, key)
             row = torch.einsum("bchw,bchv->bhwv", query, key)
-        itself = torch.eye(height, dtype=torch.bool, device=query.device)[:, None]  # (H, 1, H)
+        rows = torch.arange(height, device=query.device)
+        itself = rows[:, None, None] == rows  # (H, 1, H)
         return torch.cat([column.masked_fill(itself, float("-inf")), row], 3).softmax(3)
 
     def _affinity(self, column: Tensor, row: Tensor) -> Tensor:

@@ -119,7 +119,8 @@ class ParallelPolarizedSelfAttention(_Polarized):
     def _authors_spatial_logit(self, x: Tensor) -> Tensor:
         query = _project(self.conv_q_left, x.mean(2, keepdim=True)).transpose(1, 2)  # (B, 1, C/2)
         carried = query @ self.conv_v_left.weight.flatten(1).to(query.dtype)
-        logits = float32(carried @ x)  # (B, 1, N)
+        with torch.autocast(x.device.type, enabled=False):  # quadratic in x: beyond the range of float16
+            logits = float32(carried) @ float32(x)  # (B, 1, N)
         weights = logits.softmax(2)
         return weights - torch.zeros_like(logits).softmax(2) if self.identity else weights
 

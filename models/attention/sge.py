@@ -8,7 +8,7 @@ position the normalised likeness is 0, where the release returns NaN.
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_divisible, check_integer, float32
+from models.attention.base import Attention, at_least, check_divisible, check_integer, float32
 from models.attention.registry import register
 
 EPS = 1e-5
@@ -58,7 +58,7 @@ class SpatialGroupEnhance(Attention):
         likeness = (wide * wide.mean((3, 4), keepdim=True)).sum(2)
         deviation = likeness - likeness.mean((2, 3), keepdim=True)
         count = x.shape[3] * x.shape[4]
-        spread = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True) / max(count - 1, 1) ** 0.5
+        spread = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True) / at_least(count - 1, 1) ** 0.5
         z = deviation / (spread + EPS) * self.weight + self.bias
         gate = z.sigmoid().to(x.dtype)
         return 2 * gate if self.identity else gate
