@@ -71,6 +71,12 @@ class EvalResult:
         """YOLOv5's criterion for the best epoch: 0.1 mAP50 + 0.9 mAP50-95."""
         return 0.1 * self.map50 + 0.9 * self.map50_95
 
+    @property
+    def classes_without_instances(self) -> tuple[str, ...]:
+        """Names of the classes that no label of the data set has."""
+        present = {row.class_id for row in self.per_class}
+        return tuple(name for class_id, name in self.names.items() if class_id not in present)
+
     def table(self, *, per_class: bool = True) -> str:
         """YOLOv5's table: header, a row for all classes and one for each class with instances."""
         rows = [_ROW % ("all", self.images, self.instances, self.precision, self.recall, self.map50, self.map50_95)]
@@ -92,8 +98,6 @@ class EvalResult:
             "loss": None if self.loss is None else dict(zip(("box", "obj", "cls"), self.loss, strict=True)),
             "speeds_ms_per_image": self.speeds_ms._asdict(),
             "per_class": [row._asdict() for row in self.per_class],
-            "classes_without_instances": [
-                name for i, name in self.names.items() if i not in {row.class_id for row in self.per_class}
-            ],
+            "classes_without_instances": list(self.classes_without_instances),
             "confusion_matrix_predicted_true": self.confusion.tolist(),
         }

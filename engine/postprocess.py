@@ -10,7 +10,8 @@ hundredths of a pixel; equal confidences keep the order of the predictions.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -56,18 +57,18 @@ def non_max_suppression(
     if home.type == "mps":  # no double precision there
         predictions = predictions.cpu()
     wanted = None if classes is None else torch.tensor(sorted(set(classes)), device=predictions.device)
-    is_candidate = predictions[..., 4] > conf_thres  # (B, N)
     detections = []
-    for i, rows in enumerate(predictions):
-        rows = rows[is_candidate[i]].float()  # (n, 5 + nc)
-        if labels is not None:
-            rows = torch.cat((rows, _labels_as_predictions(labels[i].to(rows), rows.shape[1])))
-        found = _candidates(rows, conf_thres, multi_label)
-        if wanted is not None:
-            found = found[torch.isin(found[:, 5].long(), wanted)]
-        order = found[:, 4].argsort(descending=True, stable=True)[:MAX_CANDIDATES]
-        found = found[order]
-        detections.append(found[_suppress(found, iou_thres, agnostic, max_det)].to(home))
+    with _one_thread() if predictions.device.type == "cpu" else nullcontext():
+        for i, rows in enumerate(predictions):
+            rows = rows[rows[:, 4] > conf_thres].float()  # (n, 5 + nc)
+            if labels is not None:
+                rows = torch.cat((rows, _labels_as_predictions(labels[i].to(rows), rows.shape[1])))
+            found = _candidates(rows, conf_thres, multi_label)
+            if wanted is not None:
+                found = found[torch.isin(found[:, 5].long(), wanted)]
+            order = found[:, 4].argsort(descending=True, stable=True)[:MAX_CANDIDATES]
+            found = found[order]
+            detections.append(found[_suppress(found, iou_thres, agnostic, max_det)].to(home))
     return detections
 
 
@@ -124,6 +125,17 @@ def _suppress(found: Tensor, iou_thres: float, agnostic: bool, max_det: int) -> 
         if len(kept) == max_det or take >= len(boxes):
             return kept
         take *= 4
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """These steps are too small to share: threads cost more than they save, on a busy machine ten times as much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

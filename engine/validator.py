@@ -1,0 +1,179 @@
+"""What val.py does: load model and data set, evaluate, print YOLOv5's table, write results.json and the plots."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from data.dataset import DatasetSpec, load_dataset_spec
+from data.loader import Batch, create_loader
+from engine.cli import new_run_folder
+from engine.device import Precision, choose_precision, select_device
+from engine.eval_result import EvalResult
+from engine.evaluator import evaluate
+from engine.val_config import ValConfig
+from engine.val_writers import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
+from models.checkpoint import load_model
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from models.yolo import DetectionModel
+
+_MANY_CLASSES = 50  # from here on rows per class are printed only with --verbose
+
+
+def validate(config: ValConfig) -> list[EvalResult]:
+    """Validate each weights file, print the tables and write the run folders.
+
+    Args:
+        config: The command line.
+
+    Returns:
+        One result for each weights file.
+
+    Raises:
+        ValueError: On files that are missing or wrong, or a model of other classes than the data set.
+    """
+    for note in config.warnings:
+        _note(note)
+    device = select_device(config.device)
+    spec = load_dataset_spec(config.data, single_cls=config.single_cls)
+    return [_validate_one(config, weights, spec, device) for weights in config.weights]
+
+
+def _validate_one(config: ValConfig, weights: str, spec: DatasetSpec, device: torch.device) -> EvalResult:
+    precision = _precision(config, device)
+    model = load_model(weights, device)
+    _check_classes(model, spec, weights, config.single_cls)
+    model.fuse().to(memory_format=precision.memory_format)
+    image_px = _image_px(config.imgsz, int(model.stride.max()))
+    loader = _loader(config, spec, image_px, int(model.stride.max()))
+    folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
+    print(f"{weights}: {_count(model):,} parameters, {device}, {precision.reason}", flush=True)
+    labels, coco = _writers(config, spec, loader, folder)
+    result = evaluate(
+        model,
+        loader,
+        names=spec.names,
+        device=device,
+        precision=precision,
+        conf_thres=config.conf_thres,
+        iou_thres=config.iou_thres,
+        max_det=config.max_det,
+        single_cls=config.single_cls,
+        hybrid=config.save_hybrid,
+        save_dir=folder,
+        plots=config.plots,
+        observers=[writer for writer in (labels, coco) if writer is not None],
+    )
+    _print(result, config, image_px)
+    extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
+    if coco is not None:
+        extra["coco"] = _coco_figures(coco, spec, folder / f"{Path(weights).stem}_predictions.json")
+    _write_results(result, extra, folder)
+    if labels is not None:
+        print(f"{labels.files} labels saved to {labels.folder}")
+    print(f"Results saved to {folder}")
+    return result
+
+
+def _precision(config: ValConfig, device: torch.device) -> Precision:
+    """The arithmetic asked for; by default fp32, and fp16 for the speed of a GPU, as in YOLOv5."""
+    default = "16" if config.task == "speed" and device.type == "cuda" else "32"
+    return choose_precision(config.precision or default, device)
+
+
+def _check_classes(model: DetectionModel, spec: DatasetSpec, weights: str, single_cls: bool) -> None:
+    if single_cls:
+        return
+    if model.nc != spec.nc:
+        raise ValueError(
+            f"{weights} has {model.nc} classes but {spec.file} has {spec.nc}; give weights trained on this data set, "
+            "or --single-cls to compare boxes alone"
+        )
+    if model.names != spec.names:
+        _note(f"the class names of {weights} and {spec.file} differ; the data set's are used")
+
+
+def _image_px(wanted: int, stride_px: int) -> int:
+    """The image size rounded up to a multiple of the stride."""
+    image_px = -(-wanted // stride_px) * stride_px
+    if image_px != wanted:
+        _note(f"--imgsz {wanted} is not a multiple of the stride {stride_px}; {image_px} is used")
+    return image_px
+
+
+def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, stride_px: int) -> DataLoader[Batch]:
+    """Rectangular batches with a border of half a stride, as YOLOv5 validates; squares for the speed."""
+    rect = config.task != "speed"
+    return create_loader(
+        spec,
+        config.split,
+        image_px=image_px,
+        batch_size=config.batch_size,
+        stride_px=stride_px,
+        rect=rect,
+        pad=0.5 if rect else 0.0,
+        single_cls=config.single_cls,
+        workers=config.workers,
+        shuffle=False,
+    )
+
+
+def _writers(
+    config: ValConfig, spec: DatasetSpec, loader: DataLoader[Batch], folder: Path
+) -> tuple[LabelFileWriter | None, CocoWriter | None]:
+    labels = coco = None
+    if config.save_txt:
+        labels = LabelFileWriter(folder / "labels", loader.dataset.paths, confidence=config.save_conf)
+    if config.save_json:
+        coco = CocoWriter(COCO_CATEGORY_IDS if _is_coco(spec) else range(spec.nc))
+    return labels, coco
+
+
+def _is_coco(spec: DatasetSpec) -> bool:
+    return spec.nc == 80 and any(entry.name == "val2017.txt" for entry in spec.val)
+
+
+def _coco_figures(coco: CocoWriter, spec: DatasetSpec, file: Path) -> Mapping[str, float]:
+    coco.save(file)
+    print(f"{len(coco.detections)} detections saved to {file}")
+    own = spec.path / "annotations" / "instances_val2017.json"
+    use_own = _is_coco(spec) and own.is_file()
+    print(f"COCO metrics against {own if use_own else 'the labels of the data set'}:", flush=True)
+    figures = coco.figures(spec.names, own if use_own else None)
+    for name, value in figures.items():
+        print(f"{name:>22}{value:>11.3f}")
+    return figures
+
+
+def _print(result: EvalResult, config: ValConfig, image_px: int) -> None:
+    print(result.table(per_class=config.verbose or len(result.names) < _MANY_CLASSES))
+    if not result.instances:
+        _note(f"no labels in the {config.split} split of {config.data}: there is nothing to measure against")
+    absent = result.classes_without_instances
+    if absent and result.instances:
+        shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+        _note(f"classes without instances take no part in the means: {shown}")
+    speeds = "{:.1f}ms pre-process, {:.1f}ms inference, {:.1f}ms NMS per image".format(*result.speeds_ms)
+    print(f"Speed: {speeds} at shape {(config.batch_size, 3, image_px, image_px)}")
+
+
+def _write_results(result: EvalResult, extra: Mapping[str, object], folder: Path) -> None:
+    text = json.dumps({**extra, **result.to_dict()}, indent=2, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _count(model: DetectionModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)

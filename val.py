@@ -1,0 +1,19 @@
+"""Measure a trained model: P, R, mAP50 and mAP50-95 for all classes and for each.
+
+python val.py --weights runs/train/exp/weights/best.pt --data signs.yaml
+"""
+
+from engine.cli import run_cli
+from engine.val_config import parse_config
+
+
+def main() -> None:
+    """Read the command line, then import what is heavy."""
+    config = parse_config()
+    from engine.validator import validate
+
+    validate(config)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_cli(main))
