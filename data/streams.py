@@ -76,34 +76,38 @@ class LiveSource:
             stream.stop()
 
 
-class _Reader(threading.Thread):
-    """Reads one stream; connects again when it is lost, and gives up after `patience_s`."""
+class _Reader:
+    """Reads one stream in a thread; connects again when it is lost, and gives up after `patience_s`."""
 
     def __init__(
         self, index: int, address: str, arrived: threading.Condition, vid_stride: int, patience_s: float
     ) -> None:
-        super().__init__(name=f"stream {index}", daemon=True)
         self.path = masked(address)
         self.ended: str | None = None
         self._index, self._arrived, self._vid_stride, self._patience_s = index, arrived, vid_stride, patience_s
-        self._target: str | int = int(address) if address.isdecimal() else address
+        self._source: str | int = int(address) if address.isdecimal() else address
         self._newest: np.ndarray | None = None
         self._number = 0
         self._stopping = threading.Event()
         self._capture = self._open()
         self._fps = frames_per_second(self._capture) / vid_stride
+        self._thread = threading.Thread(target=self._read, name=f"stream {index}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
 
     def _open(self) -> cv2.VideoCapture:
-        if isinstance(self._target, int) and sys.platform == "linux" and not Path(f"/dev/video{self._target}").exists():
-            raise ValueError(f"there is no camera {self._target} (no /dev/video{self._target})")
-        capture = open_capture(self._target, self._patience_s)
-        if capture is None and isinstance(self._target, int):
-            raise ValueError(f"camera {self._target} cannot be opened; it is not there, or another program uses it")
+        if isinstance(self._source, int) and sys.platform == "linux" and not Path(f"/dev/video{self._source}").exists():
+            raise ValueError(f"there is no camera {self._source} (no /dev/video{self._source})")
+        capture = open_capture(self._source, self._patience_s)
+        if capture is None and isinstance(self._source, int):
+            raise ValueError(f"camera {self._source} cannot be opened; it is not there, or another program uses it")
         if capture is None:
             raise ValueError("no stream could be opened there")
         return capture
 
-    def run(self) -> None:
+    def _read(self) -> None:
         """Keep the newest frame until stopped or lost."""
         while not self._stopping.is_set():
             with quiet_opencv:
@@ -145,21 +149,21 @@ class _Reader(threading.Thread):
         self._number += 1
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         heading = f"{self._index}: {self.path} ({self._number})"
-        return Frame(rgb, self.path, self._name(), "", "stream", heading, self._number, self._fps, time.monotonic())
+        now = time.monotonic()
+        return Frame(rgb, self.path, self._file_stem(), "", "stream", heading, self._number, self._fps, now)
 
-    def _name(self) -> str:
+    def _file_stem(self) -> str:
         """A file name from the address, without user, password and query."""
-        if isinstance(self._target, int):
-            return f"camera{self._target}"
-        parts = urlsplit(self._target)
+        if isinstance(self._source, int):
+            return f"camera{self._source}"
+        parts = urlsplit(self._source)
         text = re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{parts.path}").strip("_.")
         return f"{self._index}_{text}" if text else f"stream{self._index}"
 
     def stop(self) -> None:
         """End the thread; a read in progress is given its own timeout."""
         self._stopping.set()
-        if self.is_alive():
-            self.join(timeout=self._patience_s)
+        self._thread.join(timeout=self._patience_s)
 
 
 def _addresses(text: str) -> list[str]:

@@ -35,6 +35,7 @@ def open_url(url: str, vid_stride: int, patience_s: float) -> Source:
             if kind.startswith("image/") or (suffix in IMAGE_SUFFIXES and kind in ("application/octet-stream", "")):
                 return WebImage(shown, _name_of(url), suffix, _read_all(answer, shown))
     except urllib.error.HTTPError as error:
+        error.close()
         raise ValueError(f"--source {shown}: the server answers {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise ValueError(f"--source {shown}: cannot be reached: {getattr(error, 'reason', error)}") from error
