@@ -80,7 +80,7 @@ def decode_image(encoded: np.ndarray, *, name: str = "image") -> np.ndarray:
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
         except cv2.error:
             image = None
-        if image is not None and image.dtype == np.uint8:
+        if image is not None and image.dtype == np.uint8 and image.ndim == 3:  # a PFM comes back flat
             return image
     return _decode_with_pillow(encoded, name)
 
@@ -190,6 +190,8 @@ def _decode_with_pillow(encoded: np.ndarray, name: str) -> np.ndarray:
             return np.asarray(upright.convert("RGB"))
     except Image.DecompressionBombError as error:
         raise ImageReadError(f"{name}: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageReadError(f"{name}: is no image of a known format") from error
     except (OSError, SyntaxError, ValueError) as error:  # Pillow reports broken PNG chunks as SyntaxError
         raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error
 

@@ -19,14 +19,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.dataset import label_path
-from data.images import IMAGE_SUFFIXES, ImageReadError, read_image
+from data.images import ImageReadError, read_image
 from data.label_cache import Entry, FileKey, read_cache, short_hash, user_cache_folder, write_cache
 from data.rows import read_rows
 
 MIN_SIDE_PX = 10
 _SHOWN = 20  # problems printed; the report holds all
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-_FORMATS = {"BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP", "DNG", "PFM", "PPM"}
+_CHECKED = ("JPEG", "MPO", "PNG", "WEBP")  # formats whose truncation shows without decoding
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,13 @@ def image_size(path: str) -> tuple[int, int]:
     """Return the upright width and height of an image after a check of its file.
 
     Raises:
-        ImageReadError: If it cannot be opened, is truncated, of another format than its kind, or too small.
+        ImageReadError: If it cannot be opened, is truncated or too small.
     """
     try:
         with open(path, "rb") as file, Image.open(file) as image:
             width, height = image.size
             kind = image.format
-            if image.getexif().get(0x0112) in _SWAPPED:
-                width, height = height, width
+            turned = _is_turned(image)
             image.verify()
             file.seek(-2, os.SEEK_END)
             whole = kind not in ("JPEG", "MPO") or file.read(2) == b"\xff\xd9"
@@ -161,9 +160,7 @@ def image_size(path: str) -> tuple[int, int]:
         return _size_by_decoding(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageReadError(f"cannot be read as an image: {error}") from error
-    if kind not in _FORMATS:
-        raise ImageReadError(f"is a {kind} file; expected one of {' '.join(IMAGE_SUFFIXES)}")
-    if not whole:
+    if not whole or turned or kind not in _CHECKED:
         return _size_by_decoding(path)
     return _big_enough(width, height)
 
@@ -190,6 +187,13 @@ def cache_file(entries: Sequence[Path], images: Sequence[str]) -> Path:
 def _is_writable(folder: Path) -> bool:
     """Tell whether a folder takes new files; root may write where the mode says no, and should not."""
     return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Tell whether EXIF may exchange width and height; cheap, so it only looks where its presence costs nothing."""
+    if image.format == "PNG":
+        return "exif" in image.info  # asking for the value would decode the image
+    return image.getexif().get(0x0112) in _SWAPPED
 
 
 def _size_by_decoding(path: str) -> tuple[int, int]:

@@ -146,7 +146,7 @@ def rect_batches(
         The sorted images, and (batches, 2) height and width.
     """
     aspect = scan.shapes_wh[:, 1] / scan.shapes_wh[:, 0]  # height / width
-    order = np.argsort(aspect, kind="stable")
+    order = np.argsort(aspect)  # as in the original: which of equal ratios opens the next batch changes shapes, so mAP
     aspect = aspect[order]
     sides = []
     for start in range(0, len(order), batch_size):

@@ -83,6 +83,8 @@ class DetectionDataset(Dataset[Item]):
         self.batch_shapes, self.batch_size = batch_shapes, batch_size
         self.cache: MemoryCache | DiskCache | None = None
         self.resized_hw = np.array([_resized_hw(w, h, image_px) for w, h in self.shapes.tolist()]).reshape(-1, 2)
+        boxes = [convert_boxes(rows[:, 1:], "cxcywh_norm", "xyxy_norm") for rows in self.labels]
+        self._corners = [np.concatenate((rows[:, :1], b), 1) for rows, b in zip(self.labels, boxes, strict=True)]
         self._pixel_transforms = augment is not None and is_available()
         self._has_polygons = any(outline is not None for outlines in self.polygons for outline in outlines)
         self._failed = torch.zeros(len(self.paths), dtype=torch.uint8).share_memory_()  # written by the workers too
@@ -186,8 +188,7 @@ class DetectionDataset(Dataset[Item]):
         if image is None:
             image = self._decode(index)
         height, width = image.shape[:2]
-        labels = self.labels[index].copy()
-        labels[:, 1:] = convert_boxes(labels[:, 1:], "cxcywh_norm", "xyxy_px", width, height)
+        labels = self._corners[index] * np.array([1, width, height, width, height], np.float32)
         if not self._has_polygons:
             return Sample(image, labels)
         size = np.array([width, height], np.float32)
