@@ -23,7 +23,8 @@ class BiLevelRoutingAttention(Attention):
     q, k, v are one linear layer of the map; a window chooses by the dot products of the windows' mean q and k, through
     which no gradient passes; lepe is a depthwise 3x3 convolution. As released, the input is not added.
 
-    Identity start: wo is zero and the input is added. wo learns from the first step, the others from the second.
+    Identity start: wo is zero and the input is added (one addition more than published). wo learns from the first step,
+    the others from the second.
 
     Args:
         channels: Number of channels C, a multiple of `heads`.

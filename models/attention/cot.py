@@ -24,10 +24,9 @@ class CoTAttention(Attention):
 
     The softmax runs over the positions, for each channel by itself; E is 1x1, BN, ReLU, 1x1.
 
-    Identity start: the weights of both normalisations of k and v are zero (v's bias is) and the output is
-    x + (k - ReLU(bias of k's normalisation)) + softmax_n(a) v, so k is constant at first and subtracted. Subtracting
-    from the small (C) side is free; the sum with x is one addition. The normalisations' weights and v's bias learn from
-    the first step, the others from the second.
+    Identity start: the normalisations of k and v are zero, SiLU, which has a slope at 0, takes the place of k's ReLU,
+    and the input is added (one addition more than published). The normalisations learn from the first step, the others
+    from the second.
 
     Args:
         channels: Number of channels C, a multiple of 4.
@@ -52,7 +51,7 @@ class CoTAttention(Attention):
         self.key_embed = nn.Sequential(
             nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=GROUPS, bias=False),
             BatchNorm2d(channels),
-            nn.ReLU(),
+            nn.SiLU() if self.identity else nn.ReLU(),
         )
         self.value_embed = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), BatchNorm2d(channels))
         hidden = 2 * channels // FACTOR
@@ -63,9 +62,7 @@ class CoTAttention(Attention):
             nn.Conv2d(hidden, kernel_size**2 * channels, 1),
         )
         if self.identity:
-            zero(self.value_embed[1])
-            nn.init.zeros_(self.key_embed[1].weight)
-            nn.init.ones_(self.key_embed[1].bias)  # keeps the ReLU open
+            zero(self.value_embed[1], self.key_embed[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Add contexts of a map (B, C, H, W)."""
@@ -73,10 +70,7 @@ class CoTAttention(Attention):
         logits = self._logits(torch.cat([key, x], 1))
         share = float32(logits).flatten(2).softmax(2).unflatten(2, x.shape[2:]).to(x.dtype)  # (B, C, H, W)
         self._report(full=share)
-        if self.identity:
-            offset = self.key_embed[1].bias.relu().to(x.dtype)
-            key = (key - offset[:, None, None]) + x
-        return torch.addcmul(key, share, value)
+        return torch.addcmul(x + key if self.identity else key, share, value)
 
     def _logits(self, both: Tensor) -> Tensor:
         first, norm, relu, last = self.attention_embed

@@ -25,8 +25,9 @@ class CPCA(Attention):
     strip a depthwise 1xk and then a kx1 convolution, k = 7, 11, 21. The reported channel gate is c; the spatial factor,
     which no sigmoid bounds, is reported as full. As published, the input is not added.
 
-    Identity start: d5, the biases of the strips and the bias of conv are zero and the input is added: the spatial
-    factor is 0, and so is what is added. d5 and the biases learn from the first step, the others from the second.
+    Identity start: d5, the biases of the strips and the bias of conv are zero and the input is added (one addition more
+    than published): the spatial factor is 0, and so is what is added. d5 and the biases learn from the first step, the
+    others from the second.
 
     Args:
         channels: Number of channels C.

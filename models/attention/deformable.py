@@ -41,8 +41,8 @@ class DAttention(Attention):
     group, and projected to k and v. rpe is a depthwise 3x3 convolution; without it and with a `q_size`, a learned table
     of biases by relative position is added to the logits instead. As released, the input is not added.
 
-    Identity start: proj_out is zero and the input is added. proj_out learns from the first step, the others from the
-    second.
+    Identity start: proj_out is zero and the input is added (one addition). proj_out learns from the first step, the
+    others from the second.
 
     Args:
         channels: Number of channels C, a multiple of `heads` and of `groups`.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.attention.base import Attention, check_flag, check_integer, float32, zero
 from models.attention.registry import register
-from models.attention.tensors import like_format
+from models.attention.tensors import like_format, outside_autocast
 
 
 @register("DoubleAttention")
@@ -22,8 +22,8 @@ class DoubleAttention(Attention):
     p and q are (B, c_n, H * W); p sums to 1 over the H * W positions, q over the c_n descriptors. The affinity of a
     position is its q times p: the weights of the positions that it is given. As released, the input is not added.
 
-    Identity start: conv_reconstruct (without it, convA) is zero and the input is added. That layer learns from the
-    first step, the others from the second.
+    Identity start: conv_reconstruct (without it, convA) is zero and the input is added within the last
+    matrix product. That layer learns from the first step, the others from the second.
 
     Args:
         channels: Number of channels C.
@@ -79,8 +79,12 @@ class DoubleAttention(Attention):
         descriptors = _linear(self.convA, pooled)  # (B, c_m, c_n); each column of `gather` sums to 1
         if self.conv_reconstruct is not None:
             descriptors = _linear(self.conv_reconstruct, descriptors)  # (B, C, c_n); so do the rows of `distribute`
-        output = (descriptors @ distribute).unflatten(2, x.shape[2:]).to(x.dtype)
-        return like_format(x + output if self.identity else output, x)
+        if self.identity:
+            with outside_autocast(x):
+                output = torch.baddbmm(x.flatten(2), descriptors.to(x.dtype), distribute)
+        else:
+            output = descriptors @ distribute
+        return like_format(output.unflatten(2, x.shape[2:]).to(x.dtype), x)
 
     def _affinity(self, gather: Tensor, distribute: Tensor, x: Tensor) -> Tensor:
         row, column = self._query_position(*x.shape[2:])

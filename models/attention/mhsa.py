@@ -23,8 +23,8 @@ class MHSA(Attention):
     its own order: `rel_w_weight` (`width` entries) runs along the rows of the map, `rel_h_weight` along its columns. As
     released, the input is not added.
 
-    Identity start: the value convolution is zero and the input is added. It learns from the first step, the others from
-    the second.
+    Identity start: the value convolution is zero and the input is added (one addition). It learns from the first step,
+    the others from the second.
 
     Args:
         channels: Number of channels C, a multiple of `heads`.

@@ -16,8 +16,8 @@ from models.attention.registry import register
 class ParNetAttention(Attention):
     """SiLU(BN(conv1x1(x)) + BN(conv3x3(x)) + x * s(fc(mean of x))).
 
-    Identity start: both normalisations and fc are zero, the gate is 2 s(z) - 1, so that the sum is 0, and x is added to
-    its SiLU. Normalisations and fc learn from the first step, the convolutions from the second.
+    Identity start: both normalisations and fc are zero, the gate is 2 s(z), and x times the gate, exactly x, is added
+    after the SiLU instead of before. Normalisations and fc learn from the first step, the convolutions from the second.
 
     Args:
         channels: Number of channels C.
@@ -43,8 +43,9 @@ class ParNetAttention(Attention):
         """Transform a map (B, C, H, W)."""
         gate = self.sse["1"](x.mean((2, 3), keepdim=True)).sigmoid().to(x.dtype)
         if self.identity:
-            gate = 2 * gate - 1
+            gate = 2 * gate
         self._report(channel=gate)
         branches = (self.conv1x1(x) + self.conv3x3(x)).to(x.dtype)
-        y = F.silu(torch.addcmul(branches, x, gate))
-        return x + y if self.identity else y
+        if self.identity:
+            return torch.addcmul(F.silu(branches), x, gate)
+        return F.silu(torch.addcmul(branches, x, gate))

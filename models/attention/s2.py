@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.attention.base import Attention, float32, zero
 from models.attention.registry import register
-from models.attention.tensors import outside_autocast, pointwise
+from models.attention.tensors import like_format, outside_autocast, pointwise
 
 COPIES = 3
 
@@ -41,7 +41,8 @@ class S2Attention(Attention):
     y_2's right, left, down, up. The reported channel gate is the weight of the copy that is not shifted. As published,
     the input is not added.
 
-    Identity start: mlp2 is zero and the input is added. mlp2 learns from the first step, the others from the second.
+    Identity start: mlp2 is zero and the input is added (one addition more than published). mlp2 learns from the first
+    step, the others from the second.
 
     Args:
         channels: Number of channels C.
@@ -78,7 +79,7 @@ class S2Attention(Attention):
         for index in (1, 2):
             mixed = torch.addcmul(mixed, copies[index].to(mixed.dtype), weights[:, index].to(mixed.dtype))
         output = pointwise(mixed, self.mlp2).to(x.dtype)
-        return x + output if self.identity else output
+        return like_format(x + output if self.identity else output, x)
 
 
 def shift(x: Tensor, moves: tuple[tuple[int, int], ...]) -> Tensor:

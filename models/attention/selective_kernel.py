@@ -22,8 +22,8 @@ class SKAttention(Attention):
     The reported channel gate is the share of the last kernel, the largest by default.
 
     Identity start: fc_k are zero, so all shares are 1 / K, and the output is x + sum (a_k - 1 / K) U_k: the input plus
-    what the choice adds to a plain mean, exactly x at first. The sum with x is an addition in place of the first
-    product's output. fc_k learn from the first step, the others from the second.
+    what the choice adds to a plain mean, exactly x at first. x is added within the first product. fc_k learn from the
+    first step, the others from the second.
 
     Args:
         channels: Number of channels C.

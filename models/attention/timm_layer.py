@@ -31,7 +31,8 @@ class Timm(Attention):
 
     Identity start: x + t (layer(x) - x), with one learned number t, `strength`, that starts at 0. A layer about which
     nothing is known cannot be made the identity from inside, so this is one more pass over the map. t learns from the
-    first step, the layer from the second. With paper start t is a constant 1 in the state dict, and unused.
+    first step, the layer from the second; for a layer that starts as the identity by itself t starts at 1. With paper
+    start t is a constant 1 in the state dict, and unused.
 
     Args:
         channels: Number of channels C.
@@ -54,6 +55,8 @@ class Timm(Attention):
         self.name = layer
         self.layer = _build(layer, channels, options)
         add_strength(self)
+        if _probe(self.layer, layer, channels) and self.identity:
+            nn.init.ones_(self.strength)
 
     def extra_repr(self) -> str:
         """Channels, layer and start, as printed by `print(model)`."""
@@ -63,7 +66,12 @@ class Timm(Attention):
         """Apply the layer to a map (B, C, H, W)."""
         if x.shape[0] == 0:
             return x
-        y = self.layer(x)
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            self.layer.eval()  # one value has no variance: normalisations take their running statistics
+            y = self.layer(x)
+            self.layer.train()
+        else:
+            y = self.layer(x)
         if self.identity:
             y = torch.lerp(x, y.to(x.dtype), self.strength.to(x.dtype))
         return like_format(y.to(x.dtype), x)
@@ -88,7 +96,6 @@ def _build(layer: str, channels: int, options: dict[str, Any]) -> nn.Module:
         raise ValueError(
             f"timm's {layer!r} cannot be built for {channels} channels with {options or 'no options'}: {error}"
         ) from error
-    _check_shape(module, layer, channels)
     return module
 
 
@@ -109,18 +116,24 @@ def _accepted(factory: Callable[..., nn.Module]) -> list[str]:
 
 
 @torch.no_grad()
-def _check_shape(module: nn.Module, layer: str, channels: int) -> None:
-    """Raise ValueError unless the layer keeps the shape of a map."""
-    probe = torch.zeros(1, channels, 8, 8)
+def _probe(module: nn.Module, layer: str, channels: int) -> bool:
+    """Whether the layer returns its input as it is.
+
+    Raises:
+        ValueError: It does not take a map, or changes its shape.
+    """
+    probe = torch.randn(1, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     training = module.training
     try:
-        shape = tuple(module.eval()(probe).shape)
+        output = module.eval()(probe)
     except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"timm's {layer!r} does not take a map {tuple(probe.shape)}: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"timm's {layer!r} does not take a map {tuple(probe.shape)}: {reason}") from error
     finally:
         module.train(training)
-    if shape != tuple(probe.shape):
+    if output.shape != probe.shape:
         raise ValueError(
-            f"Expected timm's {layer!r} to keep the shape {tuple(probe.shape)} but it gives {shape}; "
+            f"Expected timm's {layer!r} to keep the shape {tuple(probe.shape)} but it gives {tuple(output.shape)}; "
             "an attention row keeps channels and size"
         )
+    return torch.equal(output, probe)

@@ -31,6 +31,8 @@ VARIANTS = [(name, {"variant": "authors"}) for name in list_attention() if "vari
 CASES = [*((name, {}) for name in list_attention()), *VARIANTS]
 # A foreign layer wrapped as it is: nothing is known about its inside, so identity costs it one more pass.
 WRAPPERS = {"Timm"}
+# Published as a transform without a gate and without the input: to be the identity, the input is added once.
+ADDITIONS = {"BiLevelRoutingAttention", "CPCA", "CoTAttention", "S2Attention"}
 
 every_module = pytest.mark.parametrize("name", list_attention())
 every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{n}{'-authors' * bool(o)}" for n, o in CASES])
@@ -231,7 +233,7 @@ def test_identity_start_takes_no_extra_pass(name, options):
         pytest.skip("a wrapped layer takes one more pass; its docstring says so")
     paper, identity = (build(name, start=start, **options).eval() for start in ("paper", "identity"))
     x = image(paper, (2, 24, 24))
-    assert passes(identity, x) <= passes(paper, x)
+    assert passes(identity, x) <= passes(paper, x) + (name in ADDITIONS)
 
 
 # Precision, memory format, determinism
