@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synth import difficulty
+from data.synth.colour import LINEAR
 
+RETRO_LIMIT = 0.42  # a camera's own exposure keeps signs in the headlights from washing out
 Colour = np.ndarray  # float32 (3,) linear light
 
 
@@ -49,8 +51,12 @@ class Atmosphere:
         """
         light = self.sky + self.sun * np.float32(facing)
         if self.headlights:
-            light = light + self.beam(depth_m, aside_m) * (1 + retro)
+            light = light + np.minimum(self.beam(depth_m, aside_m) * (1 + retro), np.float32(RETRO_LIMIT))
         return self.through_air(albedo * light.astype(np.float32), depth_m)
+
+    def table(self, depth_m: float, facing: float = 0.5, aside_m: float = 0.0, retro: float = 0.0) -> np.ndarray:
+        """`lit` for every sRGB value: float32 (256, 3)."""
+        return self.lit(np.repeat(LINEAR[:, None], 3, axis=1), depth_m, facing, aside_m, retro)
 
     def beam(self, depth_m: float, aside_m: float) -> Colour:
         """Light of the own headlights at a place."""

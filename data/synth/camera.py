@@ -4,6 +4,7 @@ World points are (lateral, ahead, up) in metres along the road: lateral 0 is the
 ahead follows the road's bend, the camera stands at ahead 0. Pitch is a shift of the horizon (small angles).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,25 +29,35 @@ class Camera:
 
     def bend_m(self, ahead_m: np.ndarray) -> np.ndarray:
         """How far the road has turned aside at a distance."""
+        if not self.bend:
+            return np.zeros_like(ahead_m)
         curved = np.clip(ahead_m, 0, STRAIGHT_AFTER_M)
-        return self.bend * (
-            curved**2 / 2 + STRAIGHT_AFTER_M * (np.maximum(ahead_m, STRAIGHT_AFTER_M) - STRAIGHT_AFTER_M)
-        )
+        return self.bend * (curved**2 / 2 + STRAIGHT_AFTER_M * np.maximum(ahead_m - STRAIGHT_AFTER_M, 0))
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (n, 3) to camera axes (right, depth, up), in metres."""
-        lateral, ahead, up = np.asarray(points, dtype=float).T
-        x = lateral + self.bend_m(ahead) - self.lateral_m
-        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
-        return np.stack([x * cos - ahead * sin, x * sin + ahead * cos, up - self.eye_m], axis=1)
+        points = np.asarray(points, dtype=float)
+        ahead = points[:, 1]
+        x = points[:, 0] - self.lateral_m
+        if self.bend:
+            x = x + self.bend_m(ahead)
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        turned = np.empty_like(points)
+        turned[:, 0] = x * cos - ahead * sin
+        turned[:, 1] = x * sin + ahead * cos
+        turned[:, 2] = points[:, 2] - self.eye_m
+        return turned
 
     def to_pixels(self, camera_points: np.ndarray) -> np.ndarray:
         """Camera axes (n, 3) with positive depth to pixels (n, 2)."""
-        right, depth, up = camera_points.T
-        x = self.focal_px * right / depth
-        y = self.horizon_px - self.height_px / 2 - self.focal_px * up / depth
-        cos, sin = np.cos(self.roll), np.sin(self.roll)
-        return np.stack([x * cos - y * sin + self.width_px / 2, x * sin + y * cos + self.height_px / 2], axis=1)
+        zoom = self.focal_px / camera_points[:, 1]
+        x = zoom * camera_points[:, 0]
+        y = self.horizon_px - self.height_px / 2 - zoom * camera_points[:, 2]
+        cos, sin = math.cos(self.roll), math.sin(self.roll)
+        pixels = np.empty((len(x), 2))
+        pixels[:, 0] = x * cos - y * sin + self.width_px / 2
+        pixels[:, 1] = x * sin + y * cos + self.height_px / 2
+        return pixels
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """The polygon of world points (n, 3) in pixels (m, 2), cut at the near plane; m is 0 when all lies behind."""

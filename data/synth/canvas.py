@@ -5,21 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data.synth.colour import triple
+
 EDGE = 0.2  # coverage from which a pixel counts as part of an object when its box is taken
-
-
-def linear(srgb: object) -> np.ndarray:
-    """sRGB values 0..255 to linear light 0..1 (float32)."""
-    value = np.asarray(srgb, dtype=np.float32) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-LINEAR_LUT = linear(np.arange(256))
-
-
-def linear_image(srgb_u8: np.ndarray) -> np.ndarray:
-    """A uint8 sRGB image to linear light, by table."""
-    return LINEAR_LUT[srgb_u8]
 
 
 @dataclass
@@ -74,12 +62,13 @@ class Canvas:
         return self.tracks[-1]
 
     def blend(self, x: int, y: int, alpha: np.ndarray, colour: np.ndarray, track: Track | None = None) -> None:
-        """Draw `colour` ((3,) or (h, w, 3)) with opacity `alpha` (h, w) at pixel (x, y), all inside the frame."""
+        """Draw `colour` ((3,) or (h, 1, 3)) with opacity `alpha` (h, w) at pixel (x, y), all inside the frame."""
         height, width = alpha.shape
         if not alpha.size:
             return
         region = self.rgb[y : y + height, x : x + width]
-        region += alpha[..., None] * (colour - region)
+        region *= triple(1 - alpha)
+        region += cv2.merge([alpha * colour[..., c] for c in range(3)])
         self._hide(x, y, alpha, track)
 
     def _hide(self, x: int, y: int, alpha: np.ndarray, own: Track | None) -> None:
@@ -113,29 +102,33 @@ class Canvas:
         self.blend(x, y, alpha if opacity == 1 else alpha * np.float32(opacity), colour, track)
 
     def sprite(
-        self, rgba: np.ndarray, quad_px: np.ndarray, track: Track | None = None, emission: np.ndarray | None = None
+        self,
+        rgb: np.ndarray,
+        alpha: np.ndarray,
+        quad_px: np.ndarray,
+        track: Track | None = None,
+        emission: np.ndarray | None = None,
     ) -> None:
-        """Draw a picture (h, w, 4), linear light, not premultiplied, onto a quad (top-left, then clockwise).
+        """Draw a picture (h, w, 3) of radiance with opacity (h, w) onto a quad (top-left, then clockwise).
 
         `emission` (h, w, 3) is light of its own, added on top.
         """
         if len(quad_px) != 4 or polygon_area(quad_px) < 0.05:
             return
-        layers = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=2).astype(np.float32)
-        if emission is not None:
-            layers = np.concatenate([layers, emission.astype(np.float32)], axis=2)
-        x, y, warped = warp(layers, quad_px, self.rgb.shape[:2])
+        planes = [plane * alpha for plane in cv2.split(rgb)]
+        x, y, warped = warp(cv2.merge([*planes, alpha]), quad_px, self.rgb.shape[:2])
         if not warped.size:
             return
-        alpha = np.clip(warped[..., 3], 0, 1)
+        *planes, seen = cv2.split(warped)
+        seen = np.clip(seen, 0, 1)
         if track is not None:
-            track.area_px += polygon_area(quad_px) * float(rgba[..., 3].mean())
-        region = self.rgb[y : y + alpha.shape[0], x : x + alpha.shape[1]]
-        region *= 1 - alpha[..., None]
-        region += warped[..., :3]
+            track.area_px += polygon_area(quad_px) * float(alpha.mean())
+        region = self.rgb[y : y + seen.shape[0], x : x + seen.shape[1]]
+        region *= triple(1 - seen)
+        region += cv2.merge(planes)
         if emission is not None:
-            region += warped[..., 4:7]
-        self._hide(x, y, alpha, track)
+            region += warp(emission, quad_px, self.rgb.shape[:2])[2]
+        self._hide(x, y, seen, track)
 
 
 def polygon_area(points_px: np.ndarray) -> float:
@@ -172,7 +165,7 @@ def fill(mask: np.ndarray, points: np.ndarray, value: object = 255) -> None:
 
 
 def warp(layers: np.ndarray, quad_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int, int, np.ndarray]:
-    """Warp a picture onto a quad, filtered at either end; returns its place (x, y) and the pixels (h, w, c)."""
+    """Warp a picture (h, w, 3 or 4) onto a quad, filtered at either end; returns its place (x, y) and the pixels."""
     x1, y1, x2, y2 = frame_part(quad_px, shape_hw)
     channels = layers.shape[2]
     if x2 == x1 or y2 == y1:
@@ -183,24 +176,15 @@ def warp(layers: np.ndarray, quad_px: np.ndarray, shape_hw: tuple[int, int]) -> 
     height, width = layers.shape[:2]
     new_w, new_h = int(np.clip(want_w * 1.2, 4, width)), int(np.clip(want_h * 1.2, 4, height))
     if (new_w, new_h) != (width, height):
-        layers = _resize(layers, new_w, new_h)
+        layers = cv2.resize(layers, (new_w, new_h), interpolation=cv2.INTER_AREA)
     source = np.array([[0, 0], [new_w, 0], [new_w, new_h], [0, new_h]], np.float32) - 0.5
     target = ((quad_px - (x1, y1)) * fine - 0.5).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
     size = ((x2 - x1) * fine, (y2 - y1) * fine)
-    warped = _by_four(layers, lambda part: cv2.warpPerspective(part, matrix, size, flags=cv2.INTER_LINEAR))
-    return x1, y1, warped if fine == 1 else _resize(warped, x2 - x1, y2 - y1)
-
-
-def _resize(layers: np.ndarray, width: int, height: int) -> np.ndarray:
-    return _by_four(layers, lambda part: cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
-
-
-def _by_four(layers: np.ndarray, function: object) -> np.ndarray:
-    """Apply an OpenCV function that takes at most four channels."""
-    parts = [function(np.ascontiguousarray(layers[..., i : i + 4])) for i in range(0, layers.shape[2], 4)]
-    parts = [part if part.ndim == 3 else part[..., None] for part in parts]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+    warped = cv2.warpPerspective(layers, matrix, size, flags=cv2.INTER_LINEAR)
+    if fine > 1:
+        warped = cv2.resize(warped, (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA)
+    return x1, y1, warped
 
 
 def _union(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -9,8 +9,8 @@ MIN_SHORT_SIDE_PX = 4.0  # a smaller box is not labelled
 MIN_LONG_SIDE_PX = 7.0
 
 # --- how large things are: log-uniform between the bounds, drawn for the class's longer side --------------------------
-SIZE_PX = {"light": (13.0, 150.0), "sign": (11.0, 150.0), "arrow": (6.0, 120.0)}  # for arrows: the height in the image
-SIZE_BIAS = {"light": 1.0, "sign": 1.0, "arrow": 1.0}  # above 1: more small ones
+SIZE_PX = {"light": (14.0, 270.0), "sign": (11.0, 210.0), "arrow": (6.0, 130.0)}  # for arrows: the height in the image
+SIZE_BIAS = {"light": 0.85, "sign": 0.85, "arrow": 0.85}  # above 1: more small ones
 LOOKALIKE_MIN_PX = 13.0  # a distractor that differs in a detail is at least so large that a person can tell
 
 # --- conditions: share of images -------------------------------------------------------------------------------------
@@ -19,14 +19,14 @@ RAIN_SHARE = 0.2
 FOG_SHARE = 0.06
 
 # --- the picture ------------------------------------------------------------------------------------------------------
-NOISE = (0.004, 0.022)  # deviation of sensor noise in display values 0..1; night doubles it
+NOISE = (0.004, 0.018)  # deviation of sensor noise in display values 0..1; night doubles it
 MOTION_BLUR_SHARE = 0.2
 MOTION_BLUR_PX = (1.5, 4.5)
 DEFOCUS_SHARE = 0.15
 DEFOCUS_PX = (0.6, 1.5)  # deviation of the blur
 EXPOSURE_STOPS = 0.45  # deviation
 JPEG_QUALITY = (58, 90)
-COLOUR_CAST = 0.05  # deviation of the gain of each channel
+COLOUR_CAST = 0.035  # deviation of the gain of each channel
 
 # --- wear and damage --------------------------------------------------------------------------------------------------
 PAINT_WEAR = (0.1, 0.75)  # 0: fresh paint, 1: hardly any left
@@ -39,4 +39,6 @@ OTHER_SIGNS = 1.5
 OTHER_LIGHTS = 0.8
 OTHER_MARKINGS = 0.9
 VEHICLES = 2.6
-OCCLUDED_SHARE = 0.14  # of objects may be partly hidden by something in front
+OCCLUDED_SHARE = 0.16  # of objects are partly hidden by something in front
+OCCLUDED = (0.15, 0.5)  # how much of them
+CUT_SHARE = 0.08  # of signs and lights may be cut by the edge of the frame

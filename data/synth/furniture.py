@@ -1,12 +1,16 @@
 """Signs on their posts and traffic lights on their masts."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from data.synth import difficulty
 from data.synth.atmosphere import Atmosphere
-from data.synth.canvas import Canvas, Track, linear
+from data.synth.canvas import Canvas, Track
+from data.synth.colour import linear, through
 from data.synth.lights import draw_head
-from data.synth.placement import Layout, Placed
+from data.synth.layout import Layout, Placed
+from data.synth.place_lights import OVERHEAD_FROM_M
 from data.synth.roadside import bar, post
 from data.synth.signs import draw_face
 
@@ -35,8 +39,6 @@ def plate_quad(layout: Layout, placed: Placed, width: float, height: float, turn
 def _draw_sign(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
     camera = layout.camera
     aside = placed.lateral - camera.lateral_m
-    steel = air.lit(linear((138, 140, 142)) * np.float32(rng.uniform(0.6, 1.1)), placed.ahead, 0.4, aside)
-    post(canvas, camera, placed.lateral, placed.ahead + 0.03, 0, placed.up + placed.height_m * 0.55, 0.035, steel)
     turn = np.radians(rng.uniform(-1, 1) * difficulty.SIGN_TURN_DEG * rng.random() ** 0.6)
     tilt = np.radians(rng.normal(0, difficulty.SIGN_TILT_DEG / 2.5))
     backing = rng.random() < 0.12 and placed.class_id is not None
@@ -44,13 +46,12 @@ def _draw_sign(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed
         board = plate_quad(layout, placed, placed.width_m * 1.16, placed.height_m * 1.16, turn, tilt)
         colour = linear([(232, 232, 228), (120, 124, 128), (214, 190, 60)][rng.integers(3)])
         canvas.polygon(board, air.lit(colour, placed.ahead, 0.5, aside, retro=1.0))
-    face = draw_face(placed.kind, rng)
+    face, coverage = draw_face(placed.kind, rng)
     facing = max(air.facing(-np.sin(turn), -np.cos(turn), 0.05), 0.12)
-    face[..., :3] = air.lit(face[..., :3], placed.ahead, facing, aside, retro=2.2)
     quad = plate_quad(layout, placed, placed.width_m, placed.height_m, turn, tilt)
-    canvas.sprite(face, quad, track)
+    canvas.sprite(through(face, air.table(placed.ahead, facing, aside, retro=2.2)), coverage, quad, track)
     if rng.random() < 0.2:
-        plate = Placed(**{**vars(placed), "up": placed.up - placed.height_m / 2 - 0.14})
+        plate = replace(placed, up=placed.up - placed.height_m / 2 - 0.14)
         free = layout.free(placed.box_px + np.array([0, 1.05, 0, 0.4]) * (placed.box_px[3] - placed.box_px[1]), 0)
         if free:
             canvas.polygon(
@@ -61,36 +62,44 @@ def _draw_sign(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed
 
 def _draw_light(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
     camera = layout.camera
-    state, lamp_m = placed.state.split(":")
-    group = np.random.default_rng([placed.group, round(placed.ahead * 100)])  # heads of one junction look alike
+    group = _group_rng(placed)
     upright = bool(group.random() < 0.68)
     lens = "arrow" if rng.random() < 0.14 else "disc"
     lamps = 3
     if rng.random() < 0.12:
         lamps, lens = 2, "figure" if rng.random() < 0.6 else "disc"
         upright = True
-    head = draw_head(rng, state, lamps, lens, upright, float(lamp_m))
+    head = draw_head(rng, placed.state, lamps, lens, upright, placed.lamp_m)
     aside = placed.lateral - camera.lateral_m
-    steel = air.lit(linear((120, 124, 126)) * np.float32(group.uniform(0.4, 1.1)), placed.ahead, 0.4, aside)
-    _mast(canvas, layout, placed, steel, head.height_m)
-    rgba = head.rgba.copy()
-    rgba[..., :3] = air.lit(rgba[..., :3], placed.ahead, 0.35, aside)
     turn = np.radians(rng.normal(0, 9))
     quad = plate_quad(layout, placed, head.width_m, head.height_m, turn, np.radians(rng.normal(0, 1.5)))
     clear = np.float32(np.exp(-placed.ahead / air.haze_m / 1.6))
     gain = air.lamp * rng.uniform(0.55, 1.15) * clear
-    canvas.sprite(rgba, quad, track, emission=head.emission * np.float32(gain))
+    rgb = through(head.rgb, air.table(placed.ahead, 0.35, aside))
+    canvas.sprite(rgb, head.alpha, quad, track, emission=head.emission * np.float32(gain))
 
 
-def _mast(canvas: Canvas, layout: Layout, placed: Placed, steel: np.ndarray, head_m: float) -> None:
-    """A post at the kerb; heads over the lanes hang from an arm."""
-    camera, street = layout.camera, layout.street
-    kerbs = street.kerbs
-    behind = placed.ahead + 0.12
-    if placed.lateral < kerbs[0] + 0.2 or placed.lateral > kerbs[1] - 0.2:
-        post(canvas, camera, placed.lateral, behind, 0, placed.up + head_m * 0.4, 0.07, steel)
+def _group_rng(placed: Placed) -> Rng:
+    """Random numbers that heads of one junction share."""
+    return np.random.default_rng([placed.group, round(placed.ahead * 100)])
+
+
+def draw_holder(canvas: Canvas, layout: Layout, air: Atmosphere, placed: Placed) -> None:
+    """The post of a sign; the post of a head, or a mast at the kerb with an arm over the lanes."""
+    camera, kerbs = layout.camera, layout.street.kerbs
+    shade = np.float32(_group_rng(placed).uniform(0.5, 1.1))
+    steel = air.lit(linear((130, 133, 135)) * shade, placed.ahead, 0.4, placed.lateral - camera.lateral_m)
+    behind = placed.ahead + 0.06
+    on_road = kerbs[0] + 0.2 < placed.lateral < kerbs[1] - 0.2
+    if placed.kind != "head":
+        post(canvas, camera, placed.lateral, behind, 0, placed.up + placed.height_m * 0.45, 0.035, steel)
+        if on_road:
+            post(canvas, camera, placed.lateral, behind - 0.02, 0, 0.12, 0.28, steel * np.float32(0.5))
+        return
+    top = placed.up + placed.height_m * 0.3
+    if not on_road or placed.ahead < OVERHEAD_FROM_M:
+        post(canvas, camera, placed.lateral, behind, 0, top, 0.06, steel)
         return
     foot = kerbs[1] + 0.7 if placed.lateral > (kerbs[0] + kerbs[1]) / 2 else kerbs[0] - 0.7
-    top = placed.up + head_m * 0.3
-    post(canvas, camera, foot, behind, 0, top + 0.3, 0.11, steel)
-    bar(canvas, camera, (foot, behind, top), (placed.lateral, behind, top), 0.06, steel)
+    post(canvas, camera, foot, behind, 0, top + 0.3, 0.1, steel)
+    bar(canvas, camera, (foot, behind, top), (placed.lateral, behind, top), 0.05, steel)

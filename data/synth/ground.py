@@ -6,8 +6,9 @@ import numpy as np
 from data.synth import difficulty, noise
 from data.synth.atmosphere import Atmosphere
 from data.synth.camera import Camera
-from data.synth.canvas import Canvas, Track, fill, linear, linear_image, polygon_area, polygon_mask
-from data.synth.markings import WHITE, Mark
+from data.synth.canvas import Canvas, Track, fill, polygon_area, polygon_mask
+from data.synth.colour import LINEAR, linear, through, tinted, triple
+from data.synth.markings import WHITE, YELLOW, Mark
 from data.synth.street import FAR_M, Street, on_ground, strip
 
 FINE = 2  # surfaces and paint are drawn at twice the resolution
@@ -40,11 +41,10 @@ class Ground:
         albedo = self._surfaces()
         rough = self._texture(albedo)
         self._paint(albedo, marks, rough)
-        light = self._light()
-        albedo *= light
-        clear = np.exp(-np.minimum(self.ahead, 2 * FAR_M) / np.float32(self.air.haze_m))[..., None]
-        albedo *= clear
-        albedo += self.air.haze * (1 - clear)
+        albedo *= self._light()
+        clear = np.exp(-np.minimum(self.ahead, 2 * FAR_M) / np.float32(self.air.haze_m))
+        albedo *= triple(clear)
+        albedo += tinted(1 - clear, self.air.haze)
         slack = max(0, int(np.ceil(abs(np.tan(self.camera.roll)) * self.camera.width_px)))
         self._lay(canvas, albedo, slack)
         return self._tracks(canvas, marks)
@@ -58,7 +58,7 @@ class Ground:
         right = np.arange(camera.width_px) + 0.5 - camera.width_px / 2
         line = camera.height_px / 2 + (camera.horizon_px - camera.height_px / 2) + right * np.tan(camera.roll)
         rows = np.arange(self.top, camera.height_px)[:, None] + 0.5
-        alpha = np.clip(rows - line[None] + 0.5, 0, 1).astype(np.float32)[..., None]
+        alpha = triple(np.clip(rows - line[None] + 0.5, 0, 1).astype(np.float32))
         region = canvas.rgb[self.top :]
         region += alpha * (radiance - region)
 
@@ -81,9 +81,12 @@ class Ground:
             for span in street.free_spans(0.3, FAR_M):
                 self._strip(index, kerb, kerb + side * 0.3, span, GUTTER)
         self._repairs(index)
-        colours = self._colours()
-        small = cv2.resize(colours[index], (width, height), interpolation=cv2.INTER_AREA)
-        return linear_image(small)
+        colours = np.zeros((256, 3), np.uint8)
+        table = self._colours()
+        colours[: len(table)] = table
+        picture = cv2.LUT(triple(index), colours.reshape(1, 256, 3))
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return through(small, np.repeat(LINEAR[:, None], 3, axis=1))
 
     def _strip(self, index: np.ndarray, a: float, b: float, span: tuple[float, float], value: int) -> None:
         if abs(a - b) > 20:  # the crossing road: fine steps across rather than along
@@ -113,7 +116,7 @@ class Ground:
         left, right = self.street.kerbs
         for _ in range(rng.poisson(1.2)):
             u, s = rng.uniform(left, right - 1), rng.uniform(3, 40)
-            box = strip(u, min(u + rng.uniform(0.6, 2.5), right), s, s + rng.uniform(1, 10))
+            box = strip(u, min(u + rng.uniform(0.6, 2.5), right), s, s + rng.uniform(1, 6))
             self._fill(index, box, PATCH)
         for _ in range(rng.poisson(1.0)):
             u, s = rng.uniform(left + 0.7, right - 0.7), rng.uniform(4, 30)
@@ -144,48 +147,56 @@ class Ground:
         bare = np.array([128, 120, 108]) * rng.uniform(0.7, 1.1)
         verge = bare if street.town == 1 or rng.random() < 0.3 else grass
         kerb = slab * rng.uniform(1.05, 1.25)
-        table = [verge, road, slab, kerb, road * 0.82, road * rng.uniform(0.7, 1.2), road * 0.5, (120, 60, 50)]
+        table = [verge, road, slab, kerb, road * 0.82, road * rng.uniform(0.82, 1.12), road * 0.5, (120, 60, 50)]
         return np.clip(np.array(table), 0, 255).astype(np.uint8)
 
     def _texture(self, albedo: np.ndarray) -> np.ndarray:
         """Multiply fine and coarse noise into the albedo; returns the coarse noise, which also wears the paint."""
         rng = self.rng
-        footprint = np.maximum(self.ahead, 0.5) / np.float32(self.camera.focal_px)  # metres per pixel across
         u, s = self.lateral + np.float32(rng.uniform(0, 90)), self.ahead + np.float32(rng.uniform(0, 90))
         coarse = noise.sample(noise.tile(1.4, 1), u * 9, s * 5)
         fine = noise.sample(noise.tile(0.6, 2), u * 70, s * 34)
-        fine *= np.exp(-footprint * 26)
-        tracks = np.zeros_like(u)
-        for lane in self.street.own_lanes() + self.street.oncoming_lanes():
-            for wheel in (-0.75, 0.75):
-                tracks += np.exp(-(((self.lateral - np.float32(lane + wheel)) / np.float32(0.34)) ** 2))
+        footprint = (
+            np.maximum(self.ahead[:, self.shape[1] // 2], 0.5) / self.camera.focal_px
+        )  # metres per pixel, by row
+        fine *= np.exp(-footprint * 26).astype(np.float32)[:, None]
+        tracks = self._wheel_tracks()
         strength = np.float32(rng.uniform(0.04, 0.11))
         gain = 1 + strength * coarse + np.float32(0.13) * fine - np.float32(rng.uniform(0, 0.1)) * tracks
-        albedo *= np.clip(gain, 0.3, 1.8)[..., None]
+        albedo *= triple(np.clip(gain, 0.3, 1.8))
         return coarse + np.float32(0.6) * fine + np.float32(0.5) * tracks
+
+    def _wheel_tracks(self) -> np.ndarray:
+        """Where wheels run, 0..1 (h, w): a profile across the road, looked up for every pixel."""
+        left, right = self.street.kerbs
+        across = np.linspace(left - 1, right + 1, 256)
+        profile = np.zeros(256, np.float32)
+        for lane in self.street.own_lanes() + self.street.oncoming_lanes():
+            for wheel in (-0.75, 0.75):
+                profile += np.exp(-(((across - lane - wheel) / 0.34) ** 2)).astype(np.float32)
+        place = (self.lateral - np.float32(left - 1)) * np.float32(255 / (right - left + 2))
+        place = np.clip(place, -2, 258)  # outside lies nothing
+        return cv2.remap(profile[None], place, np.zeros_like(place), cv2.INTER_LINEAR)
 
     def _paint(self, albedo: np.ndarray, marks: list[Mark], rough: np.ndarray) -> None:
         """Lay worn paint over the albedo."""
         height, width = self.shape
-        fine = 3
-        layers = [np.zeros((height * fine, width * fine), np.uint8) for _ in range(2)]
-        for mark in marks:
-            for outline in mark.outlines:
-                points = self.pixels(outline, fine)
-                if len(points) >= 3:
-                    fill(layers[mark.colour], points, int(255 * mark.opacity))
         wear = np.float32(self.rng.uniform(*difficulty.PAINT_WEAR))
-        kept = np.clip((np.float32(1.9) - wear * np.float32(2.2) - rough * np.float32(0.55)), 0.16, 1) * (
-            1 - wear * 0.25
-        )
-        for colour, layer in enumerate(layers):
-            if not layer.any():
+        kept = np.clip(np.float32(1.9) - wear * np.float32(2.2) - rough * np.float32(0.55), 0.16, 1)
+        kept *= (1 - wear * np.float32(0.25)) / 255
+        for colour, srgb in ((WHITE, (222, 222, 216)), (YELLOW, (214, 168, 58))):
+            chosen = [mark for mark in marks if mark.colour == colour]
+            if not chosen:
                 continue
-            alpha = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) * kept / 255
-            tone = linear((222, 222, 216) if colour == WHITE else (214, 168, 58)) * np.float32(
-                self.rng.uniform(0.8, 1.05)
-            )
-            albedo += alpha[..., None] * (tone - albedo)
+            layer = np.zeros((height * FINE, width * FINE), np.uint8)
+            for mark in chosen:
+                for points in (self.pixels(outline, FINE) for outline in mark.outlines):
+                    if len(points) >= 3:
+                        fill(layer, points, int(255 * mark.opacity))
+            alpha = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA) * kept
+            tone = linear(srgb) * np.float32(self.rng.uniform(0.8, 1.05))
+            albedo *= triple(1 - alpha)
+            albedo += tinted(alpha, tone)
 
     def _light(self) -> np.ndarray:
         """Light on each pixel of the ground (h, w, 3)."""
@@ -193,15 +204,15 @@ class Ground:
         open_sun = np.float32(air.facing(0, 0, 1))
         shade = cv2.GaussianBlur(self.shade, (0, 0), 1.5).astype(np.float32) / 255
         under = cv2.GaussianBlur(self.contact, (0, 0), self.camera.width_px / 320).astype(np.float32) / 255
-        sun = (1 - shade) * open_sun
-        light = air.sky * (1 - np.float32(0.12) * shade[..., None]) + air.sun * sun[..., None]
+        below = 1 - np.float32(0.75) * under
+        dim, sun = below * (1 - np.float32(0.12) * shade), below * (1 - shade) * open_sun
+        planes = [dim * air.sky[c] + sun * air.sun[c] for c in range(3)]
         if air.headlights:
             depth, aside = self.ahead, self.lateral - np.float32(self.camera.lateral_m)
-            spread = 2.0 + 0.2 * depth
-            beam = air.headlights * 0.9 * np.exp(-((aside / spread) ** 2)) / (1 + (depth / 11) ** 2)
-            beam *= 1 - np.exp(-depth / 4)
-            light = light + beam.astype(np.float32)[..., None] * np.float32([1.0, 0.95, 0.85])
-        return light * (1 - np.float32(0.75) * under)[..., None]
+            beam = np.exp(-((aside / (2.0 + 0.2 * depth)) ** 2)) / (1 + (depth / 11) ** 2)
+            beam *= (1 - np.exp(-depth / 4)) * below * np.float32(air.headlights * 0.9)
+            planes = [plane + beam * np.float32(tint) for plane, tint in zip(planes, (1.0, 0.95, 0.85), strict=True)]
+        return cv2.merge(planes)
 
     def _tracks(self, canvas: Canvas, marks: list[Mark]) -> dict[int, Track]:
         """Follow the labelled marks from here on."""

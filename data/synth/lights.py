@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.synth.canvas import linear_image
+from data.synth.colour import ints, tinted
 
 Rng = np.random.Generator
 CELL = 56  # px per lamp of a finished picture
@@ -23,7 +23,8 @@ LAMPS = {3: ("red", "amber", "green"), 2: ("red", "green")}
 class Head(NamedTuple):
     """A drawn head."""
 
-    rgba: np.ndarray  # (h, w, 4) albedo in linear light, coverage
+    rgb: np.ndarray  # (h, w, 3) uint8 sRGB
+    alpha: np.ndarray  # (h, w) coverage 0..1
     emission: np.ndarray  # (h, w, 3) radiance of the lit lamp
     width_m: float
     height_m: float
@@ -64,19 +65,14 @@ def draw_head(
         picture, alpha, glow = (np.ascontiguousarray(np.rot90(part)) for part in (picture, alpha, glow))
     height, width = alpha.shape[0] // FINE, alpha.shape[1] // FINE
     small = [cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) for part in (picture, alpha, glow)]
-    coverage = small[1].astype(np.float32)[..., None] / 255
-    rgba = np.concatenate([linear_image(small[0]), coverage], axis=2)
+    coverage = small[1].astype(np.float32) / 255
     metres = lamp_m / (CELL * 0.8)
-    return Head(rgba, small[2], width * metres, height * metres)
+    return Head(small[0], coverage, small[2], width * metres, height * metres)
 
 
 def _housing_colour(rng: Rng) -> np.ndarray:
     options = [(26, 27, 28), (34, 36, 36), (30, 44, 38), (92, 94, 94), (176, 136, 32)]
     return np.array(options[rng.choice(5, p=[0.4, 0.25, 0.1, 0.15, 0.1])]) * rng.uniform(0.8, 1.2)
-
-
-def _ints(colour: object) -> tuple[int, int, int]:
-    return tuple(int(np.clip(v, 0, 255)) for v in colour)  # type: ignore[return-value]
 
 
 def _housing(picture: np.ndarray, alpha: np.ndarray, body: np.ndarray, pad: int, rng: Rng) -> None:
@@ -89,20 +85,20 @@ def _housing(picture: np.ndarray, alpha: np.ndarray, body: np.ndarray, pad: int,
         cv2.rectangle(picture, (0, 0), (width - 1, height - 1), edge, max(2, pad // 4))
     radius = round((width - 2 * pad) * rng.uniform(0.08, 0.3))
     x1, y1, x2, y2 = pad, pad, width - pad - 1, height - pad - 1
-    shade = _ints(body)
+    shade = ints(body)
     for mask, value in ((alpha, 255), (picture, shade)):
         cv2.rectangle(mask, (x1 + radius, y1), (x2 - radius, y2), value, -1)
         cv2.rectangle(mask, (x1, y1 + radius), (x2, y2 - radius), value, -1)
         for x in (x1 + radius, x2 - radius):
             for y in (y1 + radius, y2 - radius):
                 cv2.circle(mask, (x, y), radius, value, -1)
-    cv2.line(picture, (x1 + 2, y1 + radius), (x1 + 2, y2 - radius), _ints(body * 1.5 + 12), 3)
+    cv2.line(picture, (x1 + 2, y1 + radius), (x1 + 2, y2 - radius), ints(body * 1.5 + 12), 3)
 
 
 def _dome(picture: np.ndarray, centre: tuple[float, float], cell: int, body: np.ndarray) -> None:
     place = (round(centre[0]), round(centre[1]))
-    cv2.circle(picture, place, round(cell * 0.34), _ints(body * 0.8), -1)
-    cv2.circle(picture, place, round(cell * 0.34), _ints(body * 1.25 + 8), 2)
+    cv2.circle(picture, place, round(cell * 0.34), ints(body * 0.8), -1)
+    cv2.circle(picture, place, round(cell * 0.34), ints(body * 1.25 + 8), 2)
 
 
 def _lamp(
@@ -112,21 +108,21 @@ def _lamp(
     """One lens under its hood."""
     place = (round(centre[0]), round(centre[1]))
     radius = round(cell * 0.4)
-    cv2.circle(picture, place, round(cell * 0.45), _ints(body * 0.55), -1)
-    cv2.circle(picture, place, radius, _ints(np.array(DARK[name]) * rng.uniform(0.7, 1.1)), -1)
+    cv2.circle(picture, place, round(cell * 0.45), ints(body * 0.55), -1)
+    cv2.circle(picture, place, radius, ints(np.array(DARK[name]) * rng.uniform(0.7, 1.1)), -1)
     if lit:
         shape = _lens_shape(glow.shape[:2], place, radius, lens, upright, name, rng)
         y, x = np.mgrid[: glow.shape[0], : glow.shape[1]].astype(np.float32)
         fall = 1.1 - 0.5 * np.clip(np.hypot(x - place[0], y - place[1]) / radius, 0, 1.2) ** 2
-        glow += (shape.astype(np.float32) / 255 * fall)[..., None] * np.float32(LIT[name])
-        picture[shape > 0] = _ints(np.array(LIT[name]) * 80)
+        glow += tinted(shape.astype(np.float32) / 255 * fall, np.array(LIT[name]))
+        picture[shape > 0] = ints(np.array(LIT[name]) * 80)
     # The hood hangs over the top of the lens and shades it; a head lying on its side has its hoods turned with it.
     start, stop = (180, 360) if upright else (270, 450)  # lying: turned a quarter later, the right becomes the top
     hood = round(cell * 0.44)
-    cv2.ellipse(picture, place, (hood, hood), 0, start, stop, _ints(body * 0.7), max(3, round(cell * 0.075)))
+    cv2.ellipse(picture, place, (hood, hood), 0, start, stop, ints(body * 0.7), max(3, round(cell * 0.075)))
     if not lit:
         spark = (round(place[0] - radius * 0.3), round(place[1] + radius * 0.25))
-        cv2.circle(picture, spark, max(1, round(cell * 0.05)), _ints(np.array(DARK[name]) * 1.6 + 16), -1)
+        cv2.circle(picture, spark, max(1, round(cell * 0.05)), ints(np.array(DARK[name]) * 1.6 + 16), -1)
 
 
 def _lens_shape(

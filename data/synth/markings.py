@@ -30,14 +30,14 @@ _STRAIGHT_PLAIN = np.array(
 )
 _LEFT = np.array(
     [
-        [0.18, 0], [0.46, 0], [0.46, 0.66], [0.36, 0.8], [-0.02, 0.8], [-0.02, 1.0], [-0.54, 0.7], [-0.02, 0.4],
-        [-0.02, 0.6], [0.18, 0.58],
+        [0.16, 0], [0.44, 0], [0.44, 0.58], [0.41, 0.7], [0.33, 0.79], [0.2, 0.83], [-0.06, 0.83], [-0.06, 1.0],
+        [-0.55, 0.7], [-0.06, 0.4], [-0.06, 0.57], [0.12, 0.57], [0.16, 0.53],
     ],
 )  # fmt: skip
-_LEFT_SLANTED = np.array(
+_LEFT_SQUARE = np.array(
     [
-        [0.2, 0], [0.46, 0], [0.46, 0.5], [0.02, 0.82], [0.14, 0.98], [-0.54, 0.92], [-0.34, 0.48], [-0.2, 0.64],
-        [0.2, 0.4],
+        [0.22, 0], [0.47, 0], [0.47, 0.86], [-0.1, 0.86], [-0.1, 1.02], [-0.5, 0.74], [-0.1, 0.46], [-0.1, 0.62],
+        [0.22, 0.62],
     ],
 )  # fmt: skip
 _U_TURN = np.array(
@@ -53,7 +53,7 @@ def arrow(kind: str, lateral: float, ahead: float, width_m: float, length_m: flo
     if kind in ("straight", "towards"):
         shape = (_STRAIGHT, _STRAIGHT_PLAIN)[variant % 2].copy()
     elif kind in ("left", "right"):
-        shape = (_LEFT, _LEFT_SLANTED)[variant % 2].copy()
+        shape = (_LEFT, _LEFT_SQUARE)[variant % 2].copy()
     else:
         shape = _U_TURN.copy()
     if kind == "right":

@@ -8,10 +8,11 @@ import numpy as np
 from data.synth import difficulty, effects
 from data.synth.atmosphere import Atmosphere, draw_atmosphere
 from data.synth.canvas import Canvas, Track
-from data.synth.furniture import draw_placed
+from data.synth.compose import compose
+from data.synth.furniture import draw_holder, draw_placed
 from data.synth.ground import Ground
 from data.synth.markings import lane_lines
-from data.synth.placement import Layout, draw_layout
+from data.synth.layout import Layout, Placed
 from data.synth.plan import image_rng, planned_counts
 from data.synth.scenery import plan_scenery
 from data.synth.sky import draw_sky, draw_skyline
@@ -38,7 +39,7 @@ def render(seed: int, split: str, index: int, image_px: tuple[int, int]) -> Rend
     """Draw image `index` of `split`; equal arguments give equal pixels."""
     rng = image_rng(seed, split, index)
     air = draw_atmosphere(rng)
-    layout = draw_layout(rng, planned_counts(seed, split, index), image_px)
+    layout = compose(rng, planned_counts(seed, split, index), image_px)
     canvas, tracks = draw_scene(layout, air, rng)
     kept = [(class_id, track) for class_id, track in tracks if _is_labelled(track, layout)]
     image = effects.develop(canvas.rgb, air, rng)
@@ -70,7 +71,9 @@ def draw_scene(layout: Layout, air: Atmosphere, rng: np.random.Generator) -> tup
         track = canvas.track() if placed.class_id is not None else None
         if track is not None and placed.class_id is not None:
             tracks.append((placed.class_id, track))
-        steps.append((placed.ahead, _drawer(placed, layout, air, rng, track)))
+        own = np.random.default_rng(int(rng.integers(2**31)))
+        steps.append((placed.ahead + 0.2, _holder(placed, layout, air)))
+        steps.append((placed.ahead, _drawer(placed, layout, air, own, track)))
     for _, draw in sorted(steps, key=lambda step: -step[0]):
         draw(canvas)
     if air.rain:
@@ -78,7 +81,13 @@ def draw_scene(layout: Layout, air: Atmosphere, rng: np.random.Generator) -> tup
     return canvas, tracks
 
 
-def _drawer(placed: object, layout: Layout, air: Atmosphere, rng: np.random.Generator, track: Track | None) -> Callable:
+def _holder(placed: Placed, layout: Layout, air: Atmosphere) -> Callable[[Canvas], None]:
+    return lambda canvas: draw_holder(canvas, layout, air, placed)
+
+
+def _drawer(
+    placed: Placed, layout: Layout, air: Atmosphere, rng: np.random.Generator, track: Track | None
+) -> Callable[[Canvas], None]:
     return lambda canvas: draw_placed(canvas, layout, air, rng, placed, track)
 
 

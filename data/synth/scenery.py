@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data.synth import difficulty, roadside
+from data.synth import difficulty, houses, roadside
 from data.synth.atmosphere import Atmosphere
-from data.synth.canvas import Canvas, linear
+from data.synth.camera import Camera
+from data.synth.canvas import Canvas
+from data.synth.colour import linear
 from data.synth.ground import Ground
-from data.synth.placement import Layout
+from data.synth.layout import Layout
 from data.synth.street import strip
 from data.synth.vehicles import Vehicle, draw_vehicle, draw_vehicle_kind
 
@@ -48,7 +50,9 @@ def _houses(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[I
                 tall = rng.uniform(5, 10) if street.town < 1 else rng.uniform(8, 30)
                 own = front + side * abs(rng.normal(0, 0.6))
                 seed = int(rng.integers(2**31))
-                items.append((ahead + 0.01, _house(camera, air, seed, own, side, ahead, ahead + length, tall)))
+                pitched = street.town < 1 and tall < 8.5
+                house = houses.House(own, side, ahead, ahead + length, tall, pitched)
+                items.append((ahead + 0.01, _house(camera, air, seed, house)))
                 if air.sun.any() and air.sun_from[0] * side > 0.1:
                     reach = min(tall * air.sun_from[0] * side / max(air.sun_from[2], 0.1), 25)
                     ground.add_shadow(strip(own, own - side * reach, ahead, ahead + length))
@@ -56,11 +60,9 @@ def _houses(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[I
     return items
 
 
-def _house(
-    camera: object, air: Atmosphere, seed: int, front: float, side: int, start: float, stop: float, tall: float
-) -> Callable:
+def _house(camera: Camera, air: Atmosphere, seed: int, house: houses.House) -> Callable[[Canvas], None]:
     rng = np.random.default_rng(seed)
-    return lambda canvas: roadside.draw_house(canvas, camera, air, rng, front, side, start, stop, tall)
+    return lambda canvas: houses.draw_house(canvas, camera, air, rng, house)
 
 
 def _greenery(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[Item]:

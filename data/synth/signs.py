@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from data.synth import difficulty, noise
-from data.synth.canvas import linear_image
+from data.synth.colour import tinted, triple
 
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
@@ -245,18 +245,18 @@ OTHERS = {
 }  # fmt: skip
 
 
-def draw_face(kind: str, rng: Rng) -> np.ndarray:
-    """A sign's face with fading and dirt: (SIZE, SIZE, 4) albedo in linear light and coverage."""
+def draw_face(kind: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """A sign's face with fading and dirt: sRGB (SIZE, SIZE, 3) uint8, and coverage (SIZE, SIZE) 0..1."""
     face = _Face()
     FACES[kind](face, rng)
     rgb = cv2.resize(face.rgb, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
     alpha = cv2.resize(face.alpha, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     fade = np.float32(rng.uniform(*difficulty.SIGN_FADE) * rng.random())
-    grey = rgb.mean(axis=2, keepdims=True)
-    rgb += fade * (0.6 * grey + 0.4 * 190 - rgb)
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    rgb = rgb * (1 - fade) + triple(grey * (fade * np.float32(0.6)) + fade * np.float32(76))
     dirt = np.clip(noise.patch(1.4, SIZE, SIZE, rng) * np.float32(0.5) - 0.2, 0, 1) * np.float32(rng.uniform(0, 0.5))
-    rgb += dirt[..., None] * (np.float32([96, 84, 70]) - rgb)
+    rgb = rgb * triple(1 - dirt) + tinted(dirt, np.array([96, 84, 70]))
     if kind in LABELLED and rng.random() < 0.08:  # a sticker
-        x, y = rng.integers(30, 110, 2)
-        rgb[y : y + 16, x : x + 22] = rng.uniform(60, 220, 3)
-    return np.concatenate([linear_image(np.clip(rgb, 0, 255).astype(np.uint8)), alpha[..., None]], axis=2)
+        x, y = rng.integers(SIZE // 5, SIZE * 2 // 3, 2)
+        rgb[y : y + SIZE // 10, x : x + SIZE // 7] = rng.uniform(60, 220, 3)
+    return cv2.convertScaleAbs(rgb), alpha

@@ -6,7 +6,8 @@ import numpy as np
 from data.synth import noise
 from data.synth.atmosphere import Atmosphere
 from data.synth.camera import Camera
-from data.synth.canvas import Canvas, linear
+from data.synth.canvas import Canvas
+from data.synth.colour import linear, tinted
 
 
 def draw_sky(canvas: Canvas, camera: Camera, air: Atmosphere, rng: np.random.Generator) -> None:
@@ -16,8 +17,6 @@ def draw_sky(canvas: Canvas, camera: Camera, air: Atmosphere, rng: np.random.Gen
     bottom = int(np.clip(camera.horizon_px + slack, 1, height))
     up = (np.maximum(camera.horizon_px - np.arange(bottom, dtype=np.float32), 0) / np.float32(camera.focal_px))[:, None]
     blend = 1 - np.exp(-up * np.float32(3.2))
-    sky = air.horizon + blend[..., None] * (air.zenith - air.horizon)  # (bottom, 1, 3)
-    sky = np.repeat(sky, width, axis=1).astype(np.float32)
     across = (np.arange(width, dtype=np.float32)[None] - width / 2) / np.float32(camera.focal_px)
     distance = 1 / (up + np.float32(0.09))
     x = (across * distance + np.float32(rng.uniform(0, 9))) * 55
@@ -29,7 +28,10 @@ def draw_sky(canvas: Canvas, camera: Camera, air: Atmosphere, rng: np.random.Gen
     if air.night:
         lit = air.zenith * 1.7 + air.horizon * 0.25
     shade = np.clip(np.float32(0.86) + form * np.float32(0.07), 0.6, 1.1)
-    sky += (cover * np.float32(0.85))[..., None] * (lit * shade[..., None] - sky)
+    cover *= np.float32(0.85)
+    clear = air.horizon + blend * (air.zenith - air.horizon)  # (bottom, 3)
+    planes = [(1 - cover) * clear[:, c : c + 1] + cover * shade * lit[c] for c in range(3)]
+    sky = cv2.merge([plane.astype(np.float32) for plane in planes])
     _glow(sky, camera, air)
     canvas.rgb[:bottom] = sky
 
@@ -44,7 +46,7 @@ def _glow(sky: np.ndarray, camera: Camera, air: Atmosphere) -> None:
     columns = ((np.arange(width) - x) / (0.5 * camera.focal_px)).astype(np.float32)
     rows = ((np.arange(height) - y) / (0.4 * camera.focal_px)).astype(np.float32)
     glow = np.exp(-np.sqrt(rows[:, None] ** 2 + columns[None] ** 2) * 2.5)
-    sky += glow[..., None] * air.sun * np.float32(0.8)
+    sky += tinted(glow, air.sun * np.float32(0.8))
 
 
 def draw_skyline(canvas: Canvas, camera: Camera, air: Atmosphere, town: float, rng: np.random.Generator) -> None:
@@ -53,8 +55,8 @@ def draw_skyline(canvas: Canvas, camera: Camera, air: Atmosphere, town: float, r
     for distance in (900.0, 420.0):
         x = np.linspace(-0.1 * width, 1.1 * width, 90)
         if town >= 0.5 and rng.random() < 0.8:
-            steps = np.repeat(rng.gamma(2.0, 9.0, 30), 3)
-            rise = steps + 4
+            rise = np.repeat(rng.gamma(2.0, 9.0, 30), 3) + 4
+            x[2::3] = x[3::3].tolist() + [x[-1]]  # upright walls
         else:
             smooth = cv2.GaussianBlur(rng.normal(0, 1, (1, 90)), (0, 0), 6)[0]
             rise = 16 + smooth * 30 * (distance / 500) + np.abs(rng.normal(0, 1.2, 90))

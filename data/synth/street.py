@@ -48,8 +48,8 @@ class Street:
         return [span for span in spans if span[1] - span[0] > 0.5]
 
 
-def draw_street(rng: np.random.Generator, lanes: int, junction: Span | None) -> Street:
-    """A random street with at least `lanes` lanes in the own direction."""
+def draw_street(rng: np.random.Generator, lanes: int) -> Street:
+    """A random street with at least `lanes` lanes in the own direction; a junction is added later."""
     town = float(rng.choice([0.0, 0.5, 1.0], p=[0.16, 0.34, 0.5]))
     own = max(lanes, int(rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15])))
     oncoming = int(rng.choice([0, 1, 2, 3], p=[0.12, 0.5, 0.28, 0.1]))
@@ -64,7 +64,7 @@ def draw_street(rng: np.random.Generator, lanes: int, junction: Span | None) -> 
         pavement_m=pavement,
         setback_m=setback,
         town=town,
-        junction=junction,
+        junction=None,
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from data.synth.atmosphere import Atmosphere
 from data.synth.camera import Camera
-from data.synth.canvas import Canvas, linear
+from data.synth.canvas import Canvas
+from data.synth.colour import linear
 
 PAINTS = (
     (226, 226, 224), (200, 202, 204), (150, 154, 158), (96, 100, 106), (34, 36, 40), (24, 24, 28), (150, 26, 28),
