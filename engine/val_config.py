@@ -11,6 +11,7 @@ from engine.cli import ArgumentParser
 
 TASKS = ("train", "val", "test", "speed")
 PRECISIONS = ("auto", "32", "bf16", "16")
+DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 _EXACT_CONF_THRES = 0.001
 
 _UNSUPPORTED = {
@@ -93,7 +94,7 @@ def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
     parser = ArgumentParser(prog="val.py", description="Measure a trained model on a data set.")
     parser.add_argument("--data", default="signs.yaml", help="data set YAML, a path or a name in data/")
-    parser.add_argument("--weights", nargs="+", required=True, help="weights file (.pt)", default=argparse.SUPPRESS)
+    parser.add_argument("--weights", nargs="+", default=[DEFAULT_WEIGHTS], help="weights file (.pt)")
     parser.add_argument("--batch-size", type=int, default=32, help="images in a batch")
     parser.add_argument("--imgsz", "--img", "--img-size", type=int, default=640, help="longest side of the images, px")
     parser.add_argument(

@@ -146,7 +146,7 @@ def test_no_labels_at_all(original, few, tmp_path, capsys):
         (["--weights", "WEIGHTS", "--data", "missing.yaml"], "missing.yaml"),
         (["--weights", "WEIGHTS", "--augment"], "--augment is not supported"),
         (["--weights", "WEIGHTS", "--half", "--device", "cpu"], "fp16 needs a GPU"),
-        ([], "--weights"),
+        (["--weights", "WEIGHTS", "--conf-thres", "2"], "expected a number from 0 to 1"),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(root, original, few, tmp_path, words, message):
