@@ -6,6 +6,7 @@ Optimisation is manual because YOLOv5's warm-up changes, from step to step, how 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -110,7 +111,7 @@ class DetectionModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin an epoch: random state from its number, no gradient left over from the last one."""
-        pl.seed_everything(epoch_seed(self.seed, self.current_epoch), verbose=False)
+        seed_epoch(self.seed, self.current_epoch)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         self.loss_sums, self.loss_count = np.zeros(3), 0
@@ -163,10 +164,10 @@ class DetectionModule(pl.LightningModule):
         if not self.multi_scale:
             self.network_px = max(images.shape[2:])
             return scale_images(images, self.precision)
-        random = np.random.default_rng((self.seed, self.current_epoch, batch_idx))
+        rng = np.random.default_rng((self.seed, self.current_epoch, batch_idx))
         stride_px = max(int(self.model.stride.max()), 32)
         low, high = self.image_px // 2, int(self.image_px * 1.5) + stride_px
-        wanted_px = int(random.integers(low, high)) // stride_px * stride_px
+        wanted_px = int(rng.integers(low, high)) // stride_px * stride_px
         factor = wanted_px / max(images.shape[2:])
         size = [max(math.ceil(side * factor / stride_px), 1) * stride_px for side in images.shape[2:]]
         self.network_px = max(size)
@@ -185,6 +186,9 @@ def scale_images(images: Tensor, precision: Precision) -> Tensor:
     return images.to(dtype=dtype, memory_format=precision.memory_format).div_(255)
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A 32-bit seed for an epoch of a run."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Begin an epoch with random states that depend on the seed and the epoch alone."""
+    state = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    random.seed(state)
+    np.random.seed(state)
+    torch.manual_seed(state)

@@ -10,7 +10,8 @@ import numpy as np
 
 from data.boxes import convert_boxes
 from data.images import write_image
-from engine.mosaics import MAX_IMAGES, Marks, class_colour, draw_mosaic
+from engine.annotate import TextPainter, class_colour
+from engine.mosaics import MAX_IMAGES, Marks, draw_mosaic
 from engine.results import ResultsFile
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def plot_train_batch(batch: Batch, names: Mapping[int, str], file: Path) -> None
         rows = targets[targets[:, 0] == index]
         boxes = convert_boxes(rows[:, 2:], "cxcywh_norm", "xyxy_px", width, height)
         marks.append(Marks(boxes, rows[:, 1], [names.get(int(c), str(int(c))) for c in rows[:, 1]]))
-    write_image(file, draw_mosaic(images, marks, [Path(path).name for path in batch.paths]), jpeg_quality=90)
+    titles = [Path(path).name for path in batch.paths]
+    painter = TextPainter([*names.values(), *titles])
+    write_image(file, draw_mosaic(images, marks, titles, painter), jpeg_quality=90)
 
 
 def plot_results(results: ResultsFile, file: Path) -> None:

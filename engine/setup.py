@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,11 +30,6 @@ SMALL_LABEL_PX = 3
 VAL_PAD = 0.5  # of a stride around validation images, as in YOLOv5
 
 
-def worker_count(wanted: int, batch_size: int) -> int:
-    """Loader processes: at most one for each core and for each image of a batch."""
-    return min(os.cpu_count() or 1, batch_size if batch_size > 1 else 0, wanted)
-
-
 def image_size(wanted_px: int, stride_px: int) -> int:
     """The next multiple of the stride, at least two strides; says so if it is not the size asked for."""
     size_px = max(-(-wanted_px // stride_px) * stride_px, 2 * stride_px)
@@ -45,7 +39,7 @@ def image_size(wanted_px: int, stride_px: int) -> int:
 
 
 def train_loader(
-    config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters, image_px: int, stride_px: int
+    config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters, *, image_px: int, stride_px: int, pin_memory: bool
 ) -> DataLoader:
     """Augmented batches of the training split."""
     return create_loader(
@@ -59,13 +53,16 @@ def train_loader(
         rect=config.rect,
         cache=None if config.cache == "val" else config.cache,
         single_cls=config.single_cls,
-        workers=worker_count(config.workers, config.batch_size),
+        workers=config.workers,
         seed=config.seed,
         shuffle=not config.rect,
+        pin_memory=pin_memory,
     )
 
 
-def val_loader(config: TrainConfig, dataset: DatasetSpec, image_px: int, stride_px: int) -> DataLoader:
+def val_loader(
+    config: TrainConfig, dataset: DatasetSpec, *, image_px: int, stride_px: int, pin_memory: bool
+) -> DataLoader:
     """Rectangular, padded batches of the validation split, twice as large as those for training."""
     cache = "ram" if config.cache == "val" else config.cache
     return create_loader(
@@ -78,8 +75,9 @@ def val_loader(config: TrainConfig, dataset: DatasetSpec, image_px: int, stride_
         pad=VAL_PAD,
         cache=None if config.noval else cache,
         single_cls=config.single_cls,
-        workers=worker_count(config.workers, config.batch_size * 2),
+        workers=config.workers,
         seed=config.seed,
+        pin_memory=pin_memory,
     )
 
 
@@ -92,9 +90,11 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
     spec = load_spec(config.cfg) if config.cfg else source.spec
     spec = spec.with_classes(dataset.nc)
     if hyp.anchors:
-        if config.noautoanchor:
-            raise ValueError("the hyperparameter `anchors` needs a search for anchors: leave out --noautoanchor")
         spec = replace(spec, anchors=round(hyp.anchors))
+    if config.noautoanchor and isinstance(spec.anchors, int):
+        raise ValueError(
+            "--noautoanchor: the model has only a number of anchors, so they must be searched; leave it out"
+        )
     if config.attention:
         spec = insert(spec, config.attention, start=config.attention_start)
     torch.manual_seed(config.seed)
@@ -131,6 +131,8 @@ def fit_anchors(model: DetectionModel, loader: DataLoader, image_px: int, anchor
     if found.anchors_px is not None:
         cells = torch.from_numpy(found.anchors_px).float() / model.stride.cpu().view(-1, 1, 1)
         model.detect.anchors.copy_(cells)
+        levels = found.anchors_px.round(2).reshape(len(found.anchors_px), -1).tolist()
+        model.spec = replace(model.spec, anchors=tuple(tuple(level) for level in levels))
     say(found.message)
 
 
@@ -139,7 +141,7 @@ def summary(model: DetectionModel, image_px: int) -> str:
     parameters = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     flops = gigaflops(model, image_px)
-    cost = f"{flops:.1f} GFLOPs at {image_px} px" if flops else "GFLOPs unknown"
+    cost = f"{flops:.3g} GFLOPs at {image_px} px" if flops else "GFLOPs unknown"
     return f"Model: {len(model.model)} rows, {parameters:,} parameters, {trained:,} trained, {cost}"
 
 

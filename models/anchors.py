@@ -63,8 +63,9 @@ def labels_wh_px(
 
 def ratio_to_anchors(wh_px: Array, anchors_px: Array) -> Array:
     """For each label and anchor the worse of the two side ratios, at most 1: (labels, anchors)."""
-    ratio = wh_px[:, None] / anchors_px[None]
-    return np.minimum(ratio, 1 / ratio).min(2)
+    with np.errstate(divide="ignore"):  # a side of 0 is infinitely far off, which is what it should be
+        ratio = wh_px[:, None] / anchors_px[None]
+        return np.minimum(ratio, 1 / ratio).min(2)
 
 
 def anchor_fit(wh_px: Array, anchors_px: Array, anchor_t: float = 4.0) -> AnchorFit:

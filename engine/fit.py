@@ -1,0 +1,183 @@
+"""The training loop of a run: its module and callbacks, handed to Lightning, and what a resumed run takes over."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+
+from engine.callbacks import Best, DrawTrainBatches, SaveWeights, ValidateEpoch, early_stopping
+from engine.ema import ModelEMA
+from engine.module import DetectionModule
+from engine.optimizer import BIAS, DECAYED, NORM, Schedule, accumulation, create_optimizer, scaled_decay
+from engine.progress import Progress, say
+from engine.results import ResultsFile
+from models.loss import DetectionLoss
+
+if TYPE_CHECKING:
+    from engine.evaluator import EvalResult
+    from engine.resume import Interrupted
+    from engine.run import Run
+    from models.yolo import DetectionModel
+
+LIGHTNING_PRECISION = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+LIGHTNING_ACCELERATOR = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+
+
+class Fit:
+    """The loop's parts, wired to a run.
+
+    Args:
+        run: The run.
+        model: On its device, in its memory format; an interrupted run's average where there is one.
+        interrupted: The run to continue.
+    """
+
+    def __init__(self, run: Run, model: DetectionModel, interrupted: Interrupted | None = None) -> None:
+        config = run.config
+        self.run = run
+        self.start_epoch = interrupted.next_epoch if interrupted else 0
+        self.scaler: Mapping[str, Any] = interrupted.state["scaler"] if interrupted else {}
+        self.best = Best()
+        self.results = ResultsFile(run.folder / "results.csv")
+        self.progress = Progress(config.epochs, len(run.train))
+        self.stopping = None if config.noval else early_stopping(config.patience)
+        ema = ModelEMA(model)
+        if interrupted:
+            model.load_state_dict(interrupted.state["model"])
+        self.module = create_module(run, model, ema)
+        if interrupted:
+            self._take_over(interrupted.state)
+
+    def _take_over(self, state: Mapping[str, Any]) -> None:
+        """Go on where the interrupted run saved."""
+        self.module.optimizer.load_state_dict(state["optimizer"])
+        self.module.ema.updates = int(state["ema_updates"])
+        self.module.last_update_step = int(state["last_update_step"])
+        self.best.fitness, self.best.epoch = float(state["best_fitness"]), int(state["best_epoch"])
+        if self.stopping and state["early_stopping"]:
+            self.stopping.load_state_dict(state["early_stopping"])
+        self.results.keep_until(int(state["epoch"]))
+        say(f"Resuming {self.run.folder} at epoch {self.start_epoch} of {self.run.config.epochs}")
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left to do, because all are done or the run had stopped early."""
+        stopped = self.stopping is not None and self.stopping.wait_count >= self.stopping.patience
+        return stopped or self.start_epoch >= self.run.config.epochs
+
+    def run_epochs(self) -> None:
+        """Let Lightning run the remaining epochs.
+
+        Raises:
+            ValueError: If the loss is no longer a number.
+            KeyboardInterrupt: After Ctrl-C; the last full epoch's weights are saved.
+        """
+        config, run = self.run.config, self.run
+        say(
+            f"Training for {config.epochs} epochs at {run.image_px} px, {len(run.train)} batches of {config.batch_size}"
+        )
+        with quiet_lightning():
+            trainer = self._trainer()
+        trainer.fit_loop.epoch_progress.current.processed = self.start_epoch
+        trainer.fit_loop.epoch_progress.current.completed = self.start_epoch
+        if self.scaler:
+            trainer.precision_plugin.load_state_dict(dict(self.scaler))
+        try:
+            with quiet_lightning():
+                trainer.fit(self.module, run.train)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            if not trainer.interrupted:
+                raise
+            self._say_interrupted()
+            raise KeyboardInterrupt from None
+        if self.stopping and self.stopping.stopped_epoch:
+            say(
+                f"Stopped early: no better fitness in the last {config.patience} epochs; the best was epoch "
+                f"{self.best.epoch}. --patience sets the number, 0 turns it off"
+            )
+
+    def _trainer(self) -> pl.Trainer:
+        run = self.run
+        return pl.Trainer(
+            accelerator=LIGHTNING_ACCELERATOR[run.device.type],
+            devices=[run.device.index] if run.device.type == "cuda" else 1,
+            precision=LIGHTNING_PRECISION[run.precision.dtype],
+            max_epochs=run.config.epochs,
+            callbacks=self._callbacks(),
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=run.folder,
+        )
+
+    def _callbacks(self) -> list[pl.Callback]:
+        run, config = self.run, self.run.config
+
+        def validate(model: DetectionModel) -> EvalResult:
+            return run.validate(model, loss=self.module.loss)
+
+        measured = {"epochs": config.epochs, "only_last": config.noval}
+        saved = {"epochs": config.epochs, "only_last": config.nosave, "period": config.save_period}
+        callbacks: list[pl.Callback] = [
+            self.progress,
+            ValidateEpoch(validate, self.results, self.best, self.progress, **measured),
+            SaveWeights(run.last.parent, self.best, run.settings(), stopping=self.stopping, **saved),
+        ]
+        if not config.noplots:
+            callbacks.append(DrawTrainBatches(run.folder, run.names))
+        return [*callbacks, self.stopping] if self.stopping else callbacks
+
+    def _say_interrupted(self) -> None:
+        epoch, last = self.module.current_epoch, self.run.last
+        if last.is_file():
+            say(f"\nInterrupted in epoch {epoch}; to go on after the last full one: python train.py --resume {last}")
+        else:
+            say(f"\nInterrupted in epoch {epoch}, before the first weights were saved")
+
+
+def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionModule:
+    """The training module of a run, with its loss, optimiser and schedule; says what the optimiser does."""
+    config, hyp = run.config, run.hyp
+    decay = scaled_decay(hyp.weight_decay, config.batch_size)
+    optimizer = create_optimizer(model, config.optimizer, lr=hyp.lr0, momentum=hyp.momentum, weight_decay=decay)
+    sizes = [len(group["params"]) for group in optimizer.param_groups]
+    say(
+        f"{config.optimizer}: lr {hyp.lr0:g}, weight decay {decay:g} on {sizes[DECAYED]} tensors, none on "
+        f"{sizes[BIAS]} biases and {sizes[NORM]} norms; a step every {accumulation(config.batch_size)} batches "
+        "after warm-up"
+    )
+    names = ("lr0", "lrf", "momentum", "warmup_epochs", "warmup_momentum", "warmup_bias_lr")
+    rates = {name: getattr(hyp, name) for name in names}
+    return DetectionModule(
+        model,
+        DetectionLoss(model.detect, hyp, image_px=run.image_px, label_smoothing=config.label_smoothing),
+        ema,
+        optimizer,
+        Schedule(config.epochs, len(run.train), config.batch_size, cosine=config.cos_lr, **rates),
+        precision=run.precision,
+        image_px=run.image_px,
+        multi_scale=config.multi_scale,
+        seed=config.seed,
+    )
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice on loaders and loggers; puts its log level and the handling of Ctrl-C back."""
+    log = logging.getLogger("lightning.pytorch")
+    level, interrupt = log.level, signal.getsignal(signal.SIGINT)
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        log.setLevel(level)
+        signal.signal(signal.SIGINT, interrupt)  # after Ctrl-C Lightning leaves further ones ignored

@@ -1,0 +1,68 @@
+"""The parts of a training run that do not change while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engine.device import Precision
+from engine.evaluator import EvalResult, evaluate
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from data.hyp import Hyperparameters
+    from engine.train_config import TrainConfig
+    from models.yolo import DetectionModel
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its configuration, data, device and folder.
+
+    Attributes:
+        image_px: Training and validation image size, a multiple of the stride.
+        names: Class names by number.
+        train: Augmented batches.
+        val: Batches of the validation split.
+    """
+
+    config: TrainConfig
+    hyp: Hyperparameters
+    folder: Path
+    names: Mapping[int, str]
+    device: torch.device
+    precision: Precision
+    image_px: int
+    train: DataLoader
+    val: DataLoader
+
+    @property
+    def last(self) -> Path:
+        """The weights of the last epoch."""
+        return self.folder / "weights" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch."""
+        return self.folder / "weights" / "best.pt"
+
+    def settings(self) -> dict[str, Any]:
+        """Plain data that goes into every checkpoint."""
+        return {"config": self.config.to_dict(), "hyp": self.hyp.to_dict()}
+
+    def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
+        """Measure a model on the validation split."""
+        return evaluate(
+            model,
+            self.val,
+            names=self.names,
+            device=self.device,
+            precision=self.precision,
+            single_cls=self.config.single_cls,
+            **options,
+        )

@@ -1,0 +1,192 @@
+"""train.py's command line: names and defaults, refusals by name, one line for every mistake."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.train_config import UNSUPPORTED, ResumeRequest, TrainConfig, create_parser, parse_train_args
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset YAML whose folders exist; its content is not read here."""
+    for split in ("train", "val"):
+        (tmp_path / "set" / "images" / split).mkdir(parents=True)
+        (tmp_path / "set" / "images" / split / "a.jpg").write_bytes(b"")
+    content = {"path": str(tmp_path / "set"), "train": "images/train", "val": "images/val", "names": ["a", "b"]}
+    file = tmp_path / "set.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def parse(dataset: Path, *words: str) -> TrainConfig | ResumeRequest:
+    return parse_train_args(["--data", str(dataset), "--cfg", "yolov5n.yaml", "--weights", "", *words])
+
+
+def run_script(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "train.py", *words], cwd=root, capture_output=True, text=True, check=False)
+
+
+# YOLOv5's names, as its users type them, with what they set.
+FLAGS = [
+    (["--img", "320"], "imgsz", 320),
+    (["--imgsz", "320"], "imgsz", 320),
+    (["--img-size", "320"], "imgsz", 320),
+    (["--batch", "8"], "batch_size", 8),
+    (["--batch-size", "8"], "batch_size", 8),
+    (["--epochs", "3"], "epochs", 3),
+    (["--rect"], "rect", True),
+    (["--nosave"], "nosave", True),
+    (["--noval"], "noval", True),
+    (["--noautoanchor"], "noautoanchor", True),
+    (["--noplots"], "noplots", True),
+    (["--cache"], "cache", "ram"),
+    (["--cache", "disk"], "cache", "disk"),
+    (["--device", "cpu"], "device", "cpu"),
+    (["--multi-scale"], "multi_scale", True),
+    (["--single-cls"], "single_cls", True),
+    (["--optimizer", "AdamW"], "optimizer", "AdamW"),
+    (["--workers", "2"], "workers", 2),
+    (["--project", "p"], "project", "p"),
+    (["--name", "n"], "name", "n"),
+    (["--name", "cfg"], "name", "yolov5n"),
+    (["--exist-ok"], "exist_ok", True),
+    (["--cos-lr"], "cos_lr", True),
+    (["--label-smoothing", "0.1"], "label_smoothing", 0.1),
+    (["--patience", "5"], "patience", 5),
+    (["--freeze", "10"], "freeze", (10,)),
+    (["--freeze", "0", "1", "2"], "freeze", (0, 1, 2)),
+    (["--save-period", "2"], "save_period", 2),
+    (["--seed", "7"], "seed", 7),
+    (["--local_rank", "-1"], "local_rank", -1),
+]
+
+
+@pytest.mark.parametrize(("words", "name", "value"), FLAGS)
+def test_flags_set_what_they_set_in_yolov5(dataset, words, name, value):
+    assert getattr(parse(dataset, *words), name) == value
+
+
+def test_yolov5_defaults():
+    defaults = vars(create_parser().parse_args([]))
+    wanted = {
+        "weights": "yolov5s.pt",
+        "cfg": "",
+        "hyp": "hyp.scratch-low.yaml",
+        "epochs": 100,
+        "batch_size": 16,
+        "imgsz": 640,
+        "optimizer": "SGD",
+        "workers": 8,
+        "name": "exp",
+        "label_smoothing": 0.0,
+        "patience": 100,
+        "freeze": [0],
+        "save_period": -1,
+        "seed": 0,
+        "local_rank": -1,
+        "cache": None,
+        "resume": False,
+    }
+    assert {name: defaults[name] for name in wanted} == wanted
+
+
+def test_every_setting_has_a_flag_and_the_other_way():
+    flags = set(vars(create_parser().parse_args([]))) - {"resume"}
+    assert flags == {field.name for field in fields(TrainConfig)}
+
+
+def test_bare_names_resolve(dataset, root):
+    config = parse(dataset, "--hyp", "hyp.scratch-low")
+    assert config.cfg == str(root / "models" / "yolov5n.yaml")
+    assert config.hyp == str(root / "data" / "hyps" / "hyp.scratch-low.yaml")
+    assert config.data == str(dataset)
+
+
+@pytest.mark.parametrize("flag", sorted(UNSUPPORTED))
+def test_unsupported_flags_are_refused_by_name(flag, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        create_parser().parse_args([flag])
+    assert stopped.value.code == 2
+    assert f"{flag} is not supported: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "0"], "--epochs 0: expected at least 1"),
+        (["--batch-size", "-1"], "--batch-size -1: the batch size is not searched"),
+        (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
+        (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
+        (["--local_rank", "0"], "--local_rank 0: expected -1"),
+        (["--freeze", "-1"], "--freeze -1: expected rows"),
+        (["--cfg", "yolov5nn.yaml"], "model file 'yolov5nn.yaml' was not found.*yolov5n.yaml"),
+        (["--cfg", ""], "expected --cfg, --weights or both"),
+        (["--hyp", "none.yaml"], "hyperparameter file 'none.yaml' was not found"),
+        (["--weights", "none.pt"], "weights file 'none.pt' was not found"),
+        (["--resume", "none.pt"], "--resume continues a run with its own settings, so --cfg, --data, --weights would"),
+    ],
+)
+def test_mistakes(dataset, words, message):
+    with pytest.raises(ValueError, match=message):
+        parse(dataset, *words)
+
+
+def test_frozen_rows(dataset):
+    assert parse(dataset).frozen_rows == ()
+    assert parse(dataset, "--freeze", "3").frozen_rows == (0, 1, 2)
+    assert parse(dataset, "--freeze", "4", "7").frozen_rows == (4, 7)
+
+
+def test_settings_survive_as_plain_data(dataset):
+    config = parse(dataset, "--freeze", "1", "2", "--cache", "disk")
+    assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+    with pytest.raises(ValueError, match="unknown names: warmup"):
+        TrainConfig.from_dict({**config.to_dict(), "warmup": 1})
+
+
+def test_resume_request(tmp_path):
+    assert parse_train_args(["--resume"]) == ResumeRequest(None, Path("runs/train"))
+    last = tmp_path / "weights" / "last.pt"
+    last.parent.mkdir()
+    last.write_bytes(b"")
+    assert parse_train_args(["--resume", str(last), "--workers", "1"]) == ResumeRequest(
+        last, Path("runs/train"), None, 1
+    )
+    assert parse_train_args(["--resume", str(tmp_path)]).checkpoint == last
+    with pytest.raises(ValueError, match="there is no such checkpoint"):
+        parse_train_args(["--resume", str(tmp_path / "none.pt")])
+
+
+def test_help_is_fast_because_nothing_heavy_is_imported(root):
+    code = "import sys, train; from engine.train_config import create_parser; create_parser().format_help(); "
+    code += "print([m for m in ('torch', 'lightning', 'ultralytics', 'cv2', 'matplotlib') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--evolve"], "--evolve is not supported"),
+        (["--optimizer", "Lion"], "argument --optimizer: invalid choice: 'Lion'"),
+        (["--data", "none.yaml"], "none.yaml: no such data set YAML"),
+    ],
+)
+def test_scripts_mistakes_are_one_line_and_exit_code_2(root, words, message):
+    result = run_script(root, *words)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert f"train.py: error: {message}" in result.stderr
+
+
+def test_a_wrong_hyperparameter_name_is_one_line(dataset, tmp_path):
+    hyp = tmp_path / "hyp.yaml"
+    hyp.write_text("lr0: 0.01\nmosaics: 1.0\n")
+    with pytest.raises(ValueError, match="unknown hyperparameter 'mosaics'; did you mean mosaic"):
+        parse(dataset, "--hyp", str(hyp))
