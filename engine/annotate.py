@@ -78,7 +78,7 @@ class Annotator:
         corners = np.rint(boxes_xyxy_px[::-1]).astype(int).tolist()
         ids = class_ids[::-1].tolist()
         for (x1, y1, x2, y2), class_id in zip(corners, ids, strict=True):
-            cv2.rectangle(picture, (x1, y1), (x2, y2), class_colour(class_id), self.style.line_px, cv2.LINE_AA)
+            cv2.rectangle(picture, (x1, y1), (x2, y2), class_colour(class_id), self.style.line_px)
         if self.style.labels:  # after all boxes, so that no line runs through a text
             for (x1, y1, _, _), confidence, class_id in zip(corners, confidences[::-1].tolist(), ids, strict=True):
                 label = self.names[class_id]
