@@ -4,7 +4,6 @@ Lee, Park 2020, "CenterMask: Real-Time Anchor-Free Instance Segmentation", arXiv
 Same values and names as the widely used release: hard sigmoid, optionally half of the maximum in the pooling.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.base import Attention, check_flag, zero
@@ -45,7 +44,7 @@ class EffectiveSE(Attention):
         pooled = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
         if self.add_maxpool:
             pooled = 0.5 * pooled + 0.5 * x.amax((2, 3), keepdim=True)
-        gate = F.hardsigmoid(self.fc(pooled)).to(x.dtype)
+        gate = ((self.fc(pooled) + 3).clamp(0, 6) / 6).to(x.dtype)  # float64 hardsigmoid has a float32 gradient
         if self.identity:
             gate = 2 * gate
         self._report(channel=gate)

@@ -105,8 +105,8 @@ class MHSA(Attention):
 
 def _stretch(embedding: Tensor, length: int) -> Tensor:
     """Linear interpolation of (heads, d, L) to (heads, d, length), end on end; exact where the lengths agree."""
-    last = embedding.shape[2] - 1
-    step = last / torch.full((), length - 1, device=embedding.device).clamp(min=1)
+    last, dtype = embedding.shape[2] - 1, float32(embedding).dtype
+    step = last / torch.full((), length - 1, device=embedding.device, dtype=dtype).clamp(min=1)
     at = torch.arange(length, device=embedding.device) * step  # places 0..last in the embedding
     near = torch.arange(last + 1, device=embedding.device) - at[:, None]  # (length, L)
     return embedding @ (1 - near.abs()).clamp(min=0).to(embedding.dtype).T
