@@ -28,17 +28,24 @@ class _Quiet(contextlib.ContextDecorator):
         with self._lock:
             if self._inside == 0:
                 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when FFmpeg is first used
-                self._level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+                self._level = _set_log_level(0)
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                cv2.utils.logging.setLogLevel(self._level)
+                _set_log_level(self._level)
 
 
 quiet_opencv = _Quiet()
+
+
+def _set_log_level(level: int) -> int:
+    """Set OpenCV's log level, 0 for silence; returns the one before."""
+    if hasattr(cv2.utils, "logging"):  # since OpenCV 5
+        return cv2.utils.logging.setLogLevel(level)
+    return cv2.setLogLevel(level)
 
 
 def open_capture(address: str | int, timeout_s: float) -> cv2.VideoCapture | None:

@@ -160,7 +160,7 @@ def builtin_missing(characters: Iterable[str]) -> set[str]:
 
 def find_font(characters: set[str]) -> tuple[Path | None, set[str]]:
     """The font file of the system that has most of the characters, and those it lacks; None if none helps."""
-    from matplotlib import font_manager, ft2font
+    from matplotlib import font_manager, ft2font, get_data_path
 
     def rank(file: str) -> tuple[bool, str]:
         name = Path(file).name.lower().replace("-", "").replace("_", "")
@@ -168,7 +168,8 @@ def find_font(characters: set[str]) -> tuple[Path | None, set[str]]:
 
     best: Path | None = None
     missing = builtin_missing(characters)
-    for file in sorted(font_manager.findSystemFonts(), key=rank):
+    bundled = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # comes with matplotlib: European scripts and Arabic
+    for file in sorted([*font_manager.findSystemFonts(), bundled], key=rank):
         try:
             coverage = ft2font.FT2Font(file).get_charmap()
         except (OSError, RuntimeError):  # a broken font, or one of a kind that FreeType lacks
