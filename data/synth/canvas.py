@@ -49,6 +49,15 @@ class Track:
         return np.array([left, upper, right, lower], dtype=float)
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """A labelled object: all of it, and the part that tells it from others (a lit lens, an arrow's head)."""
+
+    class_id: int
+    whole: Track
+    core: Track | None
+
+
 class Canvas:
     """RGB in linear light, and the tracks of the objects drawn so far."""
 
@@ -134,7 +143,8 @@ class Canvas:
 def polygon_area(points_px: np.ndarray) -> float:
     """Area of a simple polygon (n, 2)."""
     x, y = np.asarray(points_px, float).T
-    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+    inner = x[1:] @ y[:-1] - y[1:] @ x[:-1]
+    return float(abs(inner + x[0] * y[-1] - y[0] * x[-1]) / 2)
 
 
 def frame_part(points_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def linear(srgb: object) -> np.ndarray:
-    """sRGB values 0..255 to linear light 0..1 (float32)."""
+    """Turn sRGB values 0..255 into linear light 0..1 (float32)."""
     value = np.asarray(srgb, dtype=np.float32) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
@@ -31,5 +31,5 @@ def tinted(plane: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 def ints(colour: object) -> tuple[int, int, int]:
     """A colour as OpenCV's drawing functions take it."""
-    r, g, b = (int(min(max(v, 0), 255)) for v in colour)  # type: ignore[attr-defined]
-    return r, g, b
+    r, g, b = colour  # type: ignore[misc]
+    return int(min(max(r, 0), 255)), int(min(max(g, 0), 255)), int(min(max(b, 0), 255))

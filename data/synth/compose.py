@@ -8,6 +8,8 @@ from data.synth.place_marks import place_marks
 from data.synth.place_signs import place_signs
 from data.synth.street import draw_street
 
+HOOD_SHARE = 0.25  # of the images show the own bonnet
+
 
 def compose(rng: np.random.Generator, counts: tuple[int, ...], image_px: tuple[int, int]) -> Layout:
     """Decide camera, street and the place of each planned object and of the look-alikes.
@@ -19,6 +21,7 @@ def compose(rng: np.random.Generator, counts: tuple[int, ...], image_px: tuple[i
     """
     street = draw_street(rng, min(max(counts[ARR_S] + counts[ARR_L], 1), 4))
     layout = Layout(draw_camera(rng, street, counts, image_px), street)
+    layout.hood = float(rng.uniform(0.03, 0.08)) if rng.random() < HOOD_SHARE else 0.0
     place_marks(layout, rng, counts)
     place_lights(layout, rng, counts[RED_TL])
     place_signs(layout, rng, counts)

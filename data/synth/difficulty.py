@@ -5,12 +5,14 @@ Sizes are in pixels of an image scaled to 640 px width, so they mean the same at
 
 # --- what is labelled -------------------------------------------------------------------------------------------------
 MIN_VISIBLE_SHARE = 0.4  # an object hidden more than this leaves (or cut off by the frame) is drawn but not labelled
+MIN_VISIBLE_CORE = 0.5  # the same for the part that makes it what it is: a light's lit lens, an arrow's head
 MIN_SHORT_SIDE_PX = 4.0  # a smaller box is not labelled
 MIN_LONG_SIDE_PX = 7.0
+MIN_CONTRAST = 12.0  # levels of 255 by which an object must differ from its surroundings to be labelled
 
 # --- how large things are: log-uniform between the bounds, drawn for the class's longer side --------------------------
 SIZE_PX = {"light": (14.0, 270.0), "sign": (11.0, 210.0), "arrow": (6.0, 130.0)}  # for arrows: the height in the image
-SIZE_BIAS = {"light": 0.85, "sign": 0.85, "arrow": 0.85}  # above 1: more small ones
+SIZE_BIAS = {"light": 0.8, "sign": 0.72, "arrow": 0.65}  # above 1: more small ones
 LOOKALIKE_MIN_PX = 13.0  # a distractor that differs in a detail is at least so large that a person can tell
 
 # --- conditions: share of images -------------------------------------------------------------------------------------
@@ -29,7 +31,7 @@ JPEG_QUALITY = (58, 90)
 COLOUR_CAST = 0.035  # deviation of the gain of each channel
 
 # --- wear and damage --------------------------------------------------------------------------------------------------
-PAINT_WEAR = (0.1, 0.75)  # 0: fresh paint, 1: hardly any left
+PAINT_WEAR = (0.1, 0.65)  # 0: fresh paint, 1: hardly any left
 SIGN_FADE = (0.0, 0.55)
 SIGN_TURN_DEG = 32  # largest turn about the pole
 SIGN_TILT_DEG = 9

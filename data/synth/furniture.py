@@ -1,4 +1,4 @@
-"""Signs on their posts and traffic lights on their masts."""
+"""Signs on their posts, traffic lights on their masts, and the own bonnet."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from data.synth import difficulty
 from data.synth.atmosphere import Atmosphere
-from data.synth.canvas import Canvas, Track
-from data.synth.colour import linear, through
-from data.synth.lights import draw_head
+from data.synth.canvas import Canvas, Sighting, Track, polygon_area, warp
+from data.synth.colour import linear, through, triple
 from data.synth.layout import Layout, Placed
+from data.synth.lights import draw_head
 from data.synth.place_lights import OVERHEAD_FROM_M
 from data.synth.roadside import bar, post
 from data.synth.signs import draw_face
@@ -17,10 +17,13 @@ from data.synth.signs import draw_face
 Rng = np.random.Generator
 
 
-def draw_placed(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
-    """Draw a sign or a head with what holds it up."""
+def draw_placed(
+    canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, sighting: Sighting | None
+) -> None:
+    """Draw a sign or a head."""
+    track, core = (sighting.whole, sighting.core) if sighting else (None, None)
     if placed.kind == "head":
-        _draw_light(canvas, layout, air, rng, placed, track)
+        _draw_light(canvas, layout, air, rng, placed, track, core)
     else:
         _draw_sign(canvas, layout, air, rng, placed, track)
 
@@ -60,7 +63,9 @@ def _draw_sign(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed
             )
 
 
-def _draw_light(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None) -> None:
+def _draw_light(
+    canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None, core: Track | None
+) -> None:
     camera = layout.camera
     group = _group_rng(placed)
     upright = bool(group.random() < 0.68)
@@ -77,6 +82,10 @@ def _draw_light(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, place
     gain = air.lamp * rng.uniform(0.55, 1.15) * clear
     rgb = through(head.rgb, air.table(placed.ahead, 0.35, aside))
     canvas.sprite(rgb, head.alpha, quad, track, emission=head.emission * np.float32(gain))
+    if core is not None:
+        lens = (head.emission.max(axis=2) > 0.3).astype(np.float32)
+        x, y, seen = warp(triple(lens), quad, canvas.rgb.shape[:2])
+        core.add(x, y, np.ascontiguousarray(seen[..., 0]), polygon_area(quad) * float(lens.mean()))
 
 
 def _group_rng(placed: Placed) -> Rng:
@@ -103,3 +112,15 @@ def draw_holder(canvas: Canvas, layout: Layout, air: Atmosphere, placed: Placed)
     foot = kerbs[1] + 0.7 if placed.lateral > (kerbs[0] + kerbs[1]) / 2 else kerbs[0] - 0.7
     post(canvas, camera, foot, behind, 0, top + 0.3, 0.1, steel)
     bar(canvas, camera, (foot, behind, top), (placed.lateral, behind, top), 0.05, steel)
+
+
+def draw_hood(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng) -> None:
+    """The own bonnet along the bottom edge, mirroring a little sky."""
+    width, height = layout.camera.width_px, layout.camera.height_px
+    x = np.linspace(-0.02, 1.02, 24)
+    rise = layout.hood * height * (1 - 0.75 * (2 * x - 1 + rng.normal(0, 0.08)) ** 4)
+    top = np.stack([x * width, height - rise], 1)
+    outline = np.concatenate([top, [[1.1 * width, height + 9], [-0.1 * width, height + 9]]])
+    paint = linear(rng.uniform(14, 60) + rng.normal(0, 4, 3))
+    body = air.lit(paint, 1.0, air.facing(0, 0, 1), aside_m=9.0)
+    canvas.polygon(outline, np.stack([body + air.horizon * np.float32(0.16), body * np.float32(0.8)]))

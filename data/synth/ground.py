@@ -6,7 +6,7 @@ import numpy as np
 from data.synth import difficulty, noise
 from data.synth.atmosphere import Atmosphere
 from data.synth.camera import Camera
-from data.synth.canvas import Canvas, Track, fill, polygon_area, polygon_mask
+from data.synth.canvas import Canvas, Sighting, fill, polygon_area, polygon_mask
 from data.synth.colour import LINEAR, linear, through, tinted, triple
 from data.synth.markings import WHITE, YELLOW, Mark
 from data.synth.street import FAR_M, Street, on_ground, strip
@@ -23,6 +23,7 @@ class Ground:
         self.top, self.lateral, self.ahead = camera.ground()
         self.shape = self.lateral.shape
         self.shade = np.zeros(self.shape, np.uint8)  # 255 where something keeps the sun off
+        self.lamps: tuple[float, float, float] | None = None  # lateral, ahead of the first, distance between them
         self.contact = np.zeros(self.shape, np.uint8)  # 255 right under a vehicle
 
     def pixels(self, outline: np.ndarray, fine: int = 1) -> np.ndarray:
@@ -36,8 +37,8 @@ class Ground:
         if len(points) >= 3:
             fill(self.contact if contact else self.shade, points)
 
-    def draw(self, canvas: Canvas, marks: list[Mark]) -> dict[int, Track]:
-        """Paint the ground onto the canvas; returns the track of each mark with a class, by its place in `marks`."""
+    def draw(self, canvas: Canvas, marks: list[Mark]) -> list[Sighting]:
+        """Paint the ground onto the canvas; returns the arrows to follow."""
         albedo = self._surfaces()
         rough = self._texture(albedo)
         self._paint(albedo, marks, rough)
@@ -47,7 +48,7 @@ class Ground:
         albedo += tinted(1 - clear, self.air.haze)
         slack = max(0, int(np.ceil(abs(np.tan(self.camera.roll)) * self.camera.width_px)))
         self._lay(canvas, albedo, slack)
-        return self._tracks(canvas, marks)
+        return self._sightings(canvas, marks)
 
     def _lay(self, canvas: Canvas, radiance: np.ndarray, slack: int) -> None:
         """Put the ground below the horizon, which a rolled camera tilts."""
@@ -127,9 +128,9 @@ class Ground:
 
     def _crack(self, index: np.ndarray, lateral: float, ahead: float) -> None:
         steps = self.rng.normal(0, 0.18, (10, 2)) + self.rng.normal(0, 0.35, 2)
-        line = np.cumsum(steps, axis=0) + (lateral, ahead)
+        line = np.cumsum(steps, axis=0) + np.array([lateral, ahead])
         width = self.rng.uniform(0.012, 0.035)
-        self._fill(index, np.concatenate([line, line[::-1] + (width, width)]), SEAM)
+        self._fill(index, np.concatenate([line, line[::-1] + width]), SEAM)
 
     def _fill(self, index: np.ndarray, outline: np.ndarray, value: int) -> None:
         points = self.pixels(outline, FINE)
@@ -137,7 +138,7 @@ class Ground:
             fill(index, points, value)
 
     def _colours(self) -> np.ndarray:
-        """sRGB colour of each surface (n, 3) uint8."""
+        """Colour of each surface (n, 3), sRGB uint8."""
         rng, street = self.rng, self.street
         road = rng.uniform(66, 128) + rng.normal(0, 2.5, 3)
         if self.air.rain:
@@ -212,19 +213,27 @@ class Ground:
             beam = np.exp(-((aside / (2.0 + 0.2 * depth)) ** 2)) / (1 + (depth / 11) ** 2)
             beam *= (1 - np.exp(-depth / 4)) * below * np.float32(air.headlights * 0.9)
             planes = [plane + beam * np.float32(tint) for plane, tint in zip(planes, (1.0, 0.95, 0.85), strict=True)]
+        if air.night and self.lamps:
+            pool = self._lamp_light(*self.lamps) * below * np.float32(0.2 if air.time == "night" else 0.05)
+            planes = [plane + pool * np.float32(tint) for plane, tint in zip(planes, (1.0, 0.8, 0.5), strict=True)]
         return cv2.merge(planes)
 
-    def _tracks(self, canvas: Canvas, marks: list[Mark]) -> dict[int, Track]:
-        """Follow the labelled marks from here on."""
-        tracks = {}
-        for place, mark in enumerate(marks):
-            if mark.class_id is None:
+    def _lamp_light(self, lateral: float, first: float, step: float) -> np.ndarray:
+        """Pools of light under a row of lamps, 0..1 (h, w)."""
+        along = np.cos((self.ahead - np.float32(first)) * np.float32(2 * np.pi / step)) - 1
+        across = (self.lateral - np.float32(lateral)) / np.float32(5.5)
+        return np.exp(along * np.float32(2.2) - across * across)
+
+    def _sightings(self, canvas: Canvas, marks: list[Mark]) -> list[Sighting]:
+        """Follow the labelled marks, and their heads, from here on."""
+        sightings = []
+        for mark in marks:
+            if mark.class_id is None or mark.core is None:
                 continue
-            track = canvas.track()
-            for outline in mark.outlines:
+            whole, core = canvas.track(), canvas.track()
+            for track, outline in ((whole, mark.outlines[0]), (core, mark.core)):
                 points = self.camera.project(on_ground(outline))
                 if len(points) >= 3:
-                    x, y, alpha = polygon_mask(points, canvas.rgb.shape[:2])
-                    track.add(x, y, alpha, polygon_area(points))
-            tracks[place] = track
-        return tracks
+                    track.add(*polygon_mask(points, canvas.rgb.shape[:2]), polygon_area(points))
+            sightings.append(Sighting(mark.class_id, whole, core))
+        return sightings

@@ -14,8 +14,8 @@ from data.synth.colour import ints, linear, through
 Rng = np.random.Generator
 DEPTH_M = 13.0
 WALLS = (
-    (168, 158, 142), (146, 108, 90), (186, 178, 166), (120, 116, 114), (172, 150, 120), (140, 146, 150), (204, 198, 186),
-    (132, 96, 82), (96, 98, 102),
+    (168, 158, 142), (146, 108, 90), (186, 178, 166), (120, 116, 114), (172, 150, 120), (140, 146, 150),
+    (204, 198, 186), (132, 96, 82), (96, 98, 102),
 )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _wall(
 def _facade(
     rng: Rng, style: _Style, length_m: float, height_m: float, scale: tuple[float, float], night: bool, front: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """sRGB picture of a wall at `scale` px per metre across and up, and the light from its windows."""
+    """Draw a wall at `scale` px per metre across and up, in sRGB, and the light from its windows."""
     width, height = int(length_m * scale[0]) + 3, int(height_m * scale[1]) + 3
     tone = np.linspace(1.05, 0.8, height, dtype=np.float32)[:, None] ** 1.0
     grain = (noise.patch(1.2, height, width, rng) * np.float32(0.045) + 1) * tone
@@ -148,23 +148,23 @@ def _windows(
     """One floor's row of windows."""
     bay = face.shape[1] / bays
     half_w, half_h, y = bay * style.wide / 2, storey * style.tall / 2, top + storey * 0.48
-    shades, lit, warmth = rng.uniform(0.55, 1.5, bays), rng.random(bays) < style.lit, rng.uniform(0.4, 1.0, bays)
+    glass = (style.glass * rng.uniform(0.55, 1.5, (bays, 1))).astype(int)
+    panes, heads = glass.tolist(), (glass * 0.55).astype(int).tolist()
+    lit, lights = rng.random(bays) < style.lit, (np.array([235, 190, 120]) * rng.uniform(0.3, 0.95, (bays, 1))).tolist()
     frame, sill = ints(style.frame), ints(style.wall * 1.2)
     for k in range(bays):
         x = (k + 0.5) * bay
         x1, y1, x2, y2 = int(x - half_w), int(y - half_h), int(x + half_w), int(y + half_h)
-        cv2.rectangle(face, (x1, y1), (x2, y2), ints(style.glass * shades[k]), -1)
+        cv2.rectangle(face, (x1, y1), (x2, y2), panes[k], -1)
         if half_w > 2.5:
-            cv2.rectangle(
-                face, (x1, y1), (x2, y1 + max(1, int(half_h * 0.3))), ints(style.glass * shades[k] * 0.55), -1
-            )
+            cv2.rectangle(face, (x1, y1), (x2, y1 + max(1, int(half_h * 0.3))), heads[k], -1)
             cv2.rectangle(face, (x1, y1), (x2, y2), frame, 1)
             cv2.line(face, (int(x), y1), (int(x), y2), frame, 1)
             cv2.line(face, (x1 - 1, y2 + 1), (x2 + 1, y2 + 1), sill, 1)
         if style.balconies and k % 2 == 0:
             cv2.rectangle(face, (x1 - int(half_w * 0.5), int(y)), (x2 + int(half_w * 0.5), y2 + 1), frame, -1)
         if glow is not None and lit[k]:
-            cv2.rectangle(glow, (x1, y1), (x2, y2), ints(np.array([235, 190, 120]) * warmth[k]), -1)
+            cv2.rectangle(glow, (x1, y1), (x2, y2), lights[k], -1)
 
 
 def _shop(face: np.ndarray, glow: np.ndarray | None, rng: Rng, top: int, bottom: int, scale: float) -> None:
@@ -177,15 +177,20 @@ def _shop(face: np.ndarray, glow: np.ndarray | None, rng: Rng, top: int, bottom:
         hue = hue * 0.55 + hue.mean() * 0.45
         cv2.rectangle(face, (x, top), (stop - 2, top + board), ints(hue), -1)
         cv2.rectangle(face, (x + 1, top + board + 1), (stop - 3, bottom - 2), ints(rng.uniform(25, 75, 3)), -1)
+        open_late = glow is not None and rng.random() < 0.6
+        shine = np.array([184, 166, 132]) * rng.uniform(0.35, 0.8)
+        if glow is not None and open_late:
+            cv2.rectangle(glow, (x + 1, top + board + 1), (stop - 3, bottom - 2), ints(shine), -1)
+            cv2.rectangle(glow, (x, top), (stop - 2, top + board), ints(hue * 0.7), -1)
         for gx, gy, tone in rng.random((5, 3)):
             place = int(x + 2 + gx * (stop - x - 6)), int(top + board + gy * (bottom - top - board) * 0.8)
             size = (int(rng.uniform(0.2, 0.9) * scale), int(rng.uniform(0.2, 1.0) * scale))
             tint = rng.uniform(40, 170, 3) * (0.4 + 0.6 * tone)
-            cv2.rectangle(face, place, (place[0] + size[0], place[1] + size[1]), ints(tint), -1)
+            corner = place[0] + size[0], place[1] + size[1]
+            cv2.rectangle(face, place, corner, ints(tint), -1)
+            if glow is not None and open_late:
+                cv2.rectangle(glow, place, corner, ints(shine * tint / 255), -1)
         text = "".join(rng.choice(list("ABCEHIKLMNORSTU"), int(rng.integers(3, 8))))
         ink = (236, 236, 236) if hue.mean() < 110 else (30, 30, 30)
         cv2.putText(face, text, (x + 3, top + board - 2), cv2.FONT_HERSHEY_SIMPLEX, board / 34, ink, 1, cv2.LINE_AA)
-        if glow is not None and rng.random() < 0.7:
-            cv2.rectangle(glow, (x + 1, top + board + 1), (stop - 3, bottom - 2), (180, 160, 122), -1)
-            cv2.rectangle(glow, (x, top), (stop - 2, top + board), ints(hue * 0.8), -1)
         x = stop

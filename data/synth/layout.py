@@ -14,7 +14,7 @@ Rng = np.random.Generator
 RED_TL, ARR_S, ARR_L, NO_DRIVING, NO_PARKING = range(len(CLASS_NAMES))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placed:
     """A sign or a traffic light in the scene."""
 
@@ -32,7 +32,7 @@ class Placed:
     group: int = 0  # heads of one junction look alike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Painted:
     """A labelled arrow on the road."""
 
@@ -52,6 +52,7 @@ class Layout:
     marks: list[Mark] = field(default_factory=list)
     arrows: list[Painted] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
+    hood: float = 0.0  # share of the image's height that the own bonnet takes at the bottom
 
     @property
     def px_at_640(self) -> float:
@@ -64,12 +65,16 @@ class Layout:
         wide = np.concatenate([box[:2] - side, box[2:] + side])
         return all(overlap(wide, other.box_px) <= 0 for other in (*self.placed, *self.arrows))
 
-    def hides(self, box: np.ndarray, depth: float) -> bool:
+    def hides(self, box: np.ndarray, depth: float, besides: "Placed | Painted | None" = None) -> bool:
         """True when something that fills `box` at `depth` would hide more of an object than that allows."""
         labelled = [placed for placed in self.placed if placed.class_id is not None]
         for other in (*labelled, *self.arrows):
             x1, y1, x2, y2 = other.box_px
-            if other.ahead > depth and overlap(box, other.box_px) > other.may_hide * (x2 - x1) * (y2 - y1):
+            if (
+                other is not besides
+                and other.ahead > depth
+                and overlap(box, other.box_px) > other.may_hide * (x2 - x1) * (y2 - y1)
+            ):
                 return True
         return False
 
@@ -82,7 +87,7 @@ class Layout:
     def inside(self, box: np.ndarray, cut: float = 0.0) -> bool:
         """True when the frame holds the box; `cut` is the share of each side that may stick out."""
         slack = (box[2:] - box[:2]) * cut
-        size = np.array([self.camera.width_px, self.camera.height_px])
+        size = np.array([self.camera.width_px, self.camera.height_px * (1 - self.hood)])
         return bool((box[:2] + slack >= 1).all() and (box[2:] - slack <= size - 1).all())
 
 

@@ -1,6 +1,6 @@
 """Paint on the road: arrows, lines, zebras, signs of other kinds. Outlines are (lateral, ahead) in metres."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ class Mark:
     colour: int = WHITE
     opacity: float = 1.0
     class_id: int | None = None  # set for the arrows that are labelled
-    extra: dict[str, float] = field(default_factory=dict)
+    core: np.ndarray | None = None  # outline of the arrow's head, without which it cannot be told from others
 
 
 # Outlines in units of the arrow's width and length, pointing ahead; (across, along), origin at the middle of its foot.
@@ -63,11 +63,19 @@ def arrow(kind: str, lateral: float, ahead: float, width_m: float, length_m: flo
     return shape * (width_m, length_m) + (lateral, ahead)
 
 
+def arrow_head(kind: str, outline: np.ndarray) -> np.ndarray:
+    """The triangle of a straight or left arrow's outline: its tip and the two barbs."""
+    tip = 4 if kind == "straight" else int(np.argmin(outline[:, 0]))
+    barbs = (3, 5) if kind == "straight" else (tip - 1, tip + 1)
+    return outline[[tip, *barbs]]
+
+
 def diamond(lateral: float, ahead: float) -> list[np.ndarray]:
     """A hollow diamond (pedestrian crossing ahead), as an outer ring of four bars."""
     outer = np.array([[0, 0], [0.75, 2.5], [0, 5], [-0.75, 2.5]])
     inner = (outer - (0, 2.5)) * 0.66 + (0, 2.5)
-    return [np.array([outer[i], outer[(i + 1) % 4], inner[(i + 1) % 4], inner[i]]) + (lateral, ahead) for i in range(4)]
+    bars = [np.array([outer[i], outer[(i + 1) % 4], inner[(i + 1) % 4], inner[i]]) for i in range(4)]
+    return [bar + np.array([lateral, ahead]) for bar in bars]
 
 
 def lettering(text: str, lateral: float, ahead: float, width_m: float, length_m: float) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from data.synth import difficulty
 from data.synth.layout import ARR_L, ARR_S, Layout, Painted, draw_allowance, draw_size
-from data.synth.markings import WHITE, YELLOW, Mark, arrow, diamond, lettering
+from data.synth.markings import WHITE, YELLOW, Mark, arrow, arrow_head, diamond, lettering
 
 Rng = np.random.Generator
 Spot = tuple[float, float]  # lateral, ahead
@@ -27,8 +27,9 @@ def place_marks(layout: Layout, rng: Rng, counts: tuple[int, ...]) -> None:
             mark = Mark([arrow(kind, *spot, *size, variant)], WHITE, opacity)
             box = mark_box(layout, mark)
             if spot not in taken and box is not None and _fits(layout, box):
+                mark.core = arrow_head(kind, mark.outlines[0])
                 mark.class_id = ARR_S if kind == "straight" else ARR_L
-                layout.arrows.append(Painted(box, *spot, size[1], draw_allowance(rng)))
+                layout.arrows.append(Painted(box, *spot, size[1], draw_allowance(rng) * 0.6))
                 layout.marks.append(mark)
                 taken.append(spot)
                 break
@@ -41,7 +42,7 @@ def _distance(layout: Layout, height_640: float, length: float) -> float:
     camera = layout.camera
     reach = camera.focal_px * camera.eye_m
     ahead = (-length + np.sqrt(length**2 + 4 * reach * length / (height_640 * layout.px_at_640))) / 2
-    lowest = camera.height_px * 0.97 - camera.horizon_px
+    lowest = camera.height_px * (0.975 - layout.hood) - camera.horizon_px
     return float(max(ahead, reach / lowest))
 
 

@@ -57,14 +57,34 @@ def draw_tree(
         leaf = np.array([140, 102, 52]) * rng.uniform(0.8, 1.1)
     light = air.lit(linear(np.clip(leaf, 10, 220)), ahead, 0.6 * air.facing(0, 0, 1) + 0.2, aside)
     half = crown * 0.62
+    _leaves(canvas, camera, rng, light, (lateral, ahead, tall - crown * 0.45), (half, half * rng.uniform(0.85, 1.1)))
+
+
+def draw_bush(
+    canvas: Canvas, camera: Camera, air: Atmosphere, rng: np.random.Generator, lateral: float, ahead: float, up: float,
+    radius: float,
+) -> None:  # fmt: skip
+    """Leaves with their middle at height `up`, on a thin stem."""
+    aside = lateral - camera.lateral_m
+    post(canvas, camera, lateral, ahead, 0, up, 0.04, air.lit(linear((70, 60, 50)), ahead, 0.3, aside))
+    leaf = np.array([60, 84, 40]) * rng.uniform(0.7, 1.2) + rng.normal(0, 6, 3)
+    light = air.lit(linear(np.clip(leaf, 10, 220)), ahead, 0.6 * air.facing(0, 0, 1) + 0.2, aside)
+    _leaves(canvas, camera, rng, light, (lateral, ahead, up), (radius * 1.15, radius * 1.15))
+
+
+def _leaves(
+    canvas: Canvas, camera: Camera, rng: np.random.Generator, light: np.ndarray, place: tuple[float, float, float],
+    half: tuple[float, float],
+) -> None:  # fmt: skip
+    """A crown of leaves lit with `light`."""
     size = 192
-    while size > 24 and camera.scale(lateral, ahead) * half * 2 < size * 0.6:
+    while size > 24 and camera.scale(*place[:2]) * half[0] * 2 < size * 0.6:
         size //= 2
     shade, alpha = _crown_at(int(rng.integers(TREE_SPRITES)), size)
     if rng.random() < 0.5:
         shade, alpha = shade[:, ::-1], alpha[:, ::-1]
-    quad = upright_quad(camera, lateral, ahead, tall - crown * 0.45, half, half * rng.uniform(0.85, 1.1))
-    canvas.sprite(cv2.merge([shade * light[c] for c in range(3)]), np.ascontiguousarray(alpha), quad)
+    picture = cv2.merge([shade * light[c] for c in range(3)])
+    canvas.sprite(picture, np.ascontiguousarray(alpha), upright_quad(camera, *place, *half))
 
 
 def upright_quad(camera: Camera, lateral: float, ahead: float, up: float, half_w: float, half_h: float) -> np.ndarray:

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from data.synth import difficulty, effects
 from data.synth.atmosphere import Atmosphere, draw_atmosphere
-from data.synth.canvas import Canvas, Track
+from data.synth.canvas import Canvas, Sighting
 from data.synth.compose import compose
-from data.synth.furniture import draw_holder, draw_placed
+from data.synth.furniture import draw_holder, draw_hood, draw_placed
 from data.synth.ground import Ground
-from data.synth.markings import lane_lines
 from data.synth.layout import Layout, Placed
+from data.synth.markings import lane_lines
 from data.synth.plan import image_rng, planned_counts
 from data.synth.scenery import plan_scenery
 from data.synth.sky import draw_sky, draw_skyline
@@ -40,45 +41,46 @@ def render(seed: int, split: str, index: int, image_px: tuple[int, int]) -> Rend
     rng = image_rng(seed, split, index)
     air = draw_atmosphere(rng)
     layout = compose(rng, planned_counts(seed, split, index), image_px)
-    canvas, tracks = draw_scene(layout, air, rng)
-    kept = [(class_id, track) for class_id, track in tracks if _is_labelled(track, layout)]
+    canvas, sightings = draw_scene(layout, air, rng)
     image = effects.develop(canvas.rgb, air, rng)
-    boxes = [track.box_xyxy_px() for _, track in kept]
+    soft = cv2.blur(image, (3, 3))
+    kept = [sighting for sighting in sightings if _is_labelled(sighting, layout, soft)]
     return Rendered(
         image,
-        np.array([class_id for class_id, _ in kept], dtype=np.int64),
-        np.array(boxes, dtype=float).reshape(-1, 4),
-        [track.coverage for _, track in kept],
+        np.array([sighting.class_id for sighting in kept], dtype=np.int64),
+        np.array([sighting.whole.box_xyxy_px() for sighting in kept], dtype=float).reshape(-1, 4),
+        [sighting.whole.coverage for sighting in kept],
         int(rng.integers(*difficulty.JPEG_QUALITY)),
     )
 
 
-def draw_scene(layout: Layout, air: Atmosphere, rng: np.random.Generator) -> tuple[Canvas, list[tuple[int, Track]]]:
-    """Draw a layout from far to near; returns the picture in linear light and the labelled objects' tracks."""
+def draw_scene(layout: Layout, air: Atmosphere, rng: np.random.Generator) -> tuple[Canvas, list[Sighting]]:
+    """Draw a layout from far to near; returns the picture in linear light and the objects to label."""
     camera, street = layout.camera, layout.street
     canvas = Canvas(camera.width_px, camera.height_px)
     draw_sky(canvas, camera, air, rng)
     draw_skyline(canvas, camera, air, street.town, rng)
     ground = Ground(camera, street, air, rng)
     items = plan_scenery(layout, air, rng, ground)
-    marks = lane_lines(street, rng) + layout.marks
-    mark_tracks = ground.draw(canvas, marks)
-    tracks = [(int(marks[place].class_id or 0), track) for place, track in mark_tracks.items()]
+    sightings = ground.draw(canvas, lane_lines(street, rng) + layout.marks)
     below = canvas.track()
     below.add(0, ground.top, np.ones(ground.shape, np.float32))
     steps: list[tuple[float, Callable[[Canvas], None]]] = list(items)
     for placed in layout.placed:
-        track = canvas.track() if placed.class_id is not None else None
-        if track is not None and placed.class_id is not None:
-            tracks.append((placed.class_id, track))
+        sighting = None
+        if placed.class_id is not None:
+            sighting = Sighting(placed.class_id, canvas.track(), canvas.track() if placed.kind == "head" else None)
+            sightings.append(sighting)
         own = np.random.default_rng(int(rng.integers(2**31)))
         steps.append((placed.ahead + 0.2, _holder(placed, layout, air)))
-        steps.append((placed.ahead, _drawer(placed, layout, air, own, track)))
+        steps.append((placed.ahead, _drawer(placed, layout, air, own, sighting)))
     for _, draw in sorted(steps, key=lambda step: -step[0]):
         draw(canvas)
     if air.rain:
         effects.wet_ground(canvas.rgb, camera, air, below.coverage, rng)
-    return canvas, tracks
+    if layout.hood:
+        draw_hood(canvas, layout, air, rng)
+    return canvas, sightings
 
 
 def _holder(placed: Placed, layout: Layout, air: Atmosphere) -> Callable[[Canvas], None]:
@@ -86,15 +88,33 @@ def _holder(placed: Placed, layout: Layout, air: Atmosphere) -> Callable[[Canvas
 
 
 def _drawer(
-    placed: Placed, layout: Layout, air: Atmosphere, rng: np.random.Generator, track: Track | None
+    placed: Placed, layout: Layout, air: Atmosphere, rng: np.random.Generator, sighting: Sighting | None
 ) -> Callable[[Canvas], None]:
-    return lambda canvas: draw_placed(canvas, layout, air, rng, placed, track)
+    return lambda canvas: draw_placed(canvas, layout, air, rng, placed, sighting)
 
 
-def _is_labelled(track: Track, layout: Layout) -> bool:
-    """Visible and large enough to be recognised."""
+def _is_labelled(sighting: Sighting, layout: Layout, soft: np.ndarray) -> bool:
+    """Visible, large enough, and distinct enough in the (softened) picture to be recognised."""
+    track, core = sighting.whole, sighting.core
     box = track.box_xyxy_px()
     if box is None or track.visible_share() < difficulty.MIN_VISIBLE_SHARE:
         return False
+    if core is not None and core.visible_share() < difficulty.MIN_VISIBLE_CORE:
+        return False
     short, long = sorted((box[2:] - box[:2]) / layout.px_at_640)
-    return bool(short >= difficulty.MIN_SHORT_SIDE_PX and long >= difficulty.MIN_LONG_SIDE_PX)
+    if short < difficulty.MIN_SHORT_SIDE_PX or long < difficulty.MIN_LONG_SIDE_PX:
+        return False
+    return contrast(soft, track.coverage, box) >= difficulty.MIN_CONTRAST
+
+
+def contrast(picture: np.ndarray, coverage: np.ndarray, box: np.ndarray) -> float:
+    """How far the most distinct fifth of an object is from the median of what surrounds it, in levels of 255."""
+    pad = int(max(3, 0.25 * max(box[2:] - box[:2])))
+    x1, y1 = (int(v) for v in np.maximum(np.floor(box[:2]) - pad, 0))
+    x2, y2 = (int(v) + pad for v in np.ceil(box[2:]))
+    part, cover = picture[y1:y2, x1:x2].astype(np.float32), coverage[y1:y2, x1:x2]
+    around, inside = part[cover < 0.05], part[cover > 0.4]
+    if not len(around) or not len(inside):
+        return 0.0
+    apart = np.abs(inside - np.median(around, axis=0)).max(axis=1)
+    return float(np.sort(apart)[-max(1, len(apart) // 5) :].mean())

@@ -1,6 +1,7 @@
 """Houses, trees, lamps, wires, walkers and vehicles around a layout, kept clear of what must be seen."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from data.synth.camera import Camera
 from data.synth.canvas import Canvas
 from data.synth.colour import linear
 from data.synth.ground import Ground
+from data.synth.hiding import hide_some
 from data.synth.layout import Layout
 from data.synth.street import strip
 from data.synth.vehicles import Vehicle, draw_vehicle, draw_vehicle_kind
@@ -23,9 +25,10 @@ def plan_scenery(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> l
     items: list[Item] = []
     items += _houses(layout, air, rng, ground)
     items += _greenery(layout, air, rng, ground)
-    items += _lamps(layout, air, rng)
+    items += _lamps(layout, air, rng, ground)
     items += _walkers(layout, air, rng, ground)
     items += _traffic(layout, air, rng, ground)
+    items += hide_some(layout, air, rng, ground)
     return items
 
 
@@ -103,7 +106,7 @@ def _shadow(ground: Ground, air: Atmosphere, lateral: float, ahead: float, radiu
     ground.add_shadow(centre + rough[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1))
 
 
-def _lamps(layout: Layout, air: Atmosphere, rng: Rng) -> list[Item]:
+def _lamps(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[Item]:
     street, items = layout.street, []
     if rng.random() < 0.25:
         return items
@@ -112,6 +115,7 @@ def _lamps(layout: Layout, air: Atmosphere, rng: Rng) -> list[Item]:
     lateral = kerb + side * 0.5
     start, step = rng.uniform(4, 20), rng.uniform(18, 30)
     posts = []
+    ground.lamps = lateral - side * 1.6, start, step
     for ahead in np.arange(start, 170, step):
         if not layout.hides(_box(layout, lateral, float(ahead), 0.1, 0, 8), float(ahead)):
             items.append((float(ahead), _seeded(roadside.draw_lamp, layout, air, rng, lateral, float(ahead), -side)))
@@ -119,7 +123,7 @@ def _lamps(layout: Layout, air: Atmosphere, rng: Rng) -> list[Item]:
     if rng.random() < 0.35 and len(posts) > 1:
         colour = air.lit(linear((40, 40, 42)), 30, 0.3)
         for up in (6.2, 6.5):
-            for a, b in zip(posts, posts[1:], strict=False):
+            for a, b in pairwise(posts):
                 items.append((b, _wire(layout, lateral, a, b, up, colour)))
     return items
 
@@ -156,7 +160,7 @@ def _walkers(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[
 
 
 def _traffic(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[Item]:
-    street, camera, items = layout.street, layout.camera, []
+    camera, items = layout.camera, []
     taken: list[tuple[float, float, float]] = []
     for _ in range(rng.poisson(difficulty.VEHICLES)):
         for _ in range(4):

@@ -56,7 +56,7 @@ def draw_skyline(canvas: Canvas, camera: Camera, air: Atmosphere, town: float, r
         x = np.linspace(-0.1 * width, 1.1 * width, 90)
         if town >= 0.5 and rng.random() < 0.8:
             rise = np.repeat(rng.gamma(2.0, 9.0, 30), 3) + 4
-            x[2::3] = x[3::3].tolist() + [x[-1]]  # upright walls
+            x[2::3] = [*x[3::3].tolist(), x[-1]]  # upright walls
         else:
             smooth = cv2.GaussianBlur(rng.normal(0, 1, (1, 90)), (0, 0), 6)[0]
             rise = 16 + smooth * 30 * (distance / 500) + np.abs(rng.normal(0, 1.2, 90))

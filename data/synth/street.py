@@ -1,6 +1,7 @@
 """The layout of a street: lanes, kerbs, pavements and a crossing road, in metres along and across the road."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -72,10 +73,16 @@ def strip(left: float, right: float, start: float, stop: float, pieces: int = 14
     """The outline (n, 2) of a band along the road as (lateral, ahead), fine enough to follow a bend."""
     if stop - start < 12:
         pieces = 3
-    ahead = np.geomspace(max(start, 0.05), max(stop, 0.06), pieces)
+    low, high = max(start, 0.05), max(stop, 0.06)
+    ahead = low * (high / low) ** _steps(pieces)
     there = np.stack([np.full(pieces, left), ahead], 1)
     back = np.stack([np.full(pieces, right), ahead[::-1]], 1)
     return np.concatenate([there, back])
+
+
+@lru_cache(maxsize=8)
+def _steps(pieces: int) -> np.ndarray:
+    return np.linspace(0, 1, pieces)
 
 
 def on_ground(outline: np.ndarray, up: float = 0.0) -> np.ndarray:
