@@ -16,13 +16,12 @@ import numpy as np
 import yaml
 
 from data.sources import Frame, Source, Trouble, open_source
-from engine.annotate import Annotator, Style
 from engine.cli import ROOT, new_run_folder, resolve_file
 from engine.detect_config import DetectConfig
 from engine.device import choose_precision, select_device
-from engine.outputs import Outputs
 from engine.overlap import in_batches, read_ahead
 from engine.predictor import Detections, Predictor, Prepared, Selection
+from engine.recorder import Recorder
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
 
@@ -48,11 +47,11 @@ def run_detection(config: DetectConfig) -> int:
         weights = _find_weights(config.weights)
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
-        names = predictor.names
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
-        annotator = Annotator(names, Style(config.line_thickness, not config.hide_labels, not config.hide_conf))
-        outputs = stack.enter_context(closing(Outputs(folder, config, names, annotator)))
-        run = _Run(config, predictor, outputs, viewer.show if viewer else None)
+        live_view = source.live or viewer is not None
+        size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
+        recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
+        run = _Run(predictor, recorder, size, viewer.show if viewer else None)
         run.over(source)
     return run.report(folder)
 
@@ -125,12 +124,12 @@ class _Run:
 
     def __init__(
         self,
-        config: DetectConfig,
         predictor: Predictor,
-        outputs: Outputs,
+        recorder: Recorder,
+        batch_size: int,
         show: Callable[[str, np.ndarray], bool] | None,
     ) -> None:
-        self.config, self.predictor, self.outputs, self.show = config, predictor, outputs, show
+        self.predictor, self.recorder, self.batch_size, self.show = predictor, recorder, batch_size, show
         self.troubles: list[Trouble] = []
         self.used: set[str] = set()
 
@@ -142,15 +141,13 @@ class _Run:
             if not source.live:
                 raise
             print("stopped")
-        for frame, picture in self.outputs.drain():
+        for frame, picture in self.recorder.drain():
             self._shown(frame, picture)
 
     def _over(self, source: Source) -> None:
-        size = self.config.batch_size or (_CPU_BATCH if self.predictor.device.type == "cpu" else _GPU_BATCH)
-        size = 1 if source.live or self.show else size
         items = self._prepared(source)
-        with closing(items if source.live else read_ahead(items, 2 * size)) as prepared:
-            for batch in in_batches(prepared, size):
+        with closing(items if source.live else read_ahead(items, 2 * self.batch_size)) as prepared:
+            for batch in in_batches(prepared, self.batch_size):
                 if not self._detect(batch):
                     return
 
@@ -170,7 +167,7 @@ class _Run:
             detections = next(found)
             self.used.add(item.path)
             print(self._line(item, prepared, detections), flush=True)
-            for frame, picture in self.outputs.submit(item, detections):
+            for frame, picture in self.recorder.submit(item, detections):
                 go_on = go_on and self._shown(frame, picture)
         return go_on
 
@@ -195,8 +192,8 @@ class _Run:
                 f"(1, 3, {height}, {width})"
             )
         if folder is not None:
-            if self.outputs.labels is not None:
-                print(f"{self.outputs.labels.files} labels saved to {self.outputs.labels.folder}")
+            if self.recorder.labels is not None:
+                print(f"{self.recorder.labels.files} labels saved to {self.recorder.labels.folder}")
             print(f"Results saved to {folder}")
         failed = [trouble for trouble in self.troubles if not trouble.partial]
         if failed:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -18,8 +17,6 @@ from data.boxes import convert_boxes
 from data.images import write_image
 from data.sources import Frame
 from data.video import quiet_opencv
-from engine.annotate import Annotator
-from engine.detect_config import DetectConfig
 
 if TYPE_CHECKING:
     from engine.predictor import Detections
@@ -49,19 +46,32 @@ def frame_stem(frame: Frame) -> str:
     return f"{frame.name}_{frame.number}" if frame.number else frame.name
 
 
-class PictureWriter:
-    """Annotated images under their own name; videos and streams as .mp4."""
+class ImageWriter:
+    """Annotated images under their own name; frames of videos and streams are left to `VideoWriter`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Write an image."""
+        if frame.kind == "image" and picture is not None:
+            suffix = ".jpg" if frame.suffix.lower() in _UNWRITABLE_SUFFIXES else frame.suffix
+            write_image(self.folder / f"{frame.name}{suffix}", picture)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class VideoWriter:
+    """Videos and streams as .mp4; images are left to `ImageWriter`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._videos: dict[str, _Video] = {}
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
-        """Write an image, or append to the video of the frame's name."""
-        assert picture is not None
-        if frame.kind == "image":
-            suffix = ".jpg" if frame.suffix.lower() in _UNWRITABLE_SUFFIXES else frame.suffix
-            write_image(self.folder / f"{frame.name}{suffix}", picture)
+        """Append to the video of the frame's name."""
+        if frame.kind == "image" or picture is None:
             return
         if frame.kind == "video" and frame.name not in self._videos:
             self.close()  # videos come one after the other, streams side by side
@@ -97,14 +107,19 @@ class _Video:
             picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
         else:  # a stream that came back in another size
             picture = cv2.resize(picture, self._size)
-        copies = 1
-        if time_s is not None and self._start_s is not None:
-            due = int((time_s - self._start_s) * self._fps) + 1
-            copies = min(max(due - self._frames, 0), int(_LONGEST_GAP_S * self._fps))
+        copies = 1 if time_s is None or self._start_s is None else self._due(time_s)
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         for _ in range(copies):
             self._writer.write(bgr)
         self._frames += copies
+
+    def _due(self, time_s: float) -> int:
+        """Frames to write so that the video plays at the speed it was seen; long gaps are shortened."""
+        due = int((time_s - self._start_s) * self._fps) + 1 - self._frames
+        longest = int(_LONGEST_GAP_S * self._fps)
+        if due > longest:
+            self._start_s += (due - longest) / self._fps
+        return min(max(due, 0), longest)
 
     def close(self) -> None:
         self._writer.release()
@@ -215,59 +230,3 @@ class JsonWriter:
         """Write the file."""
         rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in self._rows)
         self._path.write_text(f"[{rows}]\n", encoding="utf-8")
-
-
-class Outputs:
-    """Draws and writes in its own thread, in order; at most `ahead` frames wait."""
-
-    def __init__(
-        self, folder: Path | None, config: DetectConfig, names: Mapping[int, str], annotator: Annotator, ahead: int = 32
-    ) -> None:
-        self._annotator = annotator if config.draws else None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._waiting: deque[tuple[Frame, Future[np.ndarray | None]]] = deque()
-        self._ahead = ahead
-        self.labels: LabelWriter | None = None
-        self._writers: list[Writer] = []
-        if folder is None:
-            return
-        if not config.nosave:
-            self._writers.append(PictureWriter(folder))
-        if config.save_txt:
-            self.labels = LabelWriter(folder / "labels", corners=config.save_format == 1, confidences=config.save_conf)
-            self._writers.append(self.labels)
-        if config.save_crop:
-            self._writers.append(CropWriter(folder / "crops", names))
-        if config.save_csv:
-            self._writers.append(CsvWriter(folder / "predictions.csv", names))
-        if config.save_json:
-            self._writers.append(JsonWriter(folder / "predictions.json", names))
-
-    def submit(self, frame: Frame, found: Detections) -> Iterator[tuple[Frame, np.ndarray | None]]:
-        """Hand over a frame; yields those that are finished, waiting if too many are not."""
-        self._waiting.append((frame, self._pool.submit(self._write, frame, found)))
-        yield from self._finished(self._ahead)
-
-    def _finished(self, leave: int) -> Iterator[tuple[Frame, np.ndarray | None]]:
-        while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done()):
-            frame, writing = self._waiting.popleft()
-            yield frame, writing.result()
-
-    def _write(self, frame: Frame, found: Detections) -> np.ndarray | None:
-        picture = self._annotator.draw(frame.image, *found) if self._annotator is not None else None
-        try:
-            for writer in self._writers:
-                writer.write(frame, found, picture)
-        except OSError as error:
-            raise ValueError(f"results cannot be written: {error}") from error
-        return picture
-
-    def drain(self) -> Iterator[tuple[Frame, np.ndarray | None]]:
-        """Wait for everything that was handed over."""
-        yield from self._finished(0)
-
-    def close(self) -> None:
-        """Finish what is under way and every file."""
-        self._pool.shutdown(cancel_futures=True)
-        for writer in self._writers:
-            writer.close()

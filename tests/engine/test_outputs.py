@@ -9,7 +9,7 @@ import pytest
 
 from data.images import read_image
 from data.sources import Frame
-from engine.outputs import CropWriter, CsvWriter, JsonWriter, LabelWriter, PictureWriter
+from engine.outputs import CropWriter, CsvWriter, ImageWriter, JsonWriter, LabelWriter, VideoWriter
 from engine.predictor import Detections
 
 FOUND = Detections(
@@ -104,7 +104,7 @@ def test_json_by_hand(tmp_path):
     ("suffix", "expected"), [(".png", ".png"), (".JPG", ".JPG"), (".dng", ".jpg"), (".tif", ".tif")]
 )
 def test_images_keep_their_name(tmp_path, suffix, expected):
-    writer = PictureWriter(tmp_path)
+    writer = ImageWriter(tmp_path)
     one = frame("标志", suffix)
     writer.write(one, FOUND, one.image)
     assert [path.name for path in tmp_path.iterdir()] == [f"标志{expected}"]
@@ -129,7 +129,7 @@ def grey(value, size=(64, 48)):
 
 @pytest.mark.parametrize("size", [(64, 48), (63, 47)])
 def test_videos_one_after_the_other(tmp_path, size):
-    writer = PictureWriter(tmp_path)
+    writer = VideoWriter(tmp_path)
     for name in ("a", "b"):
         for number in range(1, 7):
             writer.write(frame(name, ".avi", "video", number, 12.5), NOTHING, grey(20 * number, size))
@@ -143,26 +143,26 @@ def test_videos_one_after_the_other(tmp_path, size):
 
 @pytest.mark.parametrize("fps", [0.0])
 def test_a_video_without_a_frame_rate_gets_one(tmp_path, fps):
-    writer = PictureWriter(tmp_path)
+    writer = VideoWriter(tmp_path)
     writer.write(frame("a", ".avi", "video", 1, fps), NOTHING, grey(90))
     writer.close()
     assert play(tmp_path / "a.mp4")[0] == 30
 
 
 def test_streams_side_by_side_play_at_the_speed_they_were_seen(tmp_path):
-    writer = PictureWriter(tmp_path)
-    for i, seconds in enumerate((100.0, 100.5, 101.0, 200.0)):  # 10 frames a second, looked at every half second
+    writer = VideoWriter(tmp_path)
+    for i, seconds in enumerate((100.0, 100.5, 101.0, 200.0, 200.5)):  # 10 frames a second, looked at every half second
         for name in ("one", "two"):
             writer.write(frame(name, "", "stream", i + 1, 10.0, seconds), NOTHING, grey(50 * (i + 1)))
     writer.close()
     _, frames = play(tmp_path / "one.mp4")
-    assert len(play(tmp_path / "two.mp4")[1]) == len(frames) == 1 + 5 + 5 + 50  # a long gap is cut to 5 s
+    assert len(play(tmp_path / "two.mp4")[1]) == len(frames) == 1 + 5 + 5 + 50 + 5  # a long gap is cut to 5 s
     assert round(frames[0].mean()) == pytest.approx(50, abs=6)
     assert round(frames[5].mean()) == pytest.approx(100, abs=6)
 
 
 def test_a_stream_that_comes_back_in_another_size_fits(tmp_path):
-    writer = PictureWriter(tmp_path)
+    writer = VideoWriter(tmp_path)
     writer.write(frame("a", "", "stream", 1, 10.0), NOTHING, grey(90))
     writer.write(frame("a", "", "stream", 2, 10.0), NOTHING, grey(90, (128, 96)))
     writer.close()
