@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from data.images import unletterbox
 from engine.eval_result import HEADER, ClassResult, EvalResult, Speeds
 from engine.metrics import IOU_THRESHOLDS, DetectionMetrics, confusion_counts, detection_metrics, match_detections
 from engine.postprocess import non_max_suppression
+from engine.tta import augmented_predictions
 
 __all__ = ["ClassResult", "EvalResult", "EvaluatedBatch", "Observer", "Speeds", "evaluate"]
 
@@ -118,6 +120,7 @@ def evaluate(
     max_det: int = 300,
     single_cls: bool = False,
     hybrid: bool = False,
+    augment: bool = False,
     save_dir: Path | None = None,
     plots: bool = False,
     loss: Callable[[list[Tensor], Tensor], Any] | None = None,
@@ -137,6 +140,7 @@ def evaluate(
         max_det: Detections kept per image at most.
         single_cls: Count every detection as class 0 and suppress across classes.
         hybrid: Add the labels to the predictions; the figures then say nothing about the model.
+        augment: Predict at several sizes, see `engine.tta`; not together with `loss`.
         save_dir: Folder for the plots.
         plots: Write curves, confusion matrix and mosaics of the first three batches to `save_dir`.
         loss: Gets the raw maps (float32) and the targets of a batch, returns an object with `box`, `obj` and `cls`.
@@ -144,18 +148,22 @@ def evaluate(
         progress: Show a progress bar if stderr is a terminal.
 
     Raises:
-        ValueError: If the model's classes are not as many as `names`, or plots are wanted without a folder.
+        ValueError: If the model's classes are not as many as `names`, plots are wanted without a folder, or a loss
+            with `augment`.
     """
     if model.nc != len(names) and not single_cls:
         raise ValueError(f"Expected a model of {len(names)} classes, those of the data set, but got {model.nc} classes")
+    if augment and loss is not None:
+        raise ValueError("Expected `augment` to be off where the loss is wanted: the loss belongs to one size")
     observers = [*observers, *_plotters(save_dir, names, plots)]
     clock, tally, losses = _Clock(device), _Tally(len(names)), []
-    options = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
+    suppression = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
+    detector = _Detector(model, device, precision, loss, hybrid, augment, suppression, clock)
     was_training = model.training
     model.eval()
     try:
         for batch in _with_bar(loader, progress):
-            detections, parts = _detect(model, batch, device, precision, clock, loss, hybrid, options)
+            detections, parts = detector.detect(batch)
             losses += parts
             _count(tally, batch, detections, single_cls, observers)
     finally:
@@ -166,38 +174,48 @@ def evaluate(
     return result
 
 
-def _detect(
-    model: DetectionModel,
-    batch: Batch,
-    device: torch.device,
-    precision: Precision,
-    clock: _Clock,
-    loss: Callable[[list[Tensor], Tensor], Any] | None,
-    hybrid: bool,
-    options: Mapping[str, Any],
-) -> tuple[list[np.ndarray], list[Tensor]]:
-    """Detections (n, 6) of each image of a batch in letterboxed pixels, and the loss parts (3,) if wanted."""
-    with torch.no_grad():
-        clock.start()
-        images = batch.images.to(device, non_blocking=True).contiguous(memory_format=precision.memory_format)
-        images = images.float() / 255
-        clock.stop("preprocess")
-        with precision.autocast(device):
-            raw = model.raw(images)
-        raw = [level.float() for level in raw]
-        predictions = model.detect.decode(raw)
-        clock.stop("inference")
+@dataclass(frozen=True)
+class _Detector:
+    """From a batch to detections, with the clock running."""
+
+    model: DetectionModel
+    device: torch.device
+    precision: Precision
+    loss: Callable[[list[Tensor], Tensor], Any] | None
+    hybrid: bool
+    augment: bool
+    suppression: Mapping[str, Any]
+    clock: _Clock
+
+    @torch.no_grad()
+    def detect(self, batch: Batch) -> tuple[list[np.ndarray], list[Tensor]]:
+        """Detections (n, 6) of each image in letterboxed pixels, and the loss parts (3,) if wanted."""
+        self.clock.start()
+        images = batch.images.to(self.device, non_blocking=True)
+        images = images.contiguous(memory_format=self.precision.memory_format).float() / 255
+        self.clock.stop("preprocess")
+        raw, predictions = self._predict(images)
+        self.clock.stop("inference")
         parts = []
-        if loss is not None:
-            values = loss(raw, batch.targets.to(device))
+        if self.loss is not None:
+            values = self.loss(raw, batch.targets.to(self.device))
             parts = [torch.stack([part.detach().float().reshape(()) for part in (values.box, values.obj, values.cls)])]
-            clock.start()
-        labels = [torch.from_numpy(rows) for rows in _labels_px(batch, "cxcywh_px")] if hybrid else None
-        found = non_max_suppression(predictions, multi_label=True, labels=labels, **options)
-        counts = [len(rows) for rows in found]
-        found = torch.cat(found).cpu().numpy()
-        clock.stop("nms")
-    return np.split(found, np.cumsum(counts)[:-1]), parts
+            self.clock.start()
+        labels = [torch.from_numpy(rows) for rows in _labels_px(batch, "cxcywh_px")] if self.hybrid else None
+        found = non_max_suppression(predictions, multi_label=True, labels=labels, **self.suppression)
+        ends = np.cumsum([len(rows) for rows in found])[:-1]
+        found = np.split(torch.cat(found).cpu().numpy(), ends)
+        self.clock.stop("nms")
+        return found, parts
+
+    def _predict(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The raw maps in float32, none with augmentation, and the decoded predictions."""
+        if self.augment:
+            return [], augmented_predictions(self.model, images, self.precision)
+        with self.precision.autocast(self.device):
+            raw = self.model.raw(images)
+        raw = [level.float() for level in raw]
+        return raw, self.model.detect.decode(raw)
 
 
 def _labels_px(batch: Batch, target: str) -> list[np.ndarray]:

@@ -15,7 +15,6 @@ DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 _EXACT_CONF_THRES = 0.001
 
 _UNSUPPORTED = {
-    "--augment": "test-time augmentation is not built; leave it out",
     "--dnn": "weights are .pt files, which OpenCV's DNN module does not read; leave it out",
 }
 
@@ -43,6 +42,7 @@ class ValConfig:
     device: str = ""
     workers: int = 8
     single_cls: bool = False
+    augment: bool = False
     verbose: bool = False
     save_txt: bool = False
     save_hybrid: bool = False
@@ -108,6 +108,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--device", default="", help="GPU number, cpu or mps; empty takes a GPU if there is one")
     parser.add_argument("--workers", type=int, default=8, help="processes that read images, at most")
     parser.add_argument("--single-cls", action="store_true", help="treat all objects as one class")
+    parser.add_argument("--augment", action="store_true", help="predict at three sizes, one mirrored, and merge")
     parser.add_argument("--verbose", action="store_true", help="print every class also where there are 50 or more")
     parser.add_argument("--save-txt", action="store_true", help="write detections as label files to labels/")
     parser.add_argument("--save-hybrid", action="store_true", help="write labels and detections together to labels/")

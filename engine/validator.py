@@ -58,6 +58,7 @@ def _validate_one(config: ValConfig, weights: str, spec: DatasetSpec, device: to
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
     print(f"{weights}: {_count(model):,} parameters, {device}, {precision.reason}", flush=True)
     labels, coco = _writers(config, spec, loader, folder)
+    _warm_up(model, device, precision, image_px)
     result = evaluate(
         model,
         loader,
@@ -69,11 +70,14 @@ def _validate_one(config: ValConfig, weights: str, spec: DatasetSpec, device: to
         max_det=config.max_det,
         single_cls=config.single_cls,
         hybrid=config.save_hybrid,
+        augment=config.augment,
         save_dir=folder,
         plots=config.plots,
         observers=[writer for writer in (labels, coco) if writer is not None],
     )
     _print(result, config, image_px)
+    if loader.dataset.unreadable:
+        _note(f"{len(loader.dataset.unreadable)} images could not be read, the first: {loader.dataset.unreadable[0]}")
     extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
     if coco is not None:
         extra["coco"] = _coco_figures(coco, spec, folder / f"{Path(weights).stem}_predictions.json")
@@ -125,6 +129,14 @@ def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, stride_px: int)
         workers=config.workers,
         shuffle=False,
     )
+
+
+def _warm_up(model: DetectionModel, device: torch.device, precision: Precision, image_px: int) -> None:
+    """Let a GPU choose its kernels before the clock runs."""
+    if device.type != "cpu":
+        with torch.no_grad(), precision.autocast(device):
+            image = torch.zeros((1, 3, image_px, image_px), device=device)
+            model.raw(image.contiguous(memory_format=precision.memory_format))
 
 
 def _writers(

@@ -67,6 +67,7 @@ def test_every_flag_of_yolov5_is_read_or_refused_by_name(flag, capsys):
         ("--save-hybrid", "save_txt", True),
         ("--data coco.yaml", "save_json", True),
         ("--single-cls", "single_cls", True),
+        ("--augment", "augment", True),
     ],
 )
 def test_flags_reach_the_config(line, field, value):

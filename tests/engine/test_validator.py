@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+import val
+from engine.cli import run_cli
 from engine.val_config import ValConfig
 from engine.validator import validate
 
@@ -114,6 +116,13 @@ def test_single_class(original, few, tmp_path):
     assert result.map50 > 0.3
 
 
+def test_augmentation_finds_more(original, few, tmp_path):
+    config = replace(original, data=few, project=str(tmp_path / "runs"))
+    plain, augmented = validate(config)[0], validate(replace(config, augment=True))[0]
+    assert augmented.confusion.sum() != plain.confusion.sum()
+    assert augmented.map50 > 0.5 * plain.map50
+
+
 def test_speed_takes_several_weights(original, few, tmp_path):
     results = validate(replace(original, data=few, project=str(tmp_path), task="speed", weights=original.weights * 2))
     assert len(results) == 2
@@ -144,24 +153,38 @@ def test_no_labels_at_all(original, few, tmp_path, capsys):
     [
         (["--weights", "missing.pt"], "missing.pt"),
         (["--weights", "WEIGHTS", "--data", "missing.yaml"], "missing.yaml"),
-        (["--weights", "WEIGHTS", "--augment"], "--augment is not supported"),
+        (["--weights", "WEIGHTS", "--dnn"], "--dnn is not supported"),
         (["--weights", "WEIGHTS", "--half", "--device", "cpu"], "fp16 needs a GPU"),
         (["--weights", "WEIGHTS", "--conf-thres", "2"], "expected a number from 0 to 1"),
     ],
 )
-def test_mistakes_are_one_line_and_code_2(root, original, few, tmp_path, words, message):
+def test_mistakes_are_one_line_and_code_2(original, few, tmp_path, words, message, monkeypatch, capsys):
     words = [original.weights[0] if word == "WEIGHTS" else word for word in words]
     data = [] if "--data" in words else ["--data", few]
+    monkeypatch.setattr(sys, "argv", ["val.py", *words, *data, "--project", str(tmp_path / "runs")])
+    try:
+        code = run_cli(val.main)
+    except SystemExit as leave:  # of the argument parser
+        code = leave.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1, error
+
+
+def test_script_is_quiet_where_nobody_looks(root, original, few, tmp_path):
+    words = ["--weights", original.weights[0], "--data", few, "--img", "320", "--noplots", "--workers", "0"]
     done = subprocess.run(
-        [sys.executable, "val.py", *words, *data, "--project", str(tmp_path / "runs")],
+        [sys.executable, "val.py", *words, "--project", str(tmp_path / "runs")],
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "note: classes without instances take no part in the means: stop\n"
+    assert "mAP50-95" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Results saved to {tmp_path / 'runs' / 'exp'}"
 
 
 def test_image_size_is_rounded_up_aloud(original, few, tmp_path, capsys):
