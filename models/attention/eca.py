@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.attention.base import Attention, check_choice, check_flag, check_odd, zero
 from models.attention.registry import register
+from models.attention.shared_map import SharedMap
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -64,9 +65,9 @@ class ECA(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        means = x.mean((2, 3)).unsqueeze(1)  # (B, 1, C)
-        gate = self.conv(means).sigmoid().to(x.dtype).transpose(1, 2)[..., None]  # (B, C, 1, 1)
+        shared = SharedMap(x)
+        gate = self.conv(shared.mean().unsqueeze(1)).sigmoid().squeeze(1)  # (B, C)
         if self.identity:
             gate = 2 * gate
-        self._report(channel=gate)
-        return x * gate
+        self._report(channel=gate[..., None, None])
+        return shared.gate(channel=gate)

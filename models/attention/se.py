@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.attention.base import Attention, hidden_width, zero
 from models.attention.registry import register
+from models.attention.shared_map import SharedMap
 
 
 @register("SE")
@@ -43,8 +44,9 @@ class SE(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        gate = self.fc(x.mean((2, 3))).to(x.dtype)[..., None, None]  # (B, C, 1, 1)
+        shared = SharedMap(x)
+        gate = self.fc(shared.mean())  # (B, C)
         if self.identity:
             gate = 2 * gate
-        self._report(channel=gate)
-        return x * gate
+        self._report(channel=gate[..., None, None])
+        return shared.gate(channel=gate)
