@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from data.images import ImageReadError
-from data.label_cache import short_hash, user_cache_folder
+from data.label_cache import is_writable, short_hash, user_cache_folder
 
 GIB = 1 << 30
 _SPARE = 1.1  # memory that must be free, as a multiple of what the images take
@@ -37,7 +37,10 @@ class MemoryCache:
         self.sizes_hw = sizes_hw
         self.offsets = np.concatenate(([0], np.cumsum(sizes_hw.prod(1) * 3)))
         self.block = torch.empty(int(self.offsets[-1]), dtype=torch.uint8)
-        if torch.multiprocessing.get_start_method() != "fork":
+        starts = (
+            torch.multiprocessing.get_start_method(allow_none=True) or torch.multiprocessing.get_all_start_methods()[0]
+        )
+        if starts != "fork":
             self.block.share_memory_()
         self.filled = np.zeros(len(sizes_hw), bool)
         gibibytes = self.offsets[-1] / GIB
@@ -52,16 +55,14 @@ class MemoryCache:
 
     def _fill(self, index: int, load: Load) -> None:
         start, stop = self.offsets[index : index + 2]
-        image = load(index)
-        if image.shape == (*self.sizes_hw[index], 3):
-            self.block[start:stop] = torch.from_numpy(image.reshape(-1))
-            self.filled[index] = True
+        self.block[start:stop] = torch.from_numpy(load(index).reshape(-1))
+        self.filled[index] = True
 
 
 class DiskCache:
     """Images of a split as .npy files in a folder `.npy` beside each image, or in the user's cache folder.
 
-    A file's name holds size and modification time of its image, so a changed image is decoded afresh.
+    Each file ends with the size and modification time of its image, so a changed image is decoded afresh.
 
     Args:
         paths: Image files.
@@ -72,7 +73,12 @@ class DiskCache:
     """
 
     def __init__(self, paths: Sequence[str], load: Load, *, kind: str, title: str, progress: bool = True) -> None:
-        self.files = [_npy_file(Path(path), kind) for path in paths]
+        self.paths = paths
+        folders: dict[Path, Path] = {}
+        for path in map(Path, paths):
+            if path.parent not in folders:
+                folders[path.parent] = _npy_folder(path.parent) / kind
+        self.files = [folders[Path(path).parent] / f"{Path(path).name}.npy" for path in paths]
         for_each(self._fill, load, len(paths), f"{title}: caching on disk", progress)
 
     def get(self, index: int) -> np.ndarray | None:
@@ -84,18 +90,22 @@ class DiskCache:
         return image if image.ndim == 3 and image.dtype == np.uint8 else None
 
     def _fill(self, index: int, load: Load) -> None:
+        """Write one file unless it is there and its image unchanged."""
         file = self.files[index]
-        if self.get(index) is not None:
+        try:
+            status = os.stat(self.paths[index])
+        except OSError as error:
+            file.unlink(missing_ok=True)
+            raise ImageReadError(f"{self.paths[index]}: cannot be read: {error.strerror}") from error
+        stamp = np.array([status.st_size, status.st_mtime_ns], np.int64).tobytes()
+        if _last_bytes(file, len(stamp)) == stamp and self.get(index) is not None:
             return
         image = load(index)
         file.parent.mkdir(parents=True, exist_ok=True)
-        name = file.name.rsplit(".", 2)[0]
-        for old in file.parent.iterdir():
-            if old.name.endswith(".npy") and old.name.rsplit(".", 2)[0] == name:
-                old.unlink(missing_ok=True)
         temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
         with open(temporary, "wb") as stream:
             np.save(stream, image)
+            stream.write(stamp)
         os.replace(temporary, file)
 
 
@@ -139,14 +149,17 @@ def for_each(fill: Callable[[int, Load], None], load: Load, count: int, title: s
             pass
 
 
-def _npy_file(image: Path, kind: str) -> Path:
+def _npy_folder(images: Path) -> Path:
+    """Return where the .npy files of a folder of images go."""
+    if is_writable(images):
+        return images / ".npy"
+    return user_cache_folder() / "npy" / short_hash(str(images))
+
+
+def _last_bytes(file: Path, count: int) -> bytes:
     try:
-        status = image.stat()
-        mark = f"{status.st_size}-{status.st_mtime_ns}"
-        writable = os.access(image.parent, os.W_OK) and image.parent.stat().st_mode & 0o222
+        with open(file, "rb") as stream:
+            stream.seek(-count, os.SEEK_END)
+            return stream.read(count)
     except OSError:
-        mark, writable = "missing", False
-    parent = image.parent / ".npy"
-    if not writable:
-        parent = user_cache_folder() / "npy" / short_hash(str(image.parent))
-    return parent / kind / f"{image.name}.{mark}.npy"
+        return b""

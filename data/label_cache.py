@@ -98,6 +98,11 @@ def write_cache(
         print(f"{path}: the label scan is not cached: {error.strerror or error}", flush=True)
 
 
+def is_writable(folder: Path) -> bool:
+    """Tell whether a folder takes new files; root may write where the mode says no, and should not."""
+    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
+
+
 def user_cache_folder() -> Path:
     """Return the folder for caches that cannot lie beside the data."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yolov5-attention"

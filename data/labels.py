@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from data.dataset import label_path
 from data.images import ImageReadError, read_image
-from data.label_cache import Entry, FileKey, read_cache, short_hash, user_cache_folder, write_cache
+from data.label_cache import Entry, FileKey, is_writable, read_cache, short_hash, user_cache_folder, write_cache
 from data.rows import read_rows
 
 MIN_SIDE_PX = 10
@@ -179,14 +179,9 @@ def cache_file(entries: Sequence[Path], images: Sequence[str]) -> Path:
         folder = Path(label_path(images[0])).parent
         mark = "" if single and folder.name == entries[0].name else "." + short_hash("\n".join(map(str, entries)))
         place = folder.with_name(f"{folder.name}{mark}.labels.npz")
-    if _is_writable(place.parent):
+    if is_writable(place.parent):
         return place
     return user_cache_folder() / "labels" / f"{short_hash(str(place))}.npz"
-
-
-def _is_writable(folder: Path) -> bool:
-    """Tell whether a folder takes new files; root may write where the mode says no, and should not."""
-    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 
 def _is_turned(image: Image.Image) -> bool:

@@ -102,9 +102,9 @@ def create_loader(
     if cache:
         dataset.use_cache(cache, progress=progress)
     batch_size = min(batch_size, len(dataset))
-    block = batch_size if rect or not augment else 1
+    block = 1 if shuffle else batch_size  # unshuffled batches stay whole when processes share an epoch
     sampler = EpochSampler(
-        len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, pad=augment, block=1 if shuffle else block
+        len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, pad=augment or shuffle, block=block
     )
     processes = min(workers, os.cpu_count() or 1, batch_size if batch_size > 1 else 0)
     return DataLoader(
@@ -116,6 +116,7 @@ def create_loader(
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
         persistent_workers=processes > 0,
+        generator=torch.Generator().manual_seed(seed),  # leaves the global one alone
     )
 
 

@@ -7,6 +7,8 @@ of workers changes nothing, and a run that is resumed at epoch n sees what an un
 from __future__ import annotations
 
 import math
+import sys
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -16,6 +18,7 @@ from torch.utils.data import Dataset
 
 from data.augment import (
     AugmentConfig,
+    Polygons,
     Sample,
     apply_warp,
     change_colour,
@@ -29,7 +32,7 @@ from data.boxes import clip_boxes, convert_boxes
 from data.cache import DiskCache, MemoryCache, fits_in_memory
 from data.images import FILL, ImageReadError, letterbox, read_image
 from data.labels import LabelScan
-from data.mosaic import make_mosaic
+from data.mosaic import Tile, make_mosaic
 from data.pixel import apply_pixel_transforms, draw_active, is_available
 
 _CLIP_PX = 1e-3  # boxes end this far inside the image, as the original's do
@@ -113,33 +116,35 @@ class DetectionDataset(Dataset[Item]):
         return len(self.paths)
 
     def __getitem__(self, key: tuple[int, int] | int) -> Item:
-        epoch, index = (0, key) if isinstance(key, int) else key
+        epoch, index = key if isinstance(key, tuple) else (0, key)
         if self.augment is None:
             return self._plain(index)
-        return self._augmented(np.random.default_rng([self.seed, epoch, index]), index, self.augment)
+        while True:
+            try:
+                return self._augmented(np.random.default_rng([self.seed, epoch, index]), index, self.augment)
+            except ImageReadError:
+                continue  # the image is marked now: the same choices again, with the next one in its place
 
     def _plain(self, index: int) -> Item:
         """Letterbox an image; small ones are padded, not enlarged beyond `image_px`."""
         try:
-            loaded = self._load(index)
+            sample, shape = self._letterboxed(index, scale_up=False)
         except ImageReadError:
-            self._failed[index] = 1
             grey = np.full((3, *self._out_hw(index)), FILL, np.uint8)
             shape = ImageShape(self._original_hw(index), 1.0, (0.0, 0.0))
             return Item(grey, np.zeros((0, 5), np.float32), self.paths[index], shape)
-        sample, shape = self._letterboxed(index, loaded, scale_up=False)
         return Item(_channels_first(sample.image), _normalised(sample), self.paths[index], shape)
 
     def _augmented(self, rng: np.random.Generator, index: int, config: AugmentConfig) -> Item:
         """Mosaic or single image, then colour and flips, in YOLOv5's order."""
-        index, own = self._load_readable(index)
+        index = self._readable(index)
         if self.batch_shapes is None and rng.random() < config.mosaic:
             shape = ImageShape(self._original_hw(index), 1.0, (0.0, 0.0))
-            sample = self._mosaic(rng, index, own, config)
+            sample = self._mosaic(rng, index, config)
             if rng.random() < config.mixup:
-                sample = mixup(rng, sample, self._mosaic(rng, *self._load_readable(self._draw(rng)), config))
+                sample = mixup(rng, sample, self._mosaic(rng, self._draw(rng), config))
         else:
-            sample, shape = self._letterboxed(index, own, scale_up=True)
+            sample, shape = self._letterboxed(index, scale_up=True)
             hw = sample.image.shape[:2]
             sample = apply_warp(sample, draw_warp(rng, config, hw, hw))
         targets = _normalised(sample)
@@ -151,26 +156,37 @@ class DetectionDataset(Dataset[Item]):
         flip_boxes(targets[:, 1:], *flips)
         return Item(_channels_first(flip_image(image, *flips)), targets, self.paths[index], shape)
 
-    def _mosaic(self, rng: np.random.Generator, index: int, own: Sample, config: AugmentConfig) -> Sample:
+    def _mosaic(self, rng: np.random.Generator, index: int, config: AugmentConfig) -> Sample:
         """Combine an image with three drawn from the whole set."""
-        others = [self._draw(rng) for _ in range(3)]
-        tiles = [own, *(self._load_readable(other)[1] for other in others)]
+        tiles = []
+        for number in (index, *(self._draw(rng) for _ in range(3))):
+            height, width = self.resized_hw[number].tolist()
+            tiles.append(Tile((height, width), *self._objects(number), partial(self._image, number)))
         return make_mosaic(rng, config, tiles, self.image_px)
 
-    def _letterboxed(self, index: int, loaded: Sample, *, scale_up: bool) -> tuple[Sample, ImageShape]:
-        """Put a loaded image into its batch's shape."""
-        boxed = letterbox(loaded.image, self._out_hw(index), scale_up=scale_up)
-        labels = loaded.labels
+    def _letterboxed(self, index: int, *, scale_up: bool) -> tuple[Sample, ImageShape]:
+        """Put an image into its batch's shape."""
+        image = self._image(index)
+        boxed = letterbox(image, self._out_hw(index), scale_up=scale_up)
+        labels, polygons = self._objects(index)
         labels[:, 1:] = labels[:, 1:] * boxed.ratio + (boxed.pad_xy_px * 2)
-        polygons = loaded.polygons
         if polygons is not None:
             polygons = [None if line is None else line * boxed.ratio + np.float32(boxed.pad_xy_px) for line in polygons]
         original_hw = self._original_hw(index)
-        ratio = loaded.image.shape[0] / original_hw[0] * boxed.ratio
+        ratio = image.shape[0] / original_hw[0] * boxed.ratio
         return Sample(boxed.image, labels, polygons), ImageShape(original_hw, ratio, boxed.pad_xy_px)
 
     def _draw(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(len(self)))
+        return self._readable(int(rng.integers(len(self))))
+
+    def _readable(self, index: int) -> int:
+        """Return an index or, where that image cannot be read, the next one that can."""
+        for candidate in (*range(index, len(self)), *range(index)) if self._failed[index] else (index,):
+            if not self._failed[candidate]:
+                return candidate
+        raise ValueError(
+            f"{self.report.split}: none of {len(self)} images can be read any more; first: {self.paths[0]}"
+        )
 
     def _original_hw(self, index: int) -> tuple[int, int]:
         width, height = self.shapes[index].tolist()
@@ -182,38 +198,39 @@ class DetectionDataset(Dataset[Item]):
         height, width = self.batch_shapes[index // self.batch_size].tolist()
         return height, width
 
-    def _load(self, index: int) -> Sample:
-        """Return an image resized to a longer side of `image_px`, not to be written into, with its objects."""
-        image = self.cache.get(index) if self.cache is not None else None
-        if image is None:
-            image = self._decode(index)
-        height, width = image.shape[:2]
+    def _objects(self, index: int) -> tuple[np.ndarray, Polygons | None]:
+        """Return (n, 5) class and corners in pixels of the resized image, and the outlines if the set has any."""
+        height, width = self.resized_hw[index].tolist()
         labels = self._corners[index] * np.array([1, width, height, width, height], np.float32)
         if not self._has_polygons:
-            return Sample(image, labels)
+            return labels, None
         size = np.array([width, height], np.float32)
-        return Sample(image, labels, [None if line is None else line * size for line in self.polygons[index]])
+        return labels, [None if outline is None else outline * size for outline in self.polygons[index]]
+
+    def _image(self, index: int) -> np.ndarray:
+        """Return an image resized to a longer side of `image_px`, not to be written into."""
+        image = self.cache.get(index) if self.cache is not None else None
+        if image is None or image.shape[:2] != tuple(self.resized_hw[index]):
+            image = self._decode(index)
+        return image
 
     def _decode(self, index: int) -> np.ndarray:
-        image = read_image(self.paths[index])
-        old_h, old_w = image.shape[:2]
-        height, width = _resized_hw(old_w, old_h, self.image_px)
-        if (height, width) == (old_h, old_w):
+        """Read and resize an image; marks it where that fails or it is not the size that was scanned."""
+        try:
+            image = read_image(self.paths[index])
+            if image.shape[:2] != self._original_hw(index):
+                raise ImageReadError(f"{self.paths[index]}: has changed its size since it was scanned")
+        except ImageReadError as error:
+            if not self._failed[index]:
+                print(f"{error}; left out from now on", file=sys.stderr, flush=True)
+            self._failed[index] = 1
+            raise
+        height, width = self.resized_hw[index].tolist()
+        if (height, width) == image.shape[:2]:
             return image
-        shrinks = max(old_h, old_w) > self.image_px
+        shrinks = max(image.shape[:2]) > self.image_px
         method = cv2.INTER_AREA if shrinks and self.augment is None else cv2.INTER_LINEAR
         return cv2.resize(image, (width, height), interpolation=method)
-
-    def _load_readable(self, index: int) -> tuple[int, Sample]:
-        """Load an image or, where it cannot be read, the next one that can; returns which one it is."""
-        for _ in range(len(self)):
-            if not self._failed[index]:
-                try:
-                    return index, self._load(index)
-                except ImageReadError:
-                    self._failed[index] = 1
-            index = (index + 1) % len(self)
-        raise ValueError(f"{self.report.split}: no image can be read any more, of {len(self)}; first: {self.paths[0]}")
 
 
 def _resized_hw(width: int, height: int, longer_px: int) -> tuple[int, int]:
