@@ -71,8 +71,9 @@ def assign_splits(
 ) -> list[str]:
     """Give every group of near-duplicates to one side, each class and the images in about the wanted shares.
 
-    Groups holding the rarest classes are placed first, each where it brings the class counts nearest to their targets;
-    between equals the order is a hash of seed and name, so the result depends on the images and the seed alone.
+    Groups holding the rarest classes are placed first, each on the side where it lowers the squared distance from the
+    wanted class counts most, relative to the side's share (without that the small side gets too little of every
+    class); between equals the order is a hash of seed and name, so the result depends on the images and the seed alone.
 
     Args:
         examples: The images.
@@ -101,7 +102,7 @@ def assign_splits(
     placed: dict[str, list[int]] = {side: [] for side in sides}
     for group in order:
         gain = counts[group] / total
-        side = max(sides, key=lambda s: float((gain * (2 * missing[s] - gain)).sum()))
+        side = max(sides, key=lambda s: float((gain * (2 * missing[s] - gain)).sum()) / shares[s])
         missing[side] = missing[side] - gain
         placed[side].append(group)
     _fill_empty_sides(placed)
