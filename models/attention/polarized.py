@@ -10,10 +10,12 @@ is formed on x and projected afterwards, and the spatial query is carried back t
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.base import Attention, check_choice, float32, hidden_width, zero
 from models.attention.registry import register
+from models.attention.shared_map import SharedMap, mean_positions
 
 VARIANTS = ("release", "authors")
 PAPER = "Polarized Self-Attention, arXiv:2107.00782"
@@ -56,23 +58,31 @@ class _Polarized(Attention):
     def _last_layers(self) -> tuple[nn.Module, ...]:
         raise NotImplementedError
 
-    def _channel_logit(self, x: Tensor) -> Tensor:
-        """(B, C, N) to the logit of the channel gate, (B, C, 1)."""
+    def _channel_gate(self, x: SharedMap) -> Tensor:
+        """(B, C)."""
         authors = self.variant == "authors"
         query, value = (self.conv_q_right, self.conv_v_right) if authors else (self.ch_wq, self.ch_wv)
-        logits = _project(query, x)  # (B, 1, N)
-        weights = float32(logits).softmax(2).to(x.dtype)
-        context = _project(value, x @ weights.transpose(1, 2))  # (B, C/2, 1)
+        logits = float32(x.dot_channels(query.weight.view(1, -1).expand(x.shape[0], -1)))  # (B, N)
+        if query.bias is not None:
+            logits = logits + query.bias
+        context = _project(value, x.dot_positions(logits.softmax(1)))  # (B, C/2)
         if authors:
-            return self.conv_up(context.unsqueeze(3)).squeeze(3)
-        return self.ln(_project(self.ch_wz, context).squeeze(2)).unsqueeze(2)
+            return self.conv_up(context[..., None, None]).flatten(1).sigmoid()
+        return self.ln(_project(self.ch_wz, context)).sigmoid()
 
-    def _spatial_logit(self, x: Tensor) -> Tensor:
-        """(B, C, N) to the logit of the release's spatial gate, (B, 1, N)."""
-        query = _project(self.sp_wq, x.mean(2, keepdim=True))  # (B, C/2, 1)
-        query = float32(query).softmax(1).transpose(1, 2).to(x.dtype)
-        carried = query @ self.sp_wv.weight.flatten(1).to(query.dtype)  # (B, 1, C)
-        return carried @ x + query @ self.sp_wv.bias.to(query.dtype)[:, None]
+    def _spatial_logit(self, x: SharedMap, channel: Tensor | None = None) -> Tensor:
+        """Logit of the release's spatial gate on x, or on x times a gate (B, C): (B, N)."""
+        mean = x.mean()
+        if channel is not None:
+            mean = mean * channel
+        query = float32(_project(self.sp_wq, mean)).softmax(1).to(mean.dtype)  # (B, C/2)
+        carried = query @ self.sp_wv.weight.flatten(1)  # (B, C)
+        if channel is not None:
+            carried = carried * channel
+        return x.dot_channels(carried) + query @ self.sp_wv.bias[:, None]
+
+    def _report_both(self, channel: Tensor, spatial: Tensor, shape: torch.Size) -> None:
+        self._report(channel=channel[..., None, None], spatial=lambda: spatial.view(-1, 1, *shape[2:]))
 
 
 @register("ParallelPolarizedSelfAttention")
@@ -109,20 +119,18 @@ class ParallelPolarizedSelfAttention(_Polarized):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        flat = x.flatten(2)
-        channel = self._channel_logit(flat).sigmoid().to(x.dtype)[..., None]  # (B, C, 1, 1)
-        logit = self._authors_spatial_logit(flat) if self.variant == "authors" else self._spatial_logit(flat)
-        spatial = logit.sigmoid().to(x.dtype).unflatten(2, x.shape[2:])  # (B, 1, H, W)
-        self._report(channel=channel, spatial=spatial)
-        return x * (channel + spatial)
+        shared = SharedMap(x)
+        channel = self._channel_gate(shared)
+        logit = self._authors_spatial_logit(shared) if self.variant == "authors" else self._spatial_logit(shared)
+        spatial = logit.sigmoid()
+        self._report_both(channel, spatial, x.shape)
+        return shared.gate(channel, spatial, added=True)
 
-    def _authors_spatial_logit(self, x: Tensor) -> Tensor:
-        query = _project(self.conv_q_left, x.mean(2, keepdim=True)).transpose(1, 2)  # (B, 1, C/2)
-        carried = query @ self.conv_v_left.weight.flatten(1).to(query.dtype)
-        with torch.autocast(x.device.type, enabled=False):  # quadratic in x: beyond the range of float16
-            logits = float32(carried) @ float32(x)  # (B, 1, N)
-        weights = logits.softmax(2)
-        return weights - torch.zeros_like(logits).softmax(2) if self.identity else weights
+    def _authors_spatial_logit(self, x: SharedMap) -> Tensor:
+        query = _project(self.conv_q_left, x.mean())  # (B, C/2)
+        logits = float32(x.dot_channels(query @ self.conv_v_left.weight.flatten(1)))  # (B, N)
+        weights = logits.softmax(1)
+        return weights - torch.zeros_like(logits).softmax(1) if self.identity else weights
 
 
 @register("SequentialPolarizedSelfAttention")
@@ -159,23 +167,24 @@ class SequentialPolarizedSelfAttention(_Polarized):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
+        shared = SharedMap(x)
         scale = 2 if self.identity else 1
-        channel = scale * self._channel_logit(x.flatten(2)).sigmoid().to(x.dtype)[..., None]  # (B, C, 1, 1)
-        y = x * channel
-        flat = y.flatten(2)
-        logit = self._authors_spatial_logit(flat) if self.variant == "authors" else self._spatial_logit(flat)
-        spatial = scale * logit.sigmoid().to(x.dtype).unflatten(2, x.shape[2:])  # (B, 1, H, W)
-        self._report(channel=channel, spatial=spatial)
-        return y * spatial
+        channel = scale * self._channel_gate(shared)
+        if self.variant == "authors":
+            y = shared.gate(channel)
+            spatial = scale * self._authors_spatial_logit(y).sigmoid().to(x.dtype)
+            self._report_both(channel, spatial, x.shape)
+            return y * spatial.unflatten(1, (1, *x.shape[2:]))
+        spatial = scale * self._spatial_logit(shared, channel).sigmoid()
+        self._report_both(channel, spatial, x.shape)
+        return shared.gate(channel, spatial)
 
-    def _authors_spatial_logit(self, x: Tensor) -> Tensor:
-        query = _project(self.conv_q_left, x.mean(2, keepdim=True)).transpose(1, 2)  # (B, 1, C/2)
-        values = float32(_project(self.conv_v_left, x)).softmax(2).to(query.dtype)  # (B, C/2, N)
-        return query @ values
+    def _authors_spatial_logit(self, y: Tensor) -> Tensor:
+        query = _project(self.conv_q_left, mean_positions(y))  # (B, C/2)
+        values = float32(self.conv_v_left(y)).flatten(2).softmax(2).to(query.dtype)  # (B, C/2, N)
+        return (query.unsqueeze(1) @ values).squeeze(1)
 
 
 def _project(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a 1x1 convolution to (B, C, N) as a matrix product."""
-    weight = conv.weight.flatten(1)
-    product = weight.to(x.dtype) @ x
-    return product if conv.bias is None else product + conv.bias.to(product.dtype)[:, None]
+    """Apply a 1x1 convolution to (B, C)."""
+    return F.linear(x, conv.weight.flatten(1), conv.bias)

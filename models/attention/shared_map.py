@@ -93,7 +93,14 @@ class SharedMap:
             return mean_positions(self._x) if self._record is None else _Mean.apply(self._x, self._record)
 
     def dot_channels(self, vector: Tensor) -> Tensor:
-        """Product of (B, C) with each position: (B, N), in the dtype of x."""
+        """Product of (B, C) with each position: (B, N), in the dtype of x; for float16 in float32."""
+        if self._x.dtype is torch.float16:
+            # With weights that sum to at most one the product stays within the range of x.
+            size = vector.float().abs().sum(1, keepdim=True).clamp_min(1e-30)
+            return self._dot_channels(vector / size).float() * size
+        return self._dot_channels(vector)
+
+    def _dot_channels(self, vector: Tensor) -> Tensor:
         vector = vector.to(self._x.dtype)
         with outside_autocast(self._x):
             if self._record is None:
