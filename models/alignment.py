@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from itertools import product
 from typing import NamedTuple
 
 import torch
 
 from models.graph import GraphRow, analyse
+from models.layers import ModelSpec
 from models.rows import BLOCKS
-from models.spec import ModelSpec
 
-_LIMIT = 512  # alignments compared before giving up on telling them apart
+_LIMIT = 128  # alignments compared; with more, two of them cannot be told apart by the graph
 
 
 class _Key(NamedTuple):
@@ -25,38 +23,33 @@ class _Key(NamedTuple):
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
 
 
-def align(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
-    """From rows of `target` to rows of `source`.
+class _Rows(NamedTuple):
+    """The rows of a model with their keys."""
 
-    Where the target's rows say which row of a base they are and the source is that base, the answer is exact. Otherwise
-    as many rows as possible are matched in order; among equally long alignments the one that agrees with more of the
-    graph's connections is taken.
+    spec: ModelSpec
+    keys: list[_Key]
+
+
+def align(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
+    """From rows of `target` that hold weights to rows of `source`.
+
+    Where both say which row of one base each of their rows is, the answer is exact; rows inserted behind the same row
+    of the base are matched by module. Otherwise as many rows as possible are matched in order; among equally long
+    alignments the one that agrees with more of the graph's connections is taken.
 
     Raises:
-        ValueError: If two remain that differ in rows with weights; shows both.
+        ValueError: If two remain; shows both.
     """
-    a, b = _keys(source), _keys(target)
-    exact = {i: layer.base_row for i, layer in enumerate(target.layers) if layer.base_row is not None}
-    if sorted(exact.values()) == list(range(len(a))) and all(a[s] == b[t] for t, s in exact.items()):
+    a, b = _Rows(source, _keys(source)), _Rows(target, _keys(target))
+    exact = _by_base(a, b)
+    if exact is not None:
         return exact
-    best: list[dict[int, int]] = []
-    best_score = -1
-    for candidate in _alignments(a, b):
-        score = _graph_agreement(candidate, source, target)
-        if score > best_score:
-            best, best_score = [candidate], score
-        elif score == best_score:
-            best.append(candidate)
-    weighted = {frozenset((t, s) for t, s in c.items() if b[t].shapes) for c in best}
-    if len(weighted) > 1:
-        raise ValueError(_ambiguous(best, source, target))
-    return best[0]
+    return _best(a, b)
 
 
 def _keys(spec: ModelSpec) -> list[_Key]:
     graph = analyse(spec)
-    keys = [_key(row) for row in graph[:-1]]
-    return [*keys, _Key("Detect", "", len(graph[-1].inputs), (("m", graph[-1].inputs),))]
+    return [*(_key(row) for row in graph[:-1]), _Key("Detect", "", 0, (("m", ()),))]
 
 
 def _key(row: GraphRow) -> _Key:
@@ -69,51 +62,106 @@ def _key(row: GraphRow) -> _Key:
     return _Key(module, str(row.stride), row.channels, shapes)
 
 
-def _alignments(a: Sequence[_Key], b: Sequence[_Key]) -> Iterator[dict[int, int]]:
-    """Every in-order matching of `b` to `a` of the greatest weight; a row with weights counts for more."""
+def _by_base(a: _Rows, b: _Rows) -> dict[int, int] | None:
+    """The matching by `base_row`, if both descend from one base; None otherwise."""
+    own_a, own_b = ({x.base_row: i for i, x in enumerate(r.spec.layers) if x.base_row is not None} for r in (a, b))
+    whole = list(range(len(own_a)))
+    if sorted(own_a) != whole or sorted(own_b) != whole or any(a.keys[own_a[r]] != b.keys[own_b[r]] for r in whole):
+        return None
+    matched = {own_b[row]: own_a[row] for row in whole}
+    there = _inserted(a)
+    for place, row in _inserted(b).items():
+        if place in there:
+            matched[row] = there[place]
+    return matched
 
-    @cache
-    def weight(i: int, j: int) -> int:
-        if i == len(a) or j == len(b):
-            return 0
-        best = max(weight(i + 1, j), weight(i, j + 1))
-        return max(best, weight(i + 1, j + 1) + _value(a[i])) if a[i] == b[j] else best
+
+def _inserted(rows: _Rows) -> dict[tuple[int, _Key, int], int]:
+    """The inserted rows by the row of the base that each is behind, its key, and its number among equal ones there."""
+    found: dict[tuple[int, _Key, int], int] = {}
+    for i, layer in enumerate(rows.spec.layers):
+        if layer.base_row is not None:
+            continue
+        behind = layer
+        while behind.base_row is None:
+            behind = rows.spec.layers[behind.source[0]]
+        number = 0
+        while (behind.base_row, rows.keys[i], number) in found:
+            number += 1
+        found[behind.base_row, rows.keys[i], number] = i
+    return found
+
+
+def _best(a: _Rows, b: _Rows) -> dict[int, int]:
+    best: list[dict[int, int]] = []
+    best_score = -1
+    for count, candidate in enumerate(_alignments(a, b)):
+        if count == _LIMIT:
+            raise ValueError(_ambiguous([*best, candidate], a.spec, b.spec, f"more than {_LIMIT} ways"))
+        score = _graph_agreement(candidate, a, b)
+        if score > best_score:
+            best, best_score = [candidate], score
+        elif score == best_score:
+            best.append(candidate)
+    if len(best) > 1:
+        raise ValueError(_ambiguous(best, a.spec, b.spec, "two ways"))
+    return best[0]
+
+
+def _alignments(a: _Rows, b: _Rows) -> Iterator[dict[int, int]]:
+    """Every longest in-order matching of the rows of `b` that hold weights to those of `a`; the heads always match."""
+    rows_a, rows_b = ([i for i, key in enumerate(r.keys[:-1]) if key.shapes] for r in (a, b))
+    keys_a, keys_b = [a.keys[i] for i in rows_a], [b.keys[i] for i in rows_b]
+    length = _lengths(keys_a, keys_b)
+    heads = {len(b.keys) - 1: len(a.keys) - 1}
 
     stack: list[tuple[int, int, dict[int, int]]] = [(0, 0, {})]
-    found = 0
-    while stack and found < _LIMIT:
+    while stack:
         i, j, matched = stack.pop()
-        if weight(i, j) == 0:
-            found += 1
-            yield matched
+        if length[i][j] == 0:
+            yield {rows_b[m]: rows_a[k] for m, k in matched.items()} | heads
             continue
         # The next pair of the matching: going from pair to pair, each matching is met once.
-        for k, m in product(range(i, len(a)), range(j, len(b))):
-            if a[k] == b[m] and weight(k + 1, m + 1) + _value(a[k]) == weight(i, j):
-                stack.append((k + 1, m + 1, {**matched, m: k}))
+        for k in range(i, len(keys_a)):
+            if length[k][j] < length[i][j]:
+                break
+            for m in range(j, len(keys_b)):
+                if length[k][m] < length[i][j]:
+                    break
+                if keys_a[k] == keys_b[m] and length[k + 1][m + 1] + 1 == length[i][j]:
+                    stack.append((k + 1, m + 1, {**matched, m: k}))
 
 
-def _value(key: _Key) -> int:
-    return 16 if key.shapes else 1
+def _lengths(a: Sequence[_Key], b: Sequence[_Key]) -> list[list[int]]:
+    """At [i][j]: how many rows of `a` from i on and of `b` from j on can be matched in order."""
+    length = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i in reversed(range(len(a))):
+        for j in reversed(range(len(b))):
+            same = length[i + 1][j + 1] + 1 if a[i] == b[j] else 0
+            length[i][j] = max(same, length[i + 1][j], length[i][j + 1])
+    return length
 
 
-def _graph_agreement(matched: Mapping[int, int], source: ModelSpec, target: ModelSpec) -> int:
-    """How many connections of the target lead, past unmatched rows, to the rows that the source's lead to."""
-    agreeing = 0
-    for t, s in matched.items():
-        wanted = [_through(i, matched, target) for i in target.layers[t].source]
-        agreeing += sum(w == o for w, o in zip(wanted, source.layers[s].source, strict=False))
-    return agreeing
+def _graph_agreement(matched: Mapping[int, int], a: _Rows, b: _Rows) -> int:
+    """How many rows of `b` read, past rows without weights or without a match, what their match in `a` reads."""
+    before_a = _sources(a, frozenset(matched.values()))
+    before_b = _sources(b, frozenset(matched))
+    return sum(tuple(matched[r] for r in before_b[t]) == before_a[s] for t, s in matched.items())
 
 
-def _through(row: int, matched: Mapping[int, int], spec: ModelSpec) -> int:
-    """The source row behind a target row: its own match, or that of what an inserted row reads."""
-    while row >= 0 and row not in matched:
-        row = spec.layers[row].source[0]
-    return matched.get(row, row)
+def _sources(rows: _Rows, kept: frozenset[int]) -> list[tuple[int, ...]]:
+    """For each row the rows of `kept` that it reads, directly or through others."""
+    before: list[tuple[int, ...]] = []
+    for layer in rows.spec.layers:
+        found: dict[int, None] = {}
+        for s in layer.source:
+            if s >= 0:
+                found |= dict.fromkeys([s] if s in kept else before[s])
+        before.append(tuple(found))
+    return before
 
 
-def _ambiguous(best: Sequence[Mapping[int, int]], source: ModelSpec, target: ModelSpec) -> str:
+def _ambiguous(best: Sequence[Mapping[int, int]], source: ModelSpec, target: ModelSpec, how_many: str) -> str:
     first, second = best[0], next(c for c in best[1:] if c != best[0])
     rows = sorted(t for t in {*first, *second} if first.get(t) != second.get(t))
 
@@ -121,6 +169,6 @@ def _ambiguous(best: Sequence[Mapping[int, int]], source: ModelSpec, target: Mod
         return ", ".join(f"row {t} from {matching.get(t, 'nothing')}" for t in rows)
 
     return (
-        f"{target.file}: two ways to take the weights of {source.file} are equally good: {shown(first)}; or "
+        f"{target.file}: {how_many} to take the weights of {source.file} are equally good: {shown(first)}; or "
         f"{shown(second)}. Write the model as an overlay (base and insert), which says which row is which"
     )

@@ -149,9 +149,21 @@ class CrossConv(nn.Module):
 
 
 class BottleneckCSP(nn.Module):
-    """Cross-stage partial stage with four convolutions (Wang et al. 2019, arXiv:1911.11929)."""
+    """Cross-stage partial stage with four convolutions (Wang et al. 2019, arXiv:1911.11929).
 
-    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = True, g: int = 1, e: float = 0.5) -> None:
+    `act` is the activation behind its own normalisation; True is SiLU, YOLOv5 before release 6.0 had LeakyReLU(0.1).
+    """
+
+    def __init__(
+        self,
+        c1: int,
+        c2: int,
+        n: int = 1,
+        shortcut: bool = True,
+        g: int = 1,
+        e: float = 0.5,
+        act: bool | nn.Module = True,
+    ) -> None:
         super().__init__()
         hidden = int(c2 * e)
         self.cv1 = Conv(c1, hidden, 1, 1)
@@ -159,7 +171,7 @@ class BottleneckCSP(nn.Module):
         self.cv3 = nn.Conv2d(hidden, hidden, 1, 1, bias=False)
         self.cv4 = Conv(2 * hidden, c2, 1, 1)
         self.bn = nn.BatchNorm2d(2 * hidden)
-        self.act = nn.SiLU(inplace=True)
+        self.act = act if isinstance(act, nn.Module) else nn.SiLU(inplace=True) if act else nn.Identity()
         self.m = nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, g, e=1.0) for _ in range(n)))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,13 @@ import torch
 from torch import Tensor
 
 from models.download import find_weights
-from models.pickle_reader import RefusedGlobalError, Stub, read_pickled, stub_state_dict
-from models.spec import ModelSpec, parse_spec
+from models.layers import ModelSpec
+from models.original import read_original
+from models.pickle_reader import DAMAGED, RefusedGlobalError, check_container, read_pickled
 from models.yolo import DetectionModel, build_model
 
 FORMAT = "yolov5-attention/1"
-_SPEC_KEYS = (
-    "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "ch", "activation", "channel_multiple",
-)  # fmt: skip
+_PLAIN = (int, float, str, bool, bytes, type(None))
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,13 @@ def save_model(
         training: Tensors and plain data to store beside the model, e.g. what a resumed run needs.
 
     Raises:
-        ValueError: If the names do not fit the model, or the file cannot be written.
+        ValueError: If the names do not fit the model, it is fused, `training` holds objects that a file of plain data
+            cannot hold, or the file cannot be written.
     """
-    import lightning
-
     if names is not None:
         model.set_names(names)
+    if model.is_fused:
+        raise ValueError(f"{path}: a fused model cannot be written, its layer list no longer has its tensors")
     anchors_key = f"model.{len(model.spec.layers) - 1}.anchors"
     state = {
         key: t.half() if half and t.is_floating_point() and key != anchors_key else t
@@ -82,8 +83,8 @@ def save_model(
         "spec": model.spec.to_dict(),
         "names": dict(model.names),
         "stride": model.stride.tolist(),
-        "training": dict(training or {}),
-        "versions": {"torch": torch.__version__.split("+")[0], "lightning": lightning.__version__},
+        "training": _plain(dict(training or {}), "training"),
+        "versions": {package: version(package) for package in ("torch", "lightning")},
     }
     atomic_save(data, Path(path))
 
@@ -105,10 +106,30 @@ def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
         temporary.chmod(0o644)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         kept = "; the former file is untouched" if path.exists() else ""
         raise ValueError(f"{path}: cannot be written: {error}{kept}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # gone already, unless something failed
+
+
+def _plain(value: Any, where: str) -> Any:  # noqa: ANN401  (nested data)
+    """The value with subclasses of plain types (a numpy float is one of float) made plain.
+
+    Raises:
+        ValueError: If something else is in it, which `weights_only` would refuse when the file is read.
+    """
+    if isinstance(value, Tensor) or type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {_plain(k, f"{where} key"): _plain(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    raise ValueError(f"{where}: expected tensors and plain data for a checkpoint but got a {type(value).__name__}")
 
 
 def load_model(path: str | Path, device: str | torch.device | None = None) -> DetectionModel:
@@ -138,9 +159,25 @@ def model_from_checkpoint(checkpoint: Checkpoint, device: str | torch.device | N
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{checkpoint.path}: the weights do not fit the model's own layer list: {error}") from error
-    model.set_names(checkpoint.names)
+        raise ValueError(f"{checkpoint.path}: {_misfit(model, checkpoint)}") from error
+    try:
+        model.set_names(checkpoint.names)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.path}: {error}") from error
     return model.eval().to(device or "cpu")
+
+
+def _misfit(model: DetectionModel, checkpoint: Checkpoint) -> str:
+    """Which rows of a checkpoint have other tensors than the modules of the same names here."""
+    here, there = model.state_dict(), checkpoint.state_dict
+    keys = [k for k in {**here, **there} if k not in here or k not in there or here[k].shape != there[k].shape]
+    layers = checkpoint.spec.layers
+    numbers = sorted({int(k.split(".")[1]) for k in keys if k.startswith("model.") and k.split(".")[1].isdigit()})
+    rows = ", ".join(f"row {i} ({layers[i].module})" for i in numbers if i < len(layers))
+    return (
+        f"{len(keys)} tensors differ from those of its layer list, in {rows or 'no row'}, e.g. {keys[0]}; a module of "
+        "another definition under the same name? `transfer` takes what fits"
+    )
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -151,26 +188,27 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     file = find_weights(path)
     try:
+        check_container(file)
         data = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        data = None  # not plain data: an original file, or none at all
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        return _original(file)  # not plain data: an original file, or none at all
+    except DAMAGED as error:
         raise ValueError(_damaged(file, error)) from error
     if isinstance(data, dict) and data.get("format") == FORMAT:
         return _native(data, file)
-    if data is not None:
-        raise ValueError(_foreign(file, data))
-    return _original(file)
+    return _from_original(data, file)
 
 
 def _native(data: Mapping[str, Any], file: Path) -> Checkpoint:
     try:
         spec = replace(ModelSpec.from_dict(data["spec"]), file=file.name)
-        names, stride = {int(i): str(name) for i, name in data["names"].items()}, list(data["stride"])
-        state = {key: t.float() if t.is_floating_point() else t for key, t in data["state_dict"].items()}
-    except (KeyError, AttributeError, ValueError) as error:
+        names = {int(i): str(name) for i, name in data["names"].items()}
+        stride = [float(s) for s in data["stride"]]
+        state = {str(k): t.float() if t.is_floating_point() else t for k, t in data["state_dict"].items()}
+        training = dict(data.get("training", {}))
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is marked {FORMAT} but is not complete: {error}") from error
-    return Checkpoint(spec, state, names, stride, dict(data.get("training", {})), "native", file)
+    return Checkpoint(spec, state, names, stride, training, "native", file)
 
 
 def _original(file: Path) -> Checkpoint:
@@ -178,21 +216,19 @@ def _original(file: Path) -> Checkpoint:
         data = read_pickled(file)
     except RefusedGlobalError as error:
         raise ValueError(_refused(file, str(error))) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise ValueError(_damaged(file, error)) from error
-    except (AttributeError, IndexError, UnicodeDecodeError) as error:  # what a pickle of nonsense can raise
-        raise ValueError(_damaged(file, error)) from error
-    model = (data.get("ema") or data.get("model")) if isinstance(data, dict) else data
-    config = getattr(model, "yaml", None)
-    if not isinstance(model, Stub) or not isinstance(config, dict) or "head" not in config:
-        raise ValueError(_foreign(file, data))
-    spec = parse_spec({key: config[key] for key in _SPEC_KEYS if config.get(key) is not None}, file.name)
-    grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
-    state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
-    names = getattr(model, "names", None) or [str(i) for i in range(spec.nc)]
-    names = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    stride = getattr(model, "stride", torch.tensor([]))
-    return Checkpoint(spec, state, names, [float(s) for s in stride], {}, "yolov5", file)
+    return _from_original(data, file)
+
+
+def _from_original(data: object, file: Path) -> Checkpoint:
+    try:
+        return Checkpoint(*read_original(data, file.name), {}, "yolov5", file)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(file.name) else f"{file}: {message}") from error
+    except DAMAGED as error:
+        raise ValueError(f"{file}: holds no YOLOv5 detection model: {error}") from error
 
 
 def _refused(file: Path, name: str) -> str:
@@ -208,13 +244,3 @@ def _damaged(file: Path, error: Exception) -> str:
     size = file.stat().st_size
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"{file}: not a readable weights file ({size} bytes): truncated, or of another format ({reason})"
-
-
-def _foreign(file: Path, data: Any) -> str:  # noqa: ANN401  (whatever the file holds)
-    found = (
-        f"a mapping with the keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, dict) else repr(type(data))
-    )
-    return (
-        f"{file}: holds no YOLOv5 detection model (found {found}); expected a file of this project or of the original "
-        "YOLOv5 repository"
-    )

@@ -11,8 +11,12 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from models.rows import Row, RowPlan, plan_row
-from models.spec import IMAGE, LayerSpec, ModelSpec, check_references, readers
+from models.layers import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, flow, readers, row_text, where
+from models.rows import Row, RowPlan, is_known, nearest_modules, plan_row
+
+MAX_STRIDE = 512
+_MIN_STRIDE = Fraction(1, 4)
+_MAX_CHANNELS = 65_536
 
 
 class GraphRow(NamedTuple):
@@ -36,31 +40,33 @@ def analyse(spec: ModelSpec) -> tuple[GraphRow, ...]:
     """Resolve channels and strides of every row, and check the graph.
 
     Raises:
-        ValueError: Naming the file, the row, what was read, what was expected and the remedy.
+        SpecError: A ValueError that names the file, the row, what was read, what was expected and the row to write.
     """
-    check_references(spec)
+    try:
+        check_references(spec)
+        return resolve(spec)
+    except SpecError as error:
+        from models.repair import explained
+
+        raise explained(spec, error) from None
+
+
+def resolve(spec: ModelSpec) -> tuple[GraphRow, ...]:
+    """`analyse` without the search for a remedy, for a spec whose indices are right.
+
+    Raises:
+        SpecError: As `analyse`.
+    """
+    _check_names(spec)
     rows: list[GraphRow] = []
-    for index, layer in enumerate(spec.layers[:-1]):
-        inputs = tuple(spec.channels if s == IMAGE else rows[s].channels for s in layer.source)
-        strides = {Fraction(1) if s == IMAGE else rows[s].stride for s in layer.source}
-        if len(strides) > 1:
-            raise ValueError(f"{where(spec, index)}: {_mixed_strides(layer, rows)}")
-        try:
-            plan = plan_row(_row(spec, layer, inputs))
-        except ValueError as error:
-            raise ValueError(f"{where(spec, index)}: {error}") from error
-        rows.append(GraphRow(layer, plan.channels, strides.pop() * plan.stride, inputs, plan))
+    for index in range(len(spec.layers) - 1):
+        rows.append(_resolve_row(spec, index, rows))
     head = spec.layers[-1]
     if IMAGE in head.source:
-        raise ValueError(f"{where(spec, len(rows))}: Detect cannot read the image")
+        raise SpecError(f"{where(spec, len(rows))}: reads the image", "let it read the last row of each level")
     rows.append(GraphRow(head, 0, Fraction(0), tuple(rows[s].channels for s in head.source), None))
     _check_head(spec, rows)
     return tuple(rows)
-
-
-def where(spec: ModelSpec, row: int) -> str:
-    """File, row and module, to begin a message with."""
-    return f"{spec.file}: row {row} ({spec.layers[row].module})"
 
 
 def head_anchors(spec: ModelSpec) -> Anchors:
@@ -69,6 +75,39 @@ def head_anchors(spec: ModelSpec) -> Anchors:
     if isinstance(spec.anchors, int):
         return Anchors((tuple(float(i) for i in range(2 * spec.anchors)),) * levels, True)
     return Anchors(spec.anchors, False)
+
+
+def _check_names(spec: ModelSpec) -> None:
+    """Every unknown module at once, so that a file from a fork is judged in one go."""
+    unknown = [row for row, layer in enumerate(spec.layers[:-1]) if not is_known(layer.module)]
+    if not unknown:
+        return
+    parts = []
+    for row in unknown:
+        near = nearest_modules(spec.layers[row].module)
+        names = f"nearest known: {', '.join(near)}; e.g. {row_text(spec, row, module=near[0])}" if near else ""
+        parts.append(f"row {row} {spec.layers[row].module!r} ({names or 'no known name is near'})")
+    count = "an unknown module" if len(unknown) == 1 else f"{len(unknown)} rows with unknown modules"
+    raise SpecError(f"{spec.file}: {count}: {'; '.join(parts)}", "models/common.py lists all names")
+
+
+def _resolve_row(spec: ModelSpec, index: int, rows: list[GraphRow]) -> GraphRow:
+    layer = spec.layers[index]
+    inputs = tuple(spec.channels if s == IMAGE else rows[s].channels for s in layer.source)
+    strides = {Fraction(1) if s == IMAGE else rows[s].stride for s in layer.source}
+    if len(strides) > 1:
+        raise _mixed_strides(spec, index, rows)
+    try:
+        plan = plan_row(_row(spec, layer, inputs))
+    except ValueError as error:
+        raise SpecError(f"{where(spec, index)}: {row_text(spec, index)}: {error}", "") from error
+    stride = strides.pop() * plan.stride
+    if not _MIN_STRIDE <= stride <= MAX_STRIDE or not 1 <= plan.channels <= _MAX_CHANNELS:
+        raise SpecError(
+            f"{where(spec, index)}: {row_text(spec, index)}: gives {plan.channels} channels at stride {stride}",
+            f"expected 1 to {_MAX_CHANNELS} channels and a stride from {_MIN_STRIDE} to {MAX_STRIDE}",
+        )
+    return GraphRow(layer, plan.channels, stride, inputs, plan)
 
 
 def _row(spec: ModelSpec, layer: LayerSpec, inputs: tuple[int, ...]) -> Row:
@@ -86,52 +125,86 @@ def _row(spec: ModelSpec, layer: LayerSpec, inputs: tuple[int, ...]) -> Row:
     )
 
 
-def _mixed_strides(layer: LayerSpec, rows: list[GraphRow]) -> str:
-    have = ", ".join(f"row {s} ({rows[s].layer.module}) has stride {rows[s].stride}" for s in layer.source if s >= 0)
-    target = rows[layer.source[0]].stride
-    fitting = [i for i, row in enumerate(rows) if row.stride == target and i not in layer.source]
-    hint = f"; rows of stride {target}: {', '.join(map(str, fitting))}" if fitting else ""
-    return f"expected maps of one size but {have}{hint}. An index that was not renumbered after an insertion does this"
+def _mixed_strides(spec: ModelSpec, index: int, rows: list[GraphRow]) -> SpecError:
+    """The rows read have different strides: keep the first and offer the nearest row of its stride for the others."""
+    source = spec.layers[index].source
+    strides = [Fraction(1) if s == IMAGE else rows[s].stride for s in source]
+    have = ", ".join(
+        f"row {s} ({spec.layers[s].module}) has stride {stride}" if s != IMAGE else "the image has stride 1"
+        for s, stride in zip(source, strides, strict=True)
+    )
+    fixed: list[int] = []
+    for s, stride in zip(source, strides, strict=True):
+        fitting = [i for i, row in enumerate(rows) if row.stride == strides[0] and i not in (*source, *fixed)]
+        fixed.append(s if stride == strides[0] or not fitting else min(fitting, key=lambda i: (abs(i - s), i)))
+    remedy = f"e.g. {row_text(spec, index, tuple(fixed))}" if tuple(fixed) != source else ""
+    return SpecError(f"{where(spec, index)}: reads {list(source)}: expected maps of one size but {have}", remedy)
 
 
 def _check_head(spec: ModelSpec, rows: list[GraphRow]) -> None:
-    last = len(rows) - 1
-    sources = spec.layers[last].source
-    prefix = where(spec, last)
+    sources = spec.layers[-1].source
+    prefix = where(spec, len(rows) - 1)
     if len(set(sources)) != len(sources):
-        raise ValueError(f"{prefix}: reads {list(sources)}: a row twice")
+        unique = tuple(dict.fromkeys(sources))
+        raise SpecError(f"{prefix}: reads {list(sources)}: a row twice", f"e.g. {_head_text(spec, unique)}")
     for source in sources:
         _check_level(spec, rows, source, prefix)
     strides = [rows[s].stride for s in sources]
     if any(a >= b for a, b in pairwise(strides)):
-        order = [s for _, s in sorted(zip(strides, sources, strict=True))]
         shown = ", ".join(map(str, strides))
-        raise ValueError(f"{prefix}: reads rows {list(sources)} with strides {shown}, which do not ascend; try {order}")
+        finest = {rows[s].stride: s for s in sorted(sources)}  # one row a stride, the last
+        ascending = tuple(finest[stride] for stride in sorted(finest))
+        raise SpecError(
+            f"{prefix}: reads rows {list(sources)} with strides {shown}: expected strides that ascend",
+            f"paste {_head_text(spec, ascending)} and order the anchors alike",
+        )
     if any(stride.denominator != 1 for stride in strides):
-        raise ValueError(f"{prefix}: strides must be whole pixels but are {', '.join(map(str, strides))}")
-    levels = len(head_anchors(spec).levels)
-    if levels != len(sources):
-        raise ValueError(
-            f"{spec.file}: anchors: expected one list for each of the {len(sources)} rows that Detect reads "
-            f"{list(sources)} but got {levels}; add or remove lists, or write the number of anchors a level, e.g. 3"
+        raise SpecError(f"{prefix}: reads rows of strides {', '.join(map(str, strides))}: expected whole pixels", "")
+    _check_anchors(spec, sources)
+
+
+def _check_anchors(spec: ModelSpec, sources: tuple[int, ...]) -> None:
+    """One list a level, small boxes on the finest level."""
+    levels = head_anchors(spec).levels
+    if len(levels) != len(sources):
+        raise SpecError(
+            f"{spec.file}: anchors: expected one list for each of the {len(sources)} rows that Detect reads, "
+            f"{list(sources)}, but got {len(levels)}",
+            f"add or remove lists, or let them be computed from the data: anchors: {len(levels[0]) // 2}",
+        )
+    areas = [sum(w * h for w, h in zip(level[::2], level[1::2], strict=True)) for level in levels]
+    if len(areas) > 1 and areas[0] > areas[-1]:
+        raise SpecError(
+            f"{spec.file}: anchors: expected the smallest on the first level, which is the finest, but their areas "
+            f"descend",
+            f"paste anchors: {flow(levels[::-1])}",
         )
 
 
 def _check_level(spec: ModelSpec, rows: list[GraphRow], source: int, prefix: str) -> None:
-    """A detection level is the last map of its size on its path: nothing of the same size reads it."""
+    """A detection level is the last map of its size on its path: nothing of the same size reads it.
+
+    Rows that an overlay inserted for some readers only are left out: they were put beside the level on purpose.
+    """
     last = len(rows) - 1
-    later = [r for r in readers(spec, source) if r != last and rows[r].stride == rows[source].stride]
+
+    def following(row: int) -> list[int]:
+        return [r for r in readers(spec, row) if r != last and rows[r].stride == rows[row].stride]
+
+    later = [r for r in following(source) if spec.layers[r].base_row is not None]
     if not later:
         return
     end = later[0]
-    while True:
-        following = [r for r in readers(spec, end) if r != last and rows[r].stride == rows[end].stride]
-        if not following:
-            break
-        end = following[0]
-    fixed = [end if s == source else s for s in spec.layers[last].source]
-    raise ValueError(
+    while following(end):
+        end = following(end)[0]
+    fixed = tuple(end if s == source else s for s in spec.layers[last].source)
+    raise SpecError(
         f"{prefix}: reads row {source} ({rows[source].layer.module}), but row {later[0]} "
         f"({rows[later[0]].layer.module}) goes on from it at the same stride {rows[source].stride}, so what follows "
-        f"would not reach the detections. If a row was inserted above, renumber: [{fixed}, 1, Detect, [nc, anchors]]"
+        f"would not reach the detections; expected the last row of the level",
+        f"e.g. {_head_text(spec, fixed)}",
     )
+
+
+def _head_text(spec: ModelSpec, source: tuple[int, ...]) -> str:
+    return f"row {len(spec.layers) - 1}: {row_text(spec, len(spec.layers) - 1, source)}"

@@ -1,14 +1,16 @@
 """Reads original YOLOv5 `.pt` files without executing anything in them.
 
-Those files are pickles of whole Python objects. Here every class of the original's code and of torch's layers becomes
-an inert stub that only holds its attributes, a short list of harmless constructors is allowed by exact name, and any
-other global is refused before it is called.
+Those files are pickles of whole Python objects. Here every class of the original's code, of torch's layers and of
+numpy becomes an inert stub that only holds what it is given, a short list of harmless constructors is allowed by exact
+name, and any other global is refused before it is called.
 """
 
 from __future__ import annotations
 
 import collections
 import pickle
+import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,8 +18,29 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-_STUB_PREFIXES = ("models.", "utils.", "torch.nn.modules.", "torch.nn.parameter.")
+DAMAGED = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    ArithmeticError, AssertionError, MemoryError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What torch and pickle raise for files that are truncated, of another format, or nonsense."""
+
+_STUB_PREFIXES = ("models.", "utils.", "torch.nn.modules.", "torch.nn.parameter.", "pathlib.")
 _STUB_MODULES = ("models", "utils", "pathlib")
+_STUB_NAMES = {
+    ("argparse", "Namespace"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+}
+
+
+def _encode(text: object, encoding: object = "utf-8", errors: object = "strict") -> bytes:
+    """`_codecs.encode` for the one use that pickle makes of it: bytes in protocol 2."""
+    if not isinstance(text, str) or encoding != "latin1" or errors != "strict":
+        raise pickle.UnpicklingError(f"_codecs.encode with {encoding!r}")
+    return text.encode("latin1")
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("builtins", "set"): set,
@@ -27,12 +50,12 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("builtins", "slice"): slice,
     ("builtins", "complex"): complex,
     ("__builtin__", "set"): set,
+    ("_codecs", "encode"): _encode,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
 }
-_NUMPY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 class RefusedGlobalError(ValueError):
@@ -42,8 +65,16 @@ class RefusedGlobalError(ValueError):
 class Stub:
     """Stands in for an object of the original's code: attributes only, no behaviour."""
 
-    def __init__(self, *args: object) -> None:
+    def __init__(self, *args: object, **options: object) -> None:
         self.stub_args = args
+        self.stub_options = options
+
+    def __setstate__(self, state: object) -> None:
+        """Keep the state that the object was pickled with; called by the unpickler."""
+        if isinstance(state, dict):
+            self.__dict__.update({key: value for key, value in state.items() if isinstance(key, str)})
+        else:
+            self.stub_state = state
 
 
 def read_pickled(path: Path) -> Any:  # noqa: ANN401  (whatever the file holds)
@@ -51,9 +82,30 @@ def read_pickled(path: Path) -> Any:  # noqa: ANN401  (whatever the file holds)
 
     Raises:
         RefusedGlobalError: If the file names a global that is not allowed.
-        pickle.UnpicklingError, RuntimeError, EOFError, ...: As `torch.load` for a damaged file.
+        ValueError: If it is an archive that torch would read by running code in it.
+        pickle.UnpicklingError, RuntimeError, …: One of `DAMAGED`, as `torch.load` for a damaged file.
     """
+    check_container(path)
     return torch.load(path, map_location="cpu", pickle_module=_RestrictedPickle, weights_only=False)
+
+
+def check_container(path: Path) -> None:
+    """Refuse the containers for which `torch.load` has readers of its own: TorchScript, tar, safetensors.
+
+    Raises:
+        ValueError: If the file is one of them.
+        OSError: If it cannot be opened.
+    """
+    if path.suffix == ".safetensors":
+        raise ValueError("a safetensors file, which holds tensors without an architecture")
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head[257:262] == b"ustar":
+        raise ValueError("a tar archive, as torch wrote before version 0.1.10")
+    if head[:2] == b"PK" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist()):
+                raise ValueError("a TorchScript export, which is code; expected the weights that it was made from")
 
 
 def stub_state_dict(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -69,26 +121,23 @@ def stub_state_dict(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Tensor]
             yield from stub_state_dict(child, f"{prefix}{name}.")
 
 
+def stub_modules(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Stub]]:
+    """Every stubbed module below a stub, with its path, as `named_modules()` would give them."""
+    yield prefix, stub
+    for name, child in (vars(stub).get("_modules") or {}).items():
+        if isinstance(child, Stub):
+            yield from stub_modules(child, f"{prefix}.{name}" if prefix else str(name))
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  (as the base class)
-        if module in _STUB_MODULES or module.startswith(_STUB_PREFIXES):
+        if module in _STUB_MODULES or module.startswith(_STUB_PREFIXES) or (module, name) in _STUB_NAMES:
             return type(name, (Stub,), {"__module__": module})
-        if _ALLOWED.get((module, name)) is not None:
+        if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
-        if module == "torch" and (name.endswith("Storage") or isinstance(getattr(torch, name, None), torch.dtype)):
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        if (module in _NUMPY_MODULES and name in ("scalar", "_reconstruct")) or (module, name) in _NUMPY_TYPES:
-            return _numpy_global(name)
-        raise RefusedGlobalError(f"{module}.{name}")
-
-
-_NUMPY_TYPES = (("numpy", "dtype"), ("numpy", "ndarray"))
-
-
-def _numpy_global(name: str) -> Any:  # noqa: ANN401  (a numpy function or class)
-    import numpy as np
-
-    return getattr(np, name) if name in ("dtype", "ndarray") else getattr(np._core.multiarray, name)
+        raise RefusedGlobalError(f"{module}.{name}")  # torch itself takes care of the names of storages
 
 
 class _RestrictedPickle:

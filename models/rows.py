@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from models import blocks, ghost, pooling, transformer
+from models.arguments import bind_arguments, is_number, is_whole
 from models.attention import ALIASES, ATTENTION, accepted_options, canonical_name, create_attention
 from models.attention.base import OUT_CHANNELS
 
@@ -70,8 +70,6 @@ BLOCKS: dict[str, Block] = {
 }
 """Every module that a row may name, besides the attention modules and Detect."""
 
-_ACTIVATIONS = ("SiLU", "ReLU", "ReLU6", "LeakyReLU", "Hardswish", "Mish", "GELU", "ELU", "Sigmoid", "Identity")
-
 
 class Row(NamedTuple):
     """A row with its place in the graph resolved."""
@@ -118,10 +116,19 @@ def plan_row(row: Row) -> RowPlan:
     inner = row.module.removeprefix("C3")
     if inner != row.module and is_attention(inner):
         return _plan_block(row._replace(options={"attention": inner, **row.options}), BLOCKS["C3"])
-    near = difflib.get_close_matches(row.module, [*known_modules(), *(f"C3{name}" for name in ALIASES)], n=3)
-    raise ValueError(
-        f"unknown module {row.module!r}; " + (f"nearest: {', '.join(near)}" if near else "see models/common.py")
-    )
+    raise ValueError(f"unknown module {row.module!r}; nearest: {', '.join(nearest_modules(row.module)) or 'none'}")
+
+
+def is_known(module: str) -> bool:
+    """Whether a row other than the last may have this name."""
+    return module in BLOCKS or is_attention(module) or (module.startswith("C3") and is_attention(module[2:]))
+
+
+def nearest_modules(module: str) -> list[str]:
+    """The known names most like an unknown one, nearest first."""
+    known = {name.lower(): name for name in (*known_modules(), *(f"C3{name}" for name in (*ATTENTION, *ALIASES)))}
+    near = difflib.get_close_matches(module.lower(), known, n=3, cutoff=0.5)
+    return [known[name] for name in near if known[name] != "Detect"]
 
 
 def scaled_channels(channels: int, row: Row) -> int:
@@ -131,29 +138,11 @@ def scaled_channels(channels: int, row: Row) -> int:
     return math.ceil(channels * row.width_multiple / row.channel_multiple) * row.channel_multiple
 
 
-def parse_activation(text: str) -> nn.Module:
-    """An activation from its text, e.g. `nn.LeakyReLU(0.1)`; literal arguments only.
-
-    Raises:
-        ValueError: If it is no known activation.
-    """
-    import ast
-
-    match = re.fullmatch(r"(?:torch\.)?(?:nn\.)?(\w+)(?:\((.*)\))?", text.strip())
-    if match and match[1] in _ACTIVATIONS:
-        try:
-            call = ast.parse(f"f({match[2] or ''})", mode="eval").body
-            args = [ast.literal_eval(arg) for arg in call.args]
-            options = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-            return getattr(nn, match[1])(*args, **options)
-        except (SyntaxError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"activation: {text!r} cannot be read: {error}") from error
-    raise ValueError(f"activation: expected one of {', '.join(f'nn.{a}' for a in _ACTIVATIONS)} but got {text!r}")
-
-
 def _plan_block(row: Row, block: Block) -> RowPlan:
     if block.kind != "concat" and len(row.inputs) != 1:
         raise ValueError(f"expected one row to read but got {len(row.inputs)}")
+    if block.kind == "concat" and row.number != 1:
+        raise ValueError(f"expected number 1 but got {row.number}")
     c1, repeats = row.inputs[0], row.number
     args = _block_arguments(row, block)
     if block.kind == "repeated":
@@ -162,13 +151,19 @@ def _plan_block(row: Row, block: Block) -> RowPlan:
     options = dict(row.options)
     if "attention" in options:
         options["attention"] = _inner_attention(options["attention"], block)
-    stride = _stride(block, _bind(block.cls, args, options, row))
+    written = f"{list(row.args)!r}{f' {dict(row.options)!r}' if row.options else ''}"
+
+    def bound() -> inspect.BoundArguments:
+        return bind_arguments(block.cls, row.module, args, options, written)
+
+    stride = _stride(block, bound().arguments)
     channels = _out_channels(row, block, args, stride)
     if repeats > 1 and channels != c1:
         raise ValueError(f"{repeats} repeats need as many input as output channels but got {c1} and {channels}")
 
     def make() -> nn.Module:
-        modules = [block.cls(*args, **options) for _ in range(repeats)]
+        given = [bound() for _ in range(repeats)]  # each with an activation of its own
+        modules = [block.cls(*arguments.args, **arguments.kwargs) for arguments in given]
         return modules[0] if repeats == 1 else nn.Sequential(*modules)
 
     return RowPlan(make, channels, stride**repeats)
@@ -193,26 +188,12 @@ def _out_channels(row: Row, block: Block, args: list[Any], stride: Fraction) -> 
 
 def _channel_argument(row: Row) -> int:
     first = row.args[0] if row.args else None
-    if not isinstance(first, int) or isinstance(first, bool) or first < 1:
-        raise ValueError(f"expected the output channels as first argument but got {list(row.args)!r}")
-    return first
-
-
-def _bind(cls: type[nn.Module], args: list[Any], options: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    """The constructor's arguments by name.
-
-    Raises:
-        ValueError: If they do not fit; the message gives the arguments that it takes.
-    """
-    signature = inspect.signature(cls)
-    try:
-        bound = signature.bind(*args, **options)
-    except TypeError as error:
+    if not is_whole(first):
         raise ValueError(
-            f"arguments {list(row.args)!r} {dict(row.options) or ''} do not fit {row.module}{signature}: {error}"
-        ) from error
-    bound.apply_defaults()
-    return bound.arguments
+            f"expected the output channels, from 1 to 65536, as first argument but got {list(row.args)!r}; "
+            f"e.g. [{row.inputs[0]}]"
+        )
+    return first
 
 
 def _stride(block: Block, arguments: Mapping[str, Any]) -> Fraction:
@@ -222,7 +203,7 @@ def _stride(block: Block, arguments: Mapping[str, Any]) -> Fraction:
     value = arguments.get(name)
     if value is None and block.cls is nn.MaxPool2d:
         value = arguments["kernel_size"]
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+    if not is_number(value) or Fraction(value).limit_denominator(64) == 0:
         raise ValueError(f"expected `{name}` to be a positive number but got {value!r}")
     factor = Fraction(value).limit_denominator(64)
     return block.factor * (1 / factor if block.stride.startswith("1/") else factor)
@@ -232,11 +213,12 @@ def _inner_attention(value: Any, block: Block) -> Callable[[int], nn.Module]:  #
     """`CoordAtt` or `{CoordAtt: {reduction: 16}}` as a maker of attention modules."""
     if block.cls is not blocks.C3 and block.cls is not blocks.Bottleneck:
         raise ValueError(f"{block.cls.__name__} takes no `attention`; C3 and Bottleneck do")
-    name, options = (value, {}) if not isinstance(value, Mapping) else next(iter(value.items()))
-    options = dict(options or {})
-    if not isinstance(name, str) or (isinstance(value, Mapping) and len(value) != 1):
+    one = isinstance(value, Mapping) and len(value) == 1
+    name, options = next(iter(value.items())) if one else (value, None)
+    if not isinstance(name, str) or not (options is None or isinstance(options, Mapping)):
         raise ValueError(f"attention: expected a name, or one name with its options, but got {value!r}")
-    canonical_name(name)
+    options = dict(options or {})
+    _check_options(canonical_name(name), options)
     return lambda channels: create_attention(name, channels, **options)
 
 
@@ -259,10 +241,7 @@ def _plan_attention(row: Row) -> RowPlan:
         if option in options:
             raise ValueError(f"option {option!r} is given twice: {value!r} and {options[option]!r}")
         options[option] = value
-    unknown = sorted(set(options) - set(accepted_options(name)) - {"start"})
-    if unknown and name != "Timm":
-        known = ", ".join(["start", *accepted_options(name)])
-        raise ValueError(f"{name} has no option {', '.join(map(repr, unknown))}; it takes {known}")
+    _check_options(name, options)
 
     def make() -> nn.Module:
         modules = [create_attention(name, channels, **options) for _ in range(row.number)]
@@ -271,10 +250,17 @@ def _plan_attention(row: Row) -> RowPlan:
     return RowPlan(make, channels, Fraction(1), name)
 
 
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    unknown = sorted(set(options) - set(accepted_options(name)) - {"start"})
+    if unknown and name != "Timm":
+        known = ", ".join(["start", *accepted_options(name)])
+        raise ValueError(f"{name} has no option {', '.join(map(repr, unknown))}; it takes {known}")
+
+
 def _check_channels(written: int, row: Row) -> None:
     scaled = scaled_channels(written, row)
     if scaled != row.inputs[0]:
         raise ValueError(
             f"the channels {written} become {scaled} by the width multiple {row.width_multiple}, but the row it reads "
-            f"has {row.inputs[0]}; leave them out: [{{option: value}}] or []"
+            f"has {row.inputs[0]}; leave them out, args [] or [{{option: value}}], and name the options"
         )

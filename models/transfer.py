@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from models.alignment import align
 from models.checkpoint import Checkpoint, read_checkpoint
-from models.spec import ModelSpec
+from models.graph import analyse
+from models.layers import ModelSpec
 from models.yolo import DetectionModel
 
 FATES = ("loaded", "shifted", "partly", "new", "unused")
@@ -83,14 +85,12 @@ def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | 
     """
     spec, state, name = _source(source)
     rows = match_rows(spec, model.spec)
-    target = model.state_dict()
-    by_row = _by_row(state)
+    plan = _Plan(rows, _by_row(state), _levels(spec, model.spec), len(model.spec.layers) - 1, model.detect.na)
     entries: list[Entry] = []
     used: set[str] = set()
     with torch.no_grad():
-        for key, tensor in target.items():
-            row, rest = _split(key)
-            entry = _copy(key, tensor, rows.get(row), by_row.get(rows.get(row, -1), {}), rest, model)
+        for key, tensor in model.state_dict().items():
+            entry = _copy(key, tensor, plan)
             used.add(entry.source)
             entries.append(entry)
     if all(entry.fate == "new" for entry in entries):
@@ -117,10 +117,22 @@ def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
 
 def _source(source: Checkpoint | DetectionModel | str | Path) -> tuple[ModelSpec, Mapping[str, Tensor], str]:
     if isinstance(source, DetectionModel):
+        if source.is_fused:
+            raise ValueError(f"{source.spec.file}: a fused model is no source of weights; take it before fuse()")
         return source.spec, source.state_dict(), source.spec.file
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     name = checkpoint.path.name if checkpoint.path else checkpoint.spec.file
     return checkpoint.spec, checkpoint.state_dict, name
+
+
+class _Plan(NamedTuple):
+    """Where each tensor of the model comes from."""
+
+    rows: Mapping[int, int]  # from rows of the model to rows of the source
+    available: Mapping[int, Mapping[str, tuple[str, Tensor]]]  # by row of the source and name: key, tensor
+    levels: Mapping[int, int]  # from levels of the model's head to those of the source's, by stride
+    head: int  # the model's last row
+    anchors_a_level: int  # of the model's head
 
 
 def _by_row(state: Mapping[str, Tensor]) -> dict[int, dict[str, tuple[str, Tensor]]]:
@@ -131,40 +143,74 @@ def _by_row(state: Mapping[str, Tensor]) -> dict[int, dict[str, tuple[str, Tenso
     return rows
 
 
+def _levels(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
+    """The levels of the two heads that have the same stride and input channels, from the target's to the source's."""
+
+    def levels(spec: ModelSpec) -> list[tuple[Fraction, int]]:
+        graph = analyse(spec)
+        return [(graph[s].stride, graph[s].channels) for s in graph[-1].layer.source]
+
+    there = levels(source)
+    return {i: there.index(level) for i, level in enumerate(levels(target)) if level in there}
+
+
 def _split(key: str) -> tuple[int, str]:
-    """`model.17.cv1.conv.weight` -> (17, `cv1.conv.weight`)."""
-    _, row, rest = key.split(".", 2)
-    return int(row), rest
+    """`model.17.cv1.conv.weight` -> (17, `cv1.conv.weight`); row -1 for a key of another form."""
+    parts = key.split(".", 2)
+    if len(parts) == 3 and parts[0] == "model" and parts[1].isdecimal():
+        return int(parts[1]), parts[2]
+    return -1, key
 
 
-def _copy(
-    key: str,
-    tensor: Tensor,
-    source_row: int | None,
-    available: Mapping[str, tuple[str, Tensor]],
-    rest: str,
-    model: DetectionModel,
-) -> Entry:
+def _copy(key: str, tensor: Tensor, plan: _Plan) -> Entry:
+    row, rest = _split(key)
     shape = tuple(tensor.shape)
-    if source_row is None:
-        return Entry("new", key, "", shape, "inserted row")
+    if row not in plan.rows:
+        return Entry("new", key, "", shape, "inserted row, or no row of the source fits")
+    available = plan.available.get(plan.rows[row], {})
+    if row == plan.head:
+        return _copy_head(key, tensor, plan, available)
     if rest not in available:
-        return Entry("new", key, "", shape, f"row {source_row} of the source has no such tensor")
-    source_key, value = available[rest]
-    if value.shape == tensor.shape:
-        tensor.copy_(value)
-        fate = "loaded" if source_key == key else "shifted"
-        return Entry(fate, key, source_key, shape, "" if fate == "loaded" else f"from {source_key}")
-    is_head = _split(key)[0] == len(model.spec.layers) - 1
-    if is_head and rest.startswith("m.") and _copy_boxes(tensor, value, model.detect.na):
-        return Entry("partly", key, source_key, shape, "box and objectness channels; the classes differ in number")
-    return Entry("new", key, "", shape, f"the source has the shape {list(value.shape)}")
+        return Entry("new", key, "", shape, f"row {plan.rows[row]} of the source has no such tensor")
+    return _copy_whole(key, tensor, *available[rest])
 
 
-def _copy_boxes(tensor: Tensor, value: Tensor, anchors: int) -> bool:
-    """Copy the first five outputs of every anchor of a head convolution, where the rest of the shape agrees."""
-    if tensor.shape[1:] != value.shape[1:] or value.shape[0] % anchors:
-        return False
-    new = tensor.view(anchors, -1, *tensor.shape[1:])  # (anchors, 5 + classes, …)
-    new[:, :5] = value.view(anchors, -1, *value.shape[1:])[:, :5]
-    return True
+def _copy_whole(key: str, tensor: Tensor, source_key: str, value: Tensor) -> Entry:
+    shape = tuple(tensor.shape)
+    if value.shape != tensor.shape:
+        return Entry("new", key, "", shape, f"the source has the shape {list(value.shape)}")
+    tensor.copy_(value)
+    fate = "loaded" if source_key == key else "shifted"
+    return Entry(fate, key, source_key, shape, "" if fate == "loaded" else f"from {source_key}")
+
+
+def _copy_head(key: str, tensor: Tensor, plan: _Plan, available: Mapping[str, tuple[str, Tensor]]) -> Entry:
+    """A tensor of Detect: anchors, or the weight or bias of one level's convolution, from the level of its stride."""
+    _, rest = _split(key)
+    anchors_key, anchors = available.get("anchors", ("", torch.empty(0, 0, 2)))
+    if rest == "anchors":
+        return _copy_anchors(key, tensor, anchors_key, anchors, plan.levels)
+    _, level, name = rest.split(".", 2)
+    source_key, value = available.get(f"m.{plan.levels.get(int(level), -1)}.{name}", ("", None))
+    if value is None:
+        return Entry("new", key, "", tuple(tensor.shape), "the source's head has no level of this stride and width")
+    here = plan.anchors_a_level
+    same = here == anchors.shape[1] and value.shape[1:] == tensor.shape[1:] and value.shape[0] % here == 0
+    if value.shape == tensor.shape or not same:
+        return _copy_whole(key, tensor, source_key, value)
+    new = tensor.view(here, -1, *tensor.shape[1:])  # (anchors, 5 + classes, …)
+    new[:, :5] = value.view(here, -1, *value.shape[1:])[:, :5]
+    reason = "box and objectness channels; the classes differ in number"
+    return Entry("partly", key, source_key, tuple(tensor.shape), reason)
+
+
+def _copy_anchors(key: str, tensor: Tensor, source_key: str, value: Tensor, levels: Mapping[int, int]) -> Entry:
+    """Anchors (levels, anchors, 2) of the levels that both heads have."""
+    if value.shape == tensor.shape and all(levels.get(i) == i for i in range(len(tensor))):
+        return _copy_whole(key, tensor, source_key, value)
+    if value.shape[1:] != tensor.shape[1:] or not levels:
+        reason = f"the source has {value.shape[1]} anchors on {len(value)} levels, {len(levels)} of them alike"
+        return Entry("new", key, "", tuple(tensor.shape), reason)
+    for here, there in levels.items():
+        tensor[here] = value[there]
+    return Entry("partly", key, source_key, tuple(tensor.shape), f"{len(levels)} levels of the same stride")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Conv
-from models.graph import GraphRow, analyse, head_anchors, where
-from models.rows import parse_activation
-from models.spec import IMAGE, ModelSpec
+from models.arguments import parse_activation
+from models.blocks import Concat, Conv
+from models.graph import GraphRow, analyse, head_anchors
+from models.layers import IMAGE, ModelSpec, row_text, where
 
+# What a constructor or a first forward pass raises for arguments that do not go together; the row's text is the cause.
+_UNFIT = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError)
 _INPLACE = (nn.SiLU, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish)
 
 
@@ -44,11 +46,11 @@ class Detect(nn.Module):
         anchors_wh_px = torch.tensor([list(level) for level in anchors_px], dtype=torch.float32)
         self.register_buffer("anchors", anchors_wh_px.view(self.nl, self.na, 2) / self.stride.view(-1, 1, 1))
         self.m = nn.ModuleList(nn.Conv2d(c, self.no * self.na, 1) for c in channels)
-        self._start_biases()
+        self._start_biases(strides)
 
-    def _start_biases(self) -> None:
+    def _start_biases(self, strides: Sequence[float]) -> None:
         """Begin near what an average image holds: 8 objects at 640 px, classes rare (Lin et al. 2017, section 3.3)."""
-        for conv, stride in zip(self.m, self.stride.tolist(), strict=True):
+        for conv, stride in zip(self.m, strides, strict=True):
             bias = conv.bias.detach().view(self.na, self.no)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
             bias[:, 5:] += math.log(0.6 / (self.nc - 0.99999))
@@ -107,9 +109,12 @@ class DetectionModel(nn.Module):
         self.names = {i: str(i) for i in range(spec.nc)}
         self._sources = tuple(layer.source for layer in spec.layers)
         self._last_use = _last_uses(self._sources)
+        self._joins = tuple(isinstance(module, Concat) for module in self.model)
+        self._kept_in_eval: tuple[nn.Module, ...] = ()
         _start_norms(self.model)
         if spec.activation is not None:
             _set_activation(self.model, spec)
+        self._try_out(graph)
 
     @property
     def detect(self) -> Detect:
@@ -146,7 +151,7 @@ class DetectionModel(nn.Module):
             for s in set(sources):
                 if self._last_use[s] == row:
                     del kept[s]
-            kept[row] = module(inputs) if len(sources) > 1 else module(inputs[0])
+            kept[row] = module(inputs if self._joins[row] else inputs[0])
             del inputs
         return [kept[s] for s in self._sources[-1]]
 
@@ -157,6 +162,55 @@ class DetectionModel(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
         """See the class."""
         return self.detect(self.features(images))
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether `fuse` was called."""
+        return any(isinstance(m, Conv) and not isinstance(m.bn, nn.BatchNorm2d) for m in self.modules())
+
+    def keep_in_eval(self, modules: Iterable[nn.Module]) -> None:
+        """Modules that stay in eval mode whenever the model goes into training mode: the norms of frozen rows."""
+        self._kept_in_eval = tuple(modules)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> DetectionModel:
+        """Go into training mode or eval mode; see `keep_in_eval`."""
+        super().train(mode)
+        for module in self._kept_in_eval:
+            module.eval()
+        return self
+
+    @torch.no_grad()
+    def _try_out(self, graph: Sequence[GraphRow]) -> None:
+        """Pass one blank image of two cells a side through the rows, so that what cannot run is refused by its row.
+
+        Raises:
+            ValueError: If a row cannot run, or a level has another size than its stride says.
+        """
+        parameter = next(self.parameters())
+        if parameter.is_meta:
+            return
+        side_px = 2 * int(max(row.stride for row in graph))
+        image = parameter.new_zeros(1, self.spec.channels, side_px, side_px)
+        kept: dict[int, Tensor] = {IMAGE: image}
+        self.eval()
+        for row, module in enumerate(list(self.model)[:-1]):
+            inputs = [kept[s] for s in self._sources[row]]
+            try:
+                kept[row] = module(inputs if self._joins[row] else inputs[0])
+            except _UNFIT as error:
+                raise ValueError(
+                    f"{_shown(self.spec, row)} cannot run on {_shapes(inputs)}: {_first(error)}"
+                ) from error
+        for source, stride in zip(self._sources[-1], self.stride.tolist(), strict=True):
+            height, width = kept[source].shape[-2:]
+            if (height, width) != (side_px / stride,) * 2:
+                raise ValueError(
+                    f"{_shown(self.spec, source)} is read by Detect at stride {stride:g}, but makes {height}x{width} "
+                    f"cells of {side_px}x{side_px} px; expected kernels and paddings that make {side_px / stride:g} "
+                    "a side"
+                )
+        self.train()
 
     def fuse(self) -> DetectionModel:
         """Fold every batch normalisation that follows a convolution into it; eval mode only. Returns the model."""
@@ -179,13 +233,26 @@ def build_model(spec: ModelSpec) -> DetectionModel:
 
 def _make(spec: ModelSpec, graph: Sequence[GraphRow], index: int) -> nn.Module:
     row = graph[index]
-    if row.plan is None:
+    try:
+        if row.plan is not None:
+            return row.plan.make()
         strides = [float(graph[s].stride) for s in row.layer.source]
         return Detect(spec.nc, head_anchors(spec).levels, row.inputs, strides)
-    try:
-        return row.plan.make()
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where(spec, index)}: {error}") from error
+    except _UNFIT as error:
+        raise ValueError(f"{_shown(spec, index)} cannot be built: {_first(error)}") from error
+
+
+def _shown(spec: ModelSpec, row: int) -> str:
+    return f"{where(spec, row)}: {row_text(spec, row)}"
+
+
+def _shapes(maps: Sequence[Tensor]) -> str:
+    return " and ".join("x".join(map(str, tensor.shape[1:])) for tensor in maps)
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error's message; torch adds many."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _cell_grid(height: int, width: int, device: torch.device) -> Tensor:

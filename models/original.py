@@ -1,0 +1,104 @@
+"""An original YOLOv5 checkpoint as this project's data: its layer list, tensors and names, taken from inert stubs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.layers import ModelSpec
+from models.parsing import MODEL_KEYS, parse_spec
+from models.pickle_reader import Stub, stub_modules, stub_state_dict
+
+_OTHER_HEADS = {"Segment": "a segmentation model", "Classify": "a classification model", "Pose": "a pose model"}
+
+
+class Original(NamedTuple):
+    """What such a file holds."""
+
+    spec: ModelSpec
+    state_dict: dict[str, Tensor]
+    names: dict[int, str]
+    stride: list[float]
+
+
+def read_original(data: object, file: str) -> Original:
+    """Take a model out of what the restricted reader read.
+
+    Raises:
+        ValueError: If there is no detection model in it, or its layer list is wrong.
+        AttributeError, TypeError, …: If attributes are not what the original's classes have.
+    """
+    model = (data.get("ema") or data.get("model")) if isinstance(data, Mapping) else data
+    config = getattr(model, "yaml", None)
+    if not isinstance(model, Stub) or not isinstance(config, dict) or not isinstance(config.get("head"), list):
+        raise ValueError(_foreign(data))
+    spec = parse_spec(_layer_list(config, model), file)
+    spec = _with_activations(spec, model)
+    grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
+    state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
+    given = getattr(model, "names", None) or [str(i) for i in range(spec.nc)]
+    names = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
+    stride = getattr(model, "stride", torch.tensor([]))
+    return Original(spec, state, {int(i): str(name) for i, name in names.items()}, [float(s) for s in stride])
+
+
+def _layer_list(config: Mapping[str, Any], model: Stub) -> dict[str, Any]:
+    """The model's own YAML; the first releases wrote numbers and channels into Detect's arguments."""
+    data = {key: config[key] for key in MODEL_KEYS if config.get(key) is not None}
+    *rows, head = data["head"]
+    if isinstance(head, list) and len(head) == 4:
+        if head[2] in _OTHER_HEADS:
+            raise ValueError(
+                f"holds {_OTHER_HEADS[head[2]]} of the original YOLOv5 (its head is {head[2]}); expected a detection "
+                "model"
+            )
+        if head[2] == "Detect":
+            data["head"] = [*rows, [*head[:3], ["nc", "anchors"]]]
+    if "activation" not in data and (text := _first_activation(model)):
+        data["activation"] = text
+    return data
+
+
+def _first_activation(model: Stub) -> str | None:
+    """The activation of the first Conv, if it is not SiLU: releases before 4.0 had others and did not note them."""
+    for _, module in stub_modules(model):
+        if type(module).__name__ == "Conv":
+            return _activation_text(module)
+    return None
+
+
+def _activation_text(module: Stub) -> str | None:
+    act = (vars(module).get("_modules") or {}).get("act")
+    name = type(act).__name__
+    if act is None or name == "SiLU":
+        return None
+    return f"nn.LeakyReLU({float(act.negative_slope)})" if name == "LeakyReLU" else f"nn.{name}()"
+
+
+def _with_activations(spec: ModelSpec, model: Stub) -> ModelSpec:
+    """BottleneckCSP has an activation of its own, LeakyReLU before release 6.0: note it in the row."""
+    modules = dict(stub_modules(model))
+    layers = list(spec.layers)
+    for row, layer in enumerate(layers):
+        stub = modules.get(f"model.{row}")
+        if layer.module == "BottleneckCSP" and stub is not None and (text := _activation_text(stub)):
+            layers[row] = replace(layer, options={**layer.options, "act": text})
+    return replace(spec, layers=tuple(layers))
+
+
+def _foreign(data: object) -> str:
+    if isinstance(data, Mapping):
+        keys = ", ".join(map(str, list(data)[:5]))
+        found = f"a mapping with the keys {keys}" if keys else "an empty mapping"
+        if data and all(isinstance(value, Tensor) for value in data.values()):
+            found = f"tensors without an architecture, {keys}, …"
+    else:
+        found = f"a {type(data).__name__}"
+    return (
+        f"holds no YOLOv5 detection model (found {found}); expected a file of this project or of the original YOLOv5 "
+        "repository"
+    )
