@@ -191,7 +191,7 @@ class _Run:
                 f"Speed: {pre:.1f}ms pre-process, {net:.1f}ms inference, {nms:.1f}ms NMS per image at shape "
                 f"(1, 3, {height}, {width})"
             )
-        if folder is not None:
+        if folder is not None and self.used:
             if self.recorder.labels is not None:
                 print(f"{self.recorder.labels.files} labels saved to {self.recorder.labels.folder}")
             print(f"Results saved to {folder}")
