@@ -33,7 +33,11 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add("--val", type=float, default=defaults.val, help="share of the images for validation (default: %(default)s)")
     add("--test", type=float, default=defaults.test, help="share of the images for testing (default: %(default)s)")
     add("--seed", type=int, default=defaults.seed, help="another seed gives another split (default: %(default)s)")
-    add("--names", default="", help="class names in label order, comma-separated (default: the found names, sorted)")
+    add(
+        "--names",
+        default="",
+        help="class names in label order, comma-separated (default: as data/<name of OUT>.yaml says, else sorted)",
+    )
     add("--ignore-others", action="store_true", help="leave out objects whose class --names lacks")
     add(
         "--near-duplicate-bits",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from data.convert.check import check_images
 from data.convert.records import Example, Notes, SourceImage
 from data.convert.report import Outcome, report_text
 from data.convert.split import NEAR_DUPLICATE_BITS, assign_splits, near_duplicate_groups
 from data.convert.writer import Layout, check_output, write_dataset
+from data.dataset import FOLDER
 
 Reader = Callable[[Path, Notes], list[SourceImage]]
 
@@ -28,7 +30,8 @@ class Options:
         val: Share of the images for validation.
         test: Share of the images for testing.
         seed: Another seed gives another split.
-        names: Class names in label order; empty sorts the names that are found.
+        names: Class names in label order; empty takes those of the YAML in `data/` that describes a set of this name
+            and these classes, else the names that are found, sorted.
         ignore_others: Leave out objects whose class `names` lacks, instead of refusing them.
         near_duplicate_bits: See `split.near_duplicate_groups`.
         link: Hard-link the images instead of copying them.
@@ -111,7 +114,7 @@ def _choose_names(
     if not options.names:
         if not found:
             raise ValueError(f"{options.folder}: the annotations hold no objects; {notes.first()}")
-        return sorted(found), list(sources)
+        return _described_order(options.out, found) or sorted(found), list(sources)
     others = sorted(set(found) - set(options.names))
     if others and not options.ignore_others:
         told = ", ".join(f"{name} ({len(found[name])}, first in {found[name][0]})" for name in others)
@@ -124,6 +127,16 @@ def _choose_names(
             notes.add("dropped", source.annotation.relative_to(options.folder), text)
         kept.append(replace(source, boxes=wanted))
     return list(options.names), kept
+
+
+def _described_order(out: Path, found: Iterable[str]) -> list[str]:
+    """The class order of the YAML in `data/` whose set lies at `out`, so that the two cannot disagree; else nothing."""
+    for file in sorted(FOLDER.glob("*.yaml")):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        names = content.get("names") if isinstance(content, dict) else None
+        if isinstance(names, dict) and content.get("path") == out.resolve().name and set(found) <= set(names.values()):
+            return [names[class_id] for class_id in sorted(names)]
+    return []
 
 
 def _with_own_names(sources: Sequence[SourceImage], folder: Path, notes: Notes) -> list[SourceImage]:

@@ -69,6 +69,13 @@ def test_names_are_sorted_by_default_and_checked(source, tmp_path, capsys):
     assert run(source, tmp_path / "c", "--names", "go,stop,go") == 2
 
 
+def test_a_set_that_has_a_yaml_in_data_takes_its_class_order(shared, tmp_path):
+    assert run(shared / "data" / "roadsign_voc_sample", tmp_path / "roadsigns") == 0
+    names = load_dataset_spec(tmp_path / "roadsigns" / "roadsigns.yaml").names
+    assert names == {0: "trafficlight", 1: "stop", 2: "speedlimit", 3: "crosswalk"}
+    assert (next((tmp_path / "roadsigns").rglob("road0.txt"))).read_text().startswith("0 ")
+
+
 def test_same_seed_same_bytes_and_another_seed_another_split(source, tmp_path):
     for name, seed in (("a/set", "0"), ("b/set", "0"), ("c/set", "1")):
         assert run(source, tmp_path / name, "--seed", seed) == 0
