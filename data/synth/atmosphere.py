@@ -79,7 +79,7 @@ def draw_atmosphere(rng: np.random.Generator) -> Atmosphere:
     time = str(rng.choice(list(difficulty.DAYTIME), p=list(difficulty.DAYTIME.values())))
     rain = float(rng.uniform(0.35, 1.0)) if rng.random() < difficulty.RAIN_SHARE else 0.0
     fog = rng.random() < difficulty.FOG_SHARE
-    clouds = float(rng.uniform(0.75, 1.0)) if rain or fog else float(rng.beta(0.8, 0.9))
+    clouds = float(rng.uniform(0.75, 1.0)) if rain or fog else float(rng.beta(0.7, 1.1))
     make = {"day": _day, "dusk": _dusk, "night": _night}[time]
     sky, sun, zenith, horizon = make(clouds, rng)
     side, high = rng.uniform(-1, 1), rng.uniform(0.25, 1.1) if time == "day" else rng.uniform(0.05, 0.25)

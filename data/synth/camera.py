@@ -63,13 +63,11 @@ class Camera:
         """The polygon of world points (n, 3) in pixels (m, 2), cut at the near plane; m is 0 when all lies behind."""
         return self.to_pixels(clip_near(self.to_camera(points)))
 
-    def depth_m(self, lateral: float, ahead: float) -> float:
-        """Distance along the optical axis of a point on the ground."""
-        return float(self.to_camera(np.array([[lateral, ahead, 0.0]]))[0, 1])
-
     def scale(self, lateral: float, ahead: float) -> float:
-        """Pixels per metre at a place."""
-        return self.focal_px / max(self.depth_m(lateral, ahead), NEAR_M)
+        """Pixels per metre at a place on the road."""
+        right = lateral - self.lateral_m + (float(self.bend_m(np.float64(ahead))) if self.bend else 0.0)
+        depth = right * math.sin(self.yaw) + ahead * math.cos(self.yaw)
+        return self.focal_px / max(depth, NEAR_M)
 
     def ground(self) -> tuple[int, np.ndarray, np.ndarray]:
         """The first image row that shows ground everywhere, and each pixel's (lateral, ahead) from there down."""
@@ -92,9 +90,9 @@ class Camera:
 
 def clip_near(camera_points: np.ndarray) -> np.ndarray:
     """Cut a polygon in camera axes at depth NEAR_M (Sutherland-Hodgman)."""
-    inside = camera_points[:, 1] >= NEAR_M
-    if inside.all():
+    if camera_points[:, 1].min() >= NEAR_M:
         return camera_points
+    inside = camera_points[:, 1] >= NEAR_M
     kept = []
     for i in range(len(camera_points)):
         previous, point = camera_points[i - 1], camera_points[i]

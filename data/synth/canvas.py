@@ -1,5 +1,6 @@
 """A picture in linear light that things are drawn into from far to near, with exact visibility of chosen ones."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 
 from data.synth.colour import triple
 
+LIMIT = 2.0**26  # fixed-point coordinates beyond this overflow in OpenCV
 EDGE = 0.2  # coverage from which a pixel counts as part of an object when its box is taken
 
 
@@ -88,8 +90,8 @@ class Canvas:
                 track.add(x, y, alpha)
                 continue
             x1, y1, x2, y2 = track.bounds
-            x1, y1, x2, y2 = max(x1, x), max(y1, y), min(x2, x + width), min(y2, y + height)
-            if x1 < x2 and y1 < y2:
+            if x1 < x + width and x < x2 and y1 < y + height and y < y2:
+                x1, y1, x2, y2 = max(x1, x), max(y1, y), min(x2, x + width), min(y2, y + height)
                 track.coverage[y1:y2, x1:x2] *= 1 - alpha[y1 - y : y2 - y, x1 - x : x2 - x]
 
     def polygon(
@@ -150,9 +152,9 @@ def polygon_area(points_px: np.ndarray) -> float:
 def frame_part(points_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int, int, int, int]:
     """The whole pixels (x1, y1, x2, y2) of the frame that a polygon can touch."""
     height, width = shape_hw
-    x1, y1 = np.floor(points_px.min(0)).astype(int)
-    x2, y2 = np.ceil(points_px.max(0)).astype(int)
-    x1, y1, x2, y2 = max(int(x1), 0), max(int(y1), 0), min(int(x2), width), min(int(y2), height)
+    (left, upper), (right, lower) = points_px.min(0).tolist(), points_px.max(0).tolist()
+    x1, y1 = max(math.floor(left), 0), max(math.floor(upper), 0)
+    x2, y2 = min(math.ceil(right), width), min(math.ceil(lower), height)
     return x1, y1, max(x2, x1), max(y2, y1)
 
 
@@ -170,7 +172,9 @@ def polygon_mask(points_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int,
 
 def fill(mask: np.ndarray, points: np.ndarray, value: object = 255) -> None:
     """Fill a polygon given in the mask's own pixels (corner origin), to 1/16 pixel."""
-    fixed = np.clip(np.round((points - 0.5) * 16), -(2**26), 2**26).astype(np.int32)
+    fixed = np.rint(points * 16 - 8)
+    np.minimum(np.maximum(fixed, -LIMIT, out=fixed), LIMIT, out=fixed)
+    fixed = fixed.astype(np.int32)
     cv2.fillPoly(mask, [fixed], value, cv2.LINE_8, 4)
 
 

@@ -52,7 +52,7 @@ def develop(rgb: np.ndarray, air: Atmosphere, rng: Rng) -> np.ndarray:
 
 
 def _exposure(air: Atmosphere, rng: Rng) -> float:
-    base = {"day": 1.5, "dusk": 2.1, "night": 2.8}[air.time]
+    base = {"day": 1.65, "dusk": 2.1, "night": 2.8}[air.time]
     stops = float(np.clip(rng.normal(0, difficulty.EXPOSURE_STOPS), -1.0, 0.9))
     return base * 2**stops
 
@@ -135,7 +135,8 @@ def _drops(picture: np.ndarray, rng: Rng) -> np.ndarray:
 def _grain(height: int, width: int) -> np.ndarray:
     """A sheet (height + TILE, width + TILE, 3) int16 of noise, deviation 64, partly shared by the channels."""
     grey = noise.tile(0.25, 7)
-    planes = [grey * np.float32(0.8) + noise.tile(0.4, 8 + c) * np.float32(0.6) for c in range(3)]
+    own = noise.tile(0.4, 8)
+    planes = [grey * np.float32(0.8) + np.roll(own, 151 * c, (0, 1)) * np.float32(0.6) for c in range(3)]
     sheet = np.clip(cv2.merge(planes) * 64, -32000, 32000).astype(np.int16)
     down, across = -(-height // noise.TILE) + 1, -(-width // noise.TILE) + 1
     return np.tile(sheet, (down, across, 1))[: height + noise.TILE, : width + noise.TILE]

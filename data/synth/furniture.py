@@ -10,7 +10,7 @@ from data.synth.canvas import Canvas, Sighting, Track, polygon_area, warp
 from data.synth.colour import linear, through, triple
 from data.synth.layout import Layout, Placed
 from data.synth.lights import draw_head
-from data.synth.place_lights import OVERHEAD_FROM_M
+from data.synth.place_lights import OVERHEAD_FROM_M, group_rng
 from data.synth.roadside import bar, post
 from data.synth.signs import draw_face
 
@@ -67,13 +67,11 @@ def _draw_light(
     canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed: Placed, track: Track | None, core: Track | None
 ) -> None:
     camera = layout.camera
-    group = _group_rng(placed)
-    upright = bool(group.random() < 0.68)
+    upright = placed.height_m > placed.width_m
     lens = "arrow" if rng.random() < 0.14 else "disc"
     lamps = 3
     if rng.random() < 0.12:
-        lamps, lens = 2, "figure" if rng.random() < 0.6 else "disc"
-        upright = True
+        lamps, lens = 2, "figure" if rng.random() < 0.6 and upright else "disc"
     head = draw_head(rng, placed.state, lamps, lens, upright, placed.lamp_m)
     aside = placed.lateral - camera.lateral_m
     turn = np.radians(rng.normal(0, 9))
@@ -88,15 +86,10 @@ def _draw_light(
         core.add(x, y, np.ascontiguousarray(seen[..., 0]), polygon_area(quad) * float(lens.mean()))
 
 
-def _group_rng(placed: Placed) -> Rng:
-    """Random numbers that heads of one junction share."""
-    return np.random.default_rng([placed.group, round(placed.ahead * 100)])
-
-
 def draw_holder(canvas: Canvas, layout: Layout, air: Atmosphere, placed: Placed) -> None:
     """The post of a sign; the post of a head, or a mast at the kerb with an arm over the lanes."""
     camera, kerbs = layout.camera, layout.street.kerbs
-    shade = np.float32(_group_rng(placed).uniform(0.5, 1.1))
+    shade = np.float32(group_rng(placed.group, placed.ahead).uniform(0.5, 1.1))
     steel = air.lit(linear((130, 133, 135)) * shade, placed.ahead, 0.4, placed.lateral - camera.lateral_m)
     behind = placed.ahead + 0.06
     on_road = kerbs[0] + 0.2 < placed.lateral < kerbs[1] - 0.2
@@ -106,12 +99,15 @@ def draw_holder(canvas: Canvas, layout: Layout, air: Atmosphere, placed: Placed)
             post(canvas, camera, placed.lateral, behind - 0.02, 0, 0.12, 0.28, steel * np.float32(0.5))
         return
     top = placed.up + placed.height_m * 0.3
-    if not on_road or placed.ahead < OVERHEAD_FROM_M:
+    if placed.post_at is not None:
+        for up in (placed.up - placed.height_m * 0.3, top):
+            bar(canvas, camera, (placed.post_at, behind, up), (placed.lateral, behind, up), 0.03, steel)
+    elif not on_road or placed.ahead < OVERHEAD_FROM_M:
         post(canvas, camera, placed.lateral, behind, 0, top, 0.06, steel)
-        return
-    foot = kerbs[1] + 0.7 if placed.lateral > (kerbs[0] + kerbs[1]) / 2 else kerbs[0] - 0.7
-    post(canvas, camera, foot, behind, 0, top + 0.3, 0.1, steel)
-    bar(canvas, camera, (foot, behind, top), (placed.lateral, behind, top), 0.05, steel)
+    else:
+        foot = kerbs[1] + 0.7 if placed.lateral > (kerbs[0] + kerbs[1]) / 2 else kerbs[0] - 0.7
+        post(canvas, camera, foot, behind, 0, top + 0.3, 0.1, steel)
+        bar(canvas, camera, (foot, behind, top), (placed.lateral, behind, top), 0.05, steel)
 
 
 def draw_hood(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng) -> None:

@@ -30,6 +30,7 @@ class Placed:
     state: str = ""  # of a head: red, amber, green, dark, back
     lamp_m: float = 0.3
     group: int = 0  # heads of one junction look alike
+    post_at: float | None = None  # lateral of the post it shares with another head
 
 
 @dataclass(frozen=True, eq=False)

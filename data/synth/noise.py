@@ -32,7 +32,7 @@ def sample(noise: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def patch(slope: float, height: int, width: int, rng: np.random.Generator, zoom: float = 1.0) -> np.ndarray:
     """A random (height, width) piece of a tile, stretched by `zoom`."""
-    noise = tile(slope, int(rng.integers(3)))
+    noise = tile(slope)
     rows, columns = int(np.ceil(height / zoom)) + 1, int(np.ceil(width / zoom)) + 1
     y, x = rng.integers(TILE, size=2)
     piece = noise.take(np.arange(y, y + rows) % TILE, axis=0).take(np.arange(x, x + columns) % TILE, axis=1)

@@ -18,7 +18,7 @@ class SynthOptions:
     train: int = 2226
     val: int = 450
     test: int = 450
-    image_px: tuple[int, int] = (960, 540)
+    image_px: tuple[int, int] = (800, 450)
 
     def count(self, split: str) -> int:
         """The number of images of one split."""

@@ -8,6 +8,7 @@ from data.synth import difficulty
 from data.synth.layout import RED_TL, Layout, Placed, draw_allowance, draw_size
 
 Rng = np.random.Generator
+UPRIGHT_SHARE = 0.68  # of junctions have heads with their lamps above one another
 LOWEST_M = 1.9  # the middle of a head
 OVERHEAD_FROM_M = 13.0  # nearer heads stand on a post of their own, never hang over a lane
 
@@ -70,22 +71,40 @@ def _place_head(layout: Layout, rng: Rng, state: str, ahead: float, up: float, l
     laterals = _laterals(layout, ahead)
     allowance = draw_allowance(rng)
     cut = 0.35 if rng.random() < difficulty.CUT_SHARE else 0.0
-    for attempt in range(14):
-        lateral = laterals[int(rng.integers(len(laterals)))] + float(rng.normal(0, 0.2))
-        if attempt > 4:
+    mates = [p for p in layout.placed if p.group == group and p.ahead == ahead and ahead < OVERHEAD_FROM_M]
+    for attempt in range(16):
+        lateral, post_at = laterals[int(rng.integers(len(laterals)))] + float(rng.normal(0, 0.2)), None
+        if mates and attempt < 4:  # two heads on one post
+            mate = mates[int(rng.integers(len(mates)))]
+            post_at = mate.lateral
+            apart = lamp_m * (4.4 if _lies(group, ahead) else 2.1)
+            lateral = mate.lateral + float(rng.choice([-1, 1])) * apart
+        elif attempt > 6:
             lateral = float(axis + rng.uniform(-reach, reach) * 0.95)
-        height = up - float(rng.choice([0, 0, 0.1, 1.6]) if ahead > 18 else abs(rng.normal(0, 0.15)))
+        height = up - float(
+            rng.choice([0, 0, 0.1, 1.6]) if ahead > 18 else abs(rng.normal(0, 0.15)) * (post_at is None)
+        )
         height = max(height, LOWEST_M)
-        size = lamp_m * 1.6, lamp_m * 3.95
+        size = (lamp_m * 3.95, lamp_m * 1.6) if _lies(group, ahead) else (lamp_m * 1.6, lamp_m * 3.95)
         box = layout.upright_box(lateral, ahead, height, *size)
         if box is None or not layout.inside(box, cut) or not layout.free(box, 0.12):
             continue
         class_id = RED_TL if state == "red" else None
         layout.placed.append(
-            Placed("head", class_id, lateral, ahead, height, *size, box, allowance, state, lamp_m, group)
+            Placed("head", class_id, lateral, ahead, height, *size, box, allowance, state, lamp_m, group, post_at)
         )
         return True
     return False
+
+
+def group_rng(group: int, ahead: float) -> Rng:
+    """Random numbers that the heads of one junction share."""
+    return np.random.default_rng([group, round(ahead * 100)])
+
+
+def _lies(group: int, ahead: float) -> bool:
+    """True when the heads of a group have their lamps side by side."""
+    return bool(group_rng(group, ahead).random() > UPRIGHT_SHARE)
 
 
 def _laterals(layout: Layout, ahead: float) -> list[float]:

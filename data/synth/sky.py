@@ -21,7 +21,7 @@ def draw_sky(canvas: Canvas, camera: Camera, air: Atmosphere, rng: np.random.Gen
     distance = 1 / (up + np.float32(0.09))
     x = (across * distance + np.float32(rng.uniform(0, 9))) * 55
     y = np.repeat((distance + np.float32(rng.uniform(0, 9))) * 42, width, axis=1)
-    form = noise.sample(noise.tile(1.7, int(rng.integers(3))), x.astype(np.float32), y.astype(np.float32))
+    form = noise.sample(noise.tile(1.7), x.astype(np.float32), y.astype(np.float32))
     cover = np.clip((form + np.float32(air.clouds * 3.4 - 1.9)) * np.float32(0.55), 0, 1)
     cover *= np.clip(up * 14, 0, 1)
     lit = air.sky * np.float32(1.15) + air.sun * np.float32(0.5)

@@ -75,9 +75,10 @@ def strip(left: float, right: float, start: float, stop: float, pieces: int = 14
         pieces = 3
     low, high = max(start, 0.05), max(stop, 0.06)
     ahead = low * (high / low) ** _steps(pieces)
-    there = np.stack([np.full(pieces, left), ahead], 1)
-    back = np.stack([np.full(pieces, right), ahead[::-1]], 1)
-    return np.concatenate([there, back])
+    outline = np.empty((2 * pieces, 2))
+    outline[:pieces, 0], outline[pieces:, 0] = left, right
+    outline[:pieces, 1], outline[pieces:, 1] = ahead, ahead[::-1]
+    return outline
 
 
 @lru_cache(maxsize=8)
@@ -87,4 +88,6 @@ def _steps(pieces: int) -> np.ndarray:
 
 def on_ground(outline: np.ndarray, up: float = 0.0) -> np.ndarray:
     """(n, 2) lateral, ahead -> (n, 3) world points at a height."""
-    return np.concatenate([outline, np.full((len(outline), 1), up)], axis=1)
+    points = np.empty((len(outline), 3))
+    points[:, :2], points[:, 2] = outline, up
+    return points

@@ -1,11 +1,12 @@
 """Vehicles as small meshes: body, windows, wheels and lamps, seen from behind or from the front."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.synth.atmosphere import Atmosphere
-from data.synth.camera import Camera
+from data.synth.camera import Camera, clip_near
 from data.synth.canvas import Canvas
 from data.synth.colour import linear
 
@@ -38,6 +39,8 @@ SHAPES = {
     "truck": Shape(7.5, 2.3, 1.2, 3.2, 0.0, 0.0, 0.98, 1.0, True),
     "bus": Shape(11.0, 2.5, 1.15, 3.1, 0.0, 0.01, 0.98, 1.0, True),
 }
+TURN = [(math.cos(t), math.sin(t)) for t in np.linspace(0, 2 * math.pi, 13)[:-1]]
+DETAIL_PX_PER_M = 9  # at 640 px width; smaller vehicles are drawn simpler
 SHARES = {"sedan": 0.32, "hatch": 0.24, "suv": 0.22, "van": 0.11, "truck": 0.07, "bus": 0.04}
 
 
@@ -89,19 +92,20 @@ class _Mesh:
         """Draw a face when it is turned to the camera."""
         vehicle = self.vehicle
         world = np.array([[vehicle.lateral + x, vehicle.ahead + z, y] for x, z, y in points])
-        middle = self.camera.to_camera(world.mean(0)[None])[0]
-        cos, sin = np.cos(self.camera.yaw), np.sin(self.camera.yaw)
-        turned = np.array([normal[0] * cos - normal[1] * sin, normal[0] * sin + normal[1] * cos, normal[2]])
-        if np.dot(middle, turned) >= 0:
+        seen = self.camera.to_camera(world)
+        right, depth, up = seen.mean(0).tolist()
+        cos, sin = math.cos(self.camera.yaw), math.sin(self.camera.yaw)
+        turned = normal[0] * cos - normal[1] * sin, normal[0] * sin + normal[1] * cos, normal[2]
+        if right * turned[0] + depth * turned[1] + up * turned[2] >= 0:
             return
-        outline = self.camera.project(world)
+        outline = self.camera.to_pixels(clip_near(seen))
         if len(outline) < 3:
             return
-        air, depth = self.air, max(float(middle[1]), 0.5)
+        air, depth = self.air, max(depth, 0.5)
         light = air.lit(linear(colour), depth, air.facing(*normal), vehicle.lateral - self.camera.lateral_m)
-        both = np.stack([light * 1.06, light * 0.86])
+        both = np.array([light * 1.06, light * 0.86])
         if sheen:
-            both += np.stack([air.horizon * sheen, air.horizon * sheen * 0.25])
+            both += np.array([air.horizon * sheen, air.horizon * sheen * 0.25])
         if glow is not None:
             both = both + air.through_air(np.asarray(glow, np.float32), depth)
         self.canvas.polygon(outline, both)
@@ -139,13 +143,14 @@ def _sides(mesh: _Mesh, shape: Shape, half: float, side: int, at: object, paint:
     mesh.face([(x, 0, 0.14), (x, length, 0.14), (x, length, 0.5), (x, 0, 0.5)], dark, (side, 0, 0))
     top = shape.roof if shape.boxy else shape.belt
     mesh.face([(x, 0.02, 0.3), (x, length, 0.3), (x, length, top), (x, 0.02, top)], paint, (side, 0, 0), sheen=0.05)
-    turn = np.linspace(0, 2 * np.pi, 14)
     radius = 0.34 if shape.roof < 2 else 0.46
+    rings = ((radius * 1.15, dark), (radius, (28, 28, 30)), (radius * 0.6, (128, 130, 132)))
+    if mesh.camera.scale(mesh.vehicle.lateral, mesh.vehicle.ahead) < DETAIL_PX_PER_M * mesh.camera.width_px / 640:
+        rings = rings[1:2]
     for share in (0.18, 0.82):
-        z = share * length
-        for r, colour in ((radius * 1.15, dark), (radius, (28, 28, 30)), (radius * 0.6, (128, 130, 132))):
-            ring = [(x + side * 0.01, z + r * np.cos(t), radius + r * np.sin(t)) for t in turn]
-            mesh.face([(a, b, max(c, 0.02)) for a, b, c in ring], colour, (side, 0, 0))
+        for r, colour in rings:
+            wheel = [(x + side * 0.01, share * length + r * c, max(radius + r * s, 0.02)) for c, s in TURN]
+            mesh.face(wheel, colour, (side, 0, 0))
 
 
 def _greenhouse(
