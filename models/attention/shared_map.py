@@ -19,45 +19,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from models.attention.reductions import (
+    is_channels_last,
+    is_traced,
+    mean_positions,
+    records_graph,
+    sum_channels,
+    sum_positions,
+)
 from models.attention.tensors import like_format, outside_autocast
-
-
-def records_graph(x: Tensor) -> bool:
-    """Whether eager autograd is at work, so that a hand-written backward is of use."""
-    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether x (B, C, H, W) is stored with the channels innermost, and not contiguous as well."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-
-
-def prefers_matmul(x: Tensor) -> bool:
-    """Whether sums over x are faster as matrix products with ones: bfloat16 on the CPU, by up to 30 times."""
-    return x.dtype is torch.bfloat16 and x.device.type == "cpu" and not _is_traced()
-
-
-def sum_positions(x: Tensor) -> Tensor:
-    """Sum of (B, C, N) over the positions: (B, C)."""
-    if prefers_matmul(x):
-        return torch.bmm(x, x.new_ones(1).expand(x.shape[0], x.shape[2], 1)).squeeze(2)
-    return x.sum(2)
-
-
-def sum_channels(x: Tensor) -> Tensor:
-    """Sum of (B, C, N) over the channels: (B, N)."""
-    return torch.bmm(x.new_ones(1).expand(x.shape[0], 1, x.shape[1]), x).squeeze(1)
-
-
-def mean_positions(x: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) over the positions: (B, C)."""
-    if prefers_matmul(x):
-        return sum_positions(x.flatten(2)) / (x.shape[2] * x.shape[3])
-    return x.mean((2, 3))
-
-
-def _is_traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 class _Record:
@@ -84,7 +54,7 @@ class SharedMap:
 
     def __init__(self, x: Tensor) -> None:
         self.shape = x.shape
-        self._record = _Record() if records_graph(x) else None
+        self._record = _Record() if records_graph() else None
         self._x = x if self._record is None else _Hand.apply(x, self._record)
 
     def mean(self) -> Tensor:
@@ -144,13 +114,13 @@ def _gate(x: Tensor, channel: Tensor | None, spatial: Tensor | None, added: bool
     if spatial is not None:
         spatial = spatial.view(batch, 1, height, width)
     if added:
-        if _is_traced():
+        if is_traced():
             return x * (channel + spatial)
         return torch.mul(x, channel).addcmul_(x, spatial)
     y = x * (spatial if channel is None else channel)
     if channel is None or spatial is None:
         return y
-    return y * spatial if _is_traced() else y.mul_(spatial)
+    return y * spatial if is_traced() else y.mul_(spatial)
 
 
 class _Hand(torch.autograd.Function):
