@@ -1,0 +1,77 @@
+"""Sums over parts of a map (B, C, H, W), in the form that is fastest for its dtype, memory format and device.
+
+On the CPU torch sums bfloat16, and channels_last maps along one side, many times slower than it multiplies matrices: a
+product with ones, which accumulates in float32, takes 0.3 to 0.6 ms where `mean` takes 4 to 15 ms (8 x 128 x 80 x 80,
+one thread). Compilers and exporters get the plain reduction.
+"""
+
+import torch
+from torch import Tensor
+
+
+def is_traced() -> bool:
+    """Whether a compiler or an exporter is looking."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def records_graph() -> bool:
+    """Whether eager autograd is at work, so that a hand-written backward is of use."""
+    return torch.is_grad_enabled() and not is_traced()
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x (B, C, H, W) is stored with the channels innermost, and not contiguous as well."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def sum_positions(x: Tensor) -> Tensor:
+    """Sum of (B, C, N) over the positions: (B, C)."""
+    if _prefers_matmul(x):
+        return torch.bmm(x, x.new_ones(1).expand(x.shape[0], x.shape[2], 1)).squeeze(2)
+    return x.sum(2)
+
+
+def sum_channels(x: Tensor) -> Tensor:
+    """Sum of (B, C, N) over the channels: (B, N)."""
+    return torch.bmm(x.new_ones(1).expand(x.shape[0], 1, x.shape[1]), x).squeeze(1)
+
+
+def mean_positions(x: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) over the positions: (B, C)."""
+    if _prefers_matmul(x):
+        return sum_positions(x.flatten(2)) / (x.shape[2] * x.shape[3])
+    return x.mean((2, 3))
+
+
+def sum_width(x: Tensor) -> Tensor:
+    """Sum of (B, C, H, W) along each row: (B, C, H, 1)."""
+    if not (_prefers_matmul(x) and is_channels_last(x)):
+        return x.sum(3, keepdim=True)
+    batch, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).flatten(0, 1)  # (B * H, W, C)
+    total = torch.bmm(x.new_ones(1).expand(batch * height, 1, width), rows)
+    return total.view(batch, height, 1, channels).permute(0, 3, 1, 2)
+
+
+def sum_height(x: Tensor) -> Tensor:
+    """Sum of (B, C, H, W) along each column: (B, C, 1, W)."""
+    if not (_prefers_matmul(x) and is_channels_last(x)):
+        return x.sum(2, keepdim=True)
+    batch, channels, height, width = x.shape
+    columns = x.permute(0, 2, 3, 1).flatten(2)  # (B, H, W * C)
+    total = torch.bmm(x.new_ones(1).expand(batch, 1, height), columns)
+    return total.view(batch, 1, width, channels).permute(0, 3, 1, 2)
+
+
+def mean_width(x: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) along each row: (B, C, H, 1)."""
+    return sum_width(x) / x.shape[3] if _prefers_matmul(x) else x.mean(3, keepdim=True)
+
+
+def mean_height(x: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) along each column: (B, C, 1, W)."""
+    return sum_height(x) / x.shape[2] if _prefers_matmul(x) else x.mean(2, keepdim=True)
+
+
+def _prefers_matmul(x: Tensor) -> bool:
+    return x.dtype is torch.bfloat16 and x.device.type == "cpu" and not is_traced()
