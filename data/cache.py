@@ -84,7 +84,8 @@ class DiskCache:
     def get(self, index: int) -> np.ndarray | None:
         """Return an image, or None if its file is missing or damaged."""
         try:
-            image = np.load(self.files[index], allow_pickle=False)
+            with open(self.files[index], "rb") as file:
+                image = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         return image if image.ndim == 3 and image.dtype == np.uint8 else None

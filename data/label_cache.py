@@ -53,7 +53,7 @@ def read_cache(path: Path, class_count: int) -> dict[tuple[str, FileKey], Entry]
         Entries by image and file key; none when the file is missing, damaged or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if [int(value) for value in arrays["version"]] != [VERSION, class_count]:
                 return {}
             return _unpack({name: arrays[name] for name in arrays.files})
@@ -118,6 +118,8 @@ def _unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, FileKey], Entry
     notes = json.loads(arrays["notes"].tobytes())
     labels = np.split(arrays["labels"], np.cumsum(arrays["counts"])[:-1])
     sizes = arrays["outline_sizes"]
+    if len(sizes) != len(arrays["labels"]):
+        raise ValueError("outlines and labels disagree")
     outlines = iter(np.split(arrays["outlines"], np.cumsum(sizes[sizes >= 0])[:-1]))
     per_label = iter([None if size < 0 else next(outlines) for size in sizes])
     entries = {}
