@@ -28,7 +28,7 @@ DEFOCUS_SHARE = 0.15
 DEFOCUS_PX = (0.6, 1.5)  # deviation of the blur
 EXPOSURE_STOPS = 0.45  # deviation
 JPEG_QUALITY = (58, 90)
-COLOUR_CAST = 0.035  # deviation of the gain of each channel
+COLOUR_CAST = 0.025  # deviation of the gain of each channel
 
 # --- wear and damage --------------------------------------------------------------------------------------------------
 PAINT_WEAR = (0.1, 0.65)  # 0: fresh paint, 1: hardly any left

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,11 +48,11 @@ def ensure(root: Path, options: Mapping[str, Any], *, processes: int | None = No
         for split in SPLITS:
             (root / kind / split).mkdir(parents=True, exist_ok=True)
     _write_atomic(root / PLAN, json.dumps(plan, indent=1).encode())
-    results = _draw_all(root, wanted, jobs, processes or os.cpu_count() or 1)
+    results = _draw_all(root, wanted, jobs, processes or _cores())
     for _ in tqdm(results, total=len(jobs), desc=f"drawing {root.name}", unit="image", disable=not progress):
         pass
     _write_atomic(root / MANIFEST, json.dumps({**plan, "counts": count_labels(root, wanted)}, indent=1).encode())
-    (root / PLAN).unlink()
+    (root / PLAN).unlink(missing_ok=True)
 
 
 def count_labels(root: Path, options: SynthOptions) -> dict[str, dict[str, int]]:
@@ -102,26 +103,44 @@ def _check_folder(root: Path, plan: dict[str, Any], options: SynthOptions) -> No
 def _draw_all(root: Path, options: SynthOptions, jobs: list[Job], processes: int) -> Iterator[Job]:
     """Draw `jobs`, yielding each as it is finished; the order does not matter to what is written."""
     if processes == 1 or len(jobs) <= SERIAL_UP_TO:
-        for job in jobs:
-            yield _draw(root, options, job)
+        yield from _draw_here(root, options, jobs)
         return
     context = multiprocessing.get_context("spawn")  # fork is unsafe beside the threads of torch and OpenCV
     arguments = ([root] * len(jobs), [options] * len(jobs), jobs)
     done = set()
     try:
-        with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_one_thread) as pool:
-            for job in pool.map(_draw, *arguments, chunksize=4):
-                done.add(job)
-                yield job
+        with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_start_worker) as pool:
+            try:
+                for job in pool.map(_draw, *arguments, chunksize=4):
+                    done.add(job)
+                    yield job
+            finally:  # on an interruption, do not draw what is still waiting
+                pool.shutdown(cancel_futures=True)
     except BrokenProcessPool:
         tqdm.write("worker processes cannot run here (a script needs `if __name__ == '__main__':`); drawing without")
-        for job in jobs:
-            if job not in done:
-                yield _draw(root, options, job)
+        yield from _draw_here(root, options, [job for job in jobs if job not in done])
 
 
-def _one_thread() -> None:
+def _draw_here(root: Path, options: SynthOptions, jobs: list[Job]) -> Iterator[Job]:
+    """Draw in this process. OpenCV's threads only cost time on pictures of this size."""
+    threads = cv2.getNumThreads()
+    for job in jobs:
+        cv2.setNumThreads(1)
+        try:
+            drawn = _draw(root, options, job)
+        finally:
+            cv2.setNumThreads(threads)
+        yield drawn
+
+
+def _start_worker() -> None:
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and stops handing out work
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw(root: Path, options: SynthOptions, job: Job) -> Job:
