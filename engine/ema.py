@@ -24,13 +24,15 @@ class ModelEMA:
     follow quickly. Parameters and floating-point buffers are averaged; counters stay at their first value.
 
     Args:
-        model: The model in training; its present weights are the average's start.
+        model: The model in training, on its device; its present weights are the average's start.
         updates: Updates made so far, for a resumed run.
     """
 
     def __init__(self, model: nn.Module, *, updates: int = 0) -> None:
         self.model = copy.deepcopy(model).float().eval().requires_grad_(False)
         self.updates = updates
+        # Walking the modules takes longer than the update, so it is done once.
+        self._averages, self._sources = _tensors(self.model), _tensors(model)
 
     @staticmethod
     def decay(updates: int) -> float:
@@ -38,13 +40,13 @@ class ModelEMA:
         return DECAY * (1 - math.exp(-updates / RAMP_UPDATES))
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the present weights of the model this average was made from; call after every optimiser step."""
+    def update(self) -> None:
+        """Take in the model's present weights; call after every optimiser step."""
         self.updates += 1
-        torch._foreach_lerp_(_tensors(self.model), _tensors(model), 1 - self.decay(self.updates))
+        torch._foreach_lerp_(self._averages, self._sources, 1 - self.decay(self.updates))
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
     """Parameters and floating-point buffers, in the order of the modules."""
     tensors = itertools.chain(model.parameters(), model.buffers())
-    return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+    return [tensor for tensor in tensors if tensor.is_floating_point()]

@@ -95,6 +95,7 @@ class DetectionModule(pl.LightningModule):
         self.model, self.loss, self.ema = model, loss, ema
         self.optimizer, self.schedule, self.precision = optimizer, schedule, precision
         self.image_px, self.multi_scale, self.seed = image_px, multi_scale, seed
+        self._parameter_list = list(model.parameters())  # walking the modules takes longer than the clipping
         self.last_update_step = -1  # the batch after which the optimiser last stepped, counted from the run's begin
         self.trail = LossTrail()
         self.loss_sums = np.zeros(3)
@@ -128,12 +129,12 @@ class DetectionModule(pl.LightningModule):
         if step - self.last_update_step >= settings.accumulate:
             self.optimizers().step()
             self.optimizer.zero_grad(set_to_none=True)
-            self.ema.update(self.model)
+            self.ema.update()
             self.last_update_step = step
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Limit the gradient's norm; it is unscaled here in fp16 too."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM, foreach=True)
+        torch.nn.utils.clip_grad_norm_(self._parameter_list, MAX_GRADIENT_NORM, foreach=True)
 
     def settle_losses(self) -> None:
         """Take in the losses that are still on their way; call before the epoch's mean is read."""

@@ -171,7 +171,7 @@ def test_average_equals_the_formula():
                 parameter += torch.randn_like(parameter)
             model[1].running_mean += 1
             model[1].num_batches_tracked += 1
-        ema.update(model)
+        ema.update()
         weight = 0.9999 * (1 - math.exp(-update / 2000))
         for name, value in model.state_dict().items():
             if value.is_floating_point():
