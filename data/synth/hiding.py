@@ -15,6 +15,7 @@ from data.synth.vehicles import draw_vehicle, draw_vehicle_kind
 
 Rng = np.random.Generator
 Item = tuple[float, Callable[[Canvas], None]]
+LEAVES_PX = 55.0  # largest radius at 640 px width
 HIDDEN_FROM = 0.1  # objects that allow more than this are meant to be hidden
 
 
@@ -35,7 +36,8 @@ def _leaves(layout: Layout, air: Atmosphere, rng: Rng, placed: Placed) -> list[I
     """A small tree or a branch that reaches over one side."""
     ahead = placed.ahead * 0.94 - 0.2
     nearer = ahead / placed.ahead
-    radius = max(placed.width_m, placed.height_m) * rng.uniform(0.75, 1.2)
+    largest = LEAVES_PX * layout.px_at_640 / layout.camera.scale(placed.lateral, ahead)
+    radius = min(max(placed.width_m, placed.height_m) * rng.uniform(0.75, 1.2), largest)
     side = float(rng.choice([-1, 1]))
     reach = placed.may_hide * placed.width_m * 1.15
     axis = layout.camera.lateral_m

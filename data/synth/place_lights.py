@@ -81,13 +81,14 @@ def _place_head(layout: Layout, rng: Rng, state: str, ahead: float, up: float, l
             lateral = mate.lateral + float(rng.choice([-1, 1])) * apart
         elif attempt > 6:
             lateral = float(axis + rng.uniform(-reach, reach) * 0.95)
-        height = up - float(
-            rng.choice([0, 0, 0.1, 1.6]) if ahead > 18 else abs(rng.normal(0, 0.15)) * (post_at is None)
-        )
-        height = max(height, LOWEST_M)
+        below = float(rng.choice([0, 0, 0.1, 1.6]) if ahead > 18 else abs(rng.normal(0, 0.15)))
+        height = max(up - (below if post_at is None else 0.0), LOWEST_M)
         size = (lamp_m * 3.95, lamp_m * 1.6) if _lies(group, ahead) else (lamp_m * 1.6, lamp_m * 3.95)
         box = layout.upright_box(lateral, ahead, height, *size)
-        if box is None or not layout.inside(box, cut) or not layout.free(box, 0.12):
+        left, right = layout.street.fronts
+        if box is None or not left + 0.4 < lateral < right - 0.4:
+            continue
+        if not layout.inside(box, cut) or not layout.free(box, 0.12):
             continue
         class_id = RED_TL if state == "red" else None
         layout.placed.append(

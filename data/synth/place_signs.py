@@ -55,7 +55,9 @@ def _lateral(layout: Layout, rng: Rng, ahead: float, attempt: int, low: bool) ->
     reach = camera.width_px * 0.5 / camera.scale(camera.lateral_m, ahead)
     axis = camera.lateral_m + np.tan(camera.yaw) * ahead - float(camera.bend_m(np.float64(ahead)))
     lateral = float(axis + rng.uniform(-reach, reach))
-    return lateral if abs(lateral - camera.lateral_m) > (1.0 if ahead < 20 else 1.6) else None
+    left, right = street.fronts
+    in_path = abs(lateral - camera.lateral_m) < (1.0 if ahead < 20 else 1.6)
+    return lateral if not in_path and left + 0.5 < lateral < right - 0.5 else None
 
 
 def _below_another(layout: Layout, rng: Rng, kind: str, class_id: int | None, size: float, least_640: float) -> bool:

@@ -1,6 +1,7 @@
 """Houses, trees, lamps, wires, walkers and vehicles around a layout, kept clear of what must be seen."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -55,7 +56,9 @@ def _houses(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[I
                 seed = int(rng.integers(2**31))
                 pitched = street.town < 1 and tall < 8.5
                 house = houses.House(own, side, ahead, ahead + length, tall, pitched)
-                items.append((ahead + 0.01, _house(camera, air, seed, house)))
+                items.append(
+                    (ahead + length, _house(camera, air, seed, house))
+                )  # its far end: what stands along it comes later
                 if air.sun.any() and air.sun_from[0] * side > 0.1:
                     reach = min(tall * air.sun_from[0] * side / max(air.sun_from[2], 0.1), 25)
                     ground.add_shadow(strip(own, own - side * reach, ahead, ahead + length))
@@ -215,4 +218,6 @@ def _somewhere(layout: Layout, rng: Rng) -> Vehicle:
     side = int(rng.choice([-1, 1]))
     kerb = street.kerbs[1] if side > 0 else street.kerbs[0]
     away = side == street.side or not street.lanes_oncoming
-    return draw_vehicle_kind(rng, kerb + side * rng.uniform(-0.6, 0.9), ahead, away)
+    vehicle = draw_vehicle_kind(rng, 0.0, ahead, away)
+    room = abs(street.fronts[1 if side > 0 else 0] - kerb) - vehicle.shape.width / 2 - 0.3
+    return replace(vehicle, lateral=kerb + side * min(rng.uniform(-0.9, 0.9), room))

@@ -33,6 +33,12 @@ class Street:
         own, oncoming = self.lanes_own * self.lane_m + 0.4, self.lanes_oncoming * self.lane_m + 0.4
         return (-oncoming, own) if self.right_hand else (-own, oncoming)
 
+    @property
+    def fronts(self) -> Span:
+        """Lateral of the house fronts; what stands beyond is hidden by them."""
+        left, right = self.kerbs
+        return left - self.setback_m[0], right + self.setback_m[1]
+
     def own_lanes(self) -> list[float]:
         """Lateral of the middles of the lanes of the own direction, from the middle of the road outwards."""
         return [self.side * (i + 0.5) * self.lane_m for i in range(self.lanes_own)]
