@@ -17,7 +17,9 @@ def check_number(name: str, value: float, *, above: float = 0.0, most: float = f
 def outside_autocast(x: Tensor) -> AbstractContextManager:
     """Context in which autocast leaves operations on x's device at the precision of their operands."""
     kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -71,10 +73,13 @@ def pointwise(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def tokens(x: Tensor, heads: int) -> Tensor:
-    """(B, C, H, W) -> (B, heads, H*W, C / heads), with adjacent channels as fused attention kernels want them."""
+    """(B, C, H, W) -> (B, heads, H*W, C / heads), in memory position by position.
+
+    Fused attention kernels need that order; the unfused one builds a matrix of H*W times H*W.
+    """
     batch, channels, height, width = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(batch, height * width, heads, channels // heads)
-    return rows.transpose(1, 2)
+    rows = x.permute(0, 2, 3, 1).contiguous()  # no copy for a channels_last map
+    return rows.reshape(batch, height * width, heads, channels // heads).transpose(1, 2)
 
 
 def from_tokens(x: Tensor, height: int, width: int) -> Tensor:
