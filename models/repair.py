@@ -24,6 +24,8 @@ def explained(spec: ModelSpec, error: SpecError) -> SpecError:
 
 def renumbered(spec: ModelSpec) -> str:
     """The rows to paste, or nothing if no renumbering makes the graph right."""
+    if any(not IMAGE <= s < row for row, layer in enumerate(spec.layers) for s in layer.source):
+        return ""
     for inserted in _candidates(spec):
         for redirected in (True, False):
             fixed = _renumber(spec, inserted, redirected)
@@ -31,7 +33,8 @@ def renumbered(spec: ModelSpec) -> str:
                 changed = [i for i, layer in enumerate(fixed.layers) if layer != spec.layers[i]]
                 rows = "; ".join(f"row {i}: {row_text(fixed, i)}" for i in changed)
                 what = " and ".join(f"row {i} ({spec.layers[i].module})" for i in inserted)
-                return f"if {what} was inserted by hand, the later indices are to be raised by one, paste {rows}"
+                known = all(is_attention(spec.layers[i].module) for i in inserted)
+                return f"if {what if known else 'a row'} was inserted by hand without renumbering, paste {rows}"
     return ""
 
 

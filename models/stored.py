@@ -31,8 +31,12 @@ def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file ho
     if not is_int(backbone_rows) or not 0 <= backbone_rows < len(data["layers"]):
         raise ValueError(f"{stored}: backbone_rows: expected a number of layers but got {shown(backbone_rows)}")
     base = data["base"]
+    layers = tuple(_stored_layer(i, row, stored) for i, row in enumerate(data["layers"]))
+    base_rows = sorted(layer.base_row for layer in layers if layer.base_row is not None)
+    if base_rows != list(range(len(base_rows))):
+        raise ValueError(f"{stored}: base_row: expected each row of the base once but got {shown(base_rows)}")
     spec = ModelSpec(
-        layers=tuple(_stored_layer(i, row, stored) for i, row in enumerate(data["layers"])),
+        layers=layers,
         nc=number(data, "nc", int, stored),
         anchors=parse_anchors(data["anchors"], stored),
         depth_multiple=number(data, "depth_multiple", float, stored),

@@ -93,7 +93,7 @@ class DetectionModel(nn.Module):
 
     In training mode `model(images)` gives a list with one raw map (B, anchors, H, W, 5 + classes) a level. In eval mode
     it gives (B, N, 5 + classes): cx, cy, w, h in pixels of the input, objectness and class scores. Images are
-    (B, 3, H, W), RGB in 0..1, H and W multiples of the largest stride.
+    (B, 3, H, W), RGB in 0..1, H and W multiples of `stride_px`.
 
     Attributes:
         spec: The spec it was built from.
@@ -110,11 +110,12 @@ class DetectionModel(nn.Module):
         self._sources = tuple(layer.source for layer in spec.layers)
         self._last_use = _last_uses(self._sources)
         self._joins = tuple(isinstance(module, Concat) for module in self.model)
+        self._stride_px = math.ceil(max(row.stride for row in graph))
         self._kept_in_eval: tuple[nn.Module, ...] = ()
         _start_norms(self.model)
         if spec.activation is not None:
             _set_activation(self.model, spec)
-        self._try_out(graph)
+        self._try_out()
 
     @property
     def detect(self) -> Detect:
@@ -125,6 +126,11 @@ class DetectionModel(nn.Module):
     def stride(self) -> Tensor:
         """Pixels a cell, for each detection level."""
         return self.detect.stride
+
+    @property
+    def stride_px(self) -> int:
+        """What the sides of an image must be multiples of: the largest stride of any row, not only of the levels."""
+        return self._stride_px
 
     @property
     def nc(self) -> int:
@@ -181,7 +187,7 @@ class DetectionModel(nn.Module):
         return self
 
     @torch.no_grad()
-    def _try_out(self, graph: Sequence[GraphRow]) -> None:
+    def _try_out(self) -> None:
         """Pass one blank image of two cells a side through the rows, so that what cannot run is refused by its row.
 
         Raises:
@@ -190,7 +196,7 @@ class DetectionModel(nn.Module):
         parameter = next(self.parameters())
         if parameter.is_meta:
             return
-        side_px = 2 * int(max(row.stride for row in graph))
+        side_px = 2 * self.stride_px
         image = parameter.new_zeros(1, self.spec.channels, side_px, side_px)
         kept: dict[int, Tensor] = {IMAGE: image}
         self.eval()
