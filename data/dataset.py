@@ -88,13 +88,16 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     download = content.get("download")
     download = str(download).strip() if download else None
     roots = _candidate_roots(content.get("path"), file)
-    if isinstance(content.get("synth"), Mapping):
-        root = _generate(roots, texts, content["synth"])
-    else:
-        root = _first_with_images(roots, texts)
+    root = _first_with_images(roots, texts)
+    home = _home(content.get("path"), file)
+    if "synth" in content:
+        from data.synth import ensure
+
+        root = root or home
+        ensure(root, content["synth"])
     if root is None:
-        missing = [roots[0] / text for entries in texts.values() for text in entries]
-        raise ValueError(_missing_text(file, "", missing, roots, download))
+        missing = [home / text for entries in texts.values() for text in entries]
+        raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
     found = {split: tuple(_below(root, text) for text in texts[split]) for split in SPLITS}
     return DatasetSpec(root, **found, names=names, nc=len(names), file=file, file_nc=file_nc, download=download)
 
@@ -215,6 +218,16 @@ def _candidate_roots(path: object, file: Path) -> list[Path]:
     return list(dict.fromkeys(roots))
 
 
+def _home(path: object, file: Path) -> Path:
+    """Return where data that is nowhere yet belongs: in `datasets/` for our own YAMLs, else beside the YAML."""
+    given = Path(str(path or ".")).expanduser()
+    if not file.is_relative_to(ROOT):
+        base = file.parent
+    else:
+        base = ROOT if given.parts[:1] in ((".",), ("..",), ("datasets",)) else ROOT / "datasets"
+    return Path(os.path.normpath(base / given))
+
+
 def _below(root: Path, text: str) -> Path:
     """Resolve one entry of a split; exports that say `../train/images` often mean `train/images`."""
     path = Path(os.path.normpath(root / text))
@@ -229,16 +242,6 @@ def _first_with_images(roots: Iterable[Path], texts: Mapping[str, list[str]]) ->
         if any(_below(root, text).exists() for entries in texts.values() for text in entries):
             return root
     return None
-
-
-def _generate(roots: list[Path], texts: Mapping[str, list[str]], options: Mapping[str, object]) -> Path:
-    """Have the built-in set drawn where it is already, or else below the repository."""
-    from data.synth import ensure
-
-    below_repository = [root for root in roots if root.is_relative_to(ROOT)]
-    root = _first_with_images(roots, texts) or (below_repository or roots)[-1 if not below_repository else 0]
-    ensure(root, options)
-    return root
 
 
 def _walk(folder: Path) -> list[str]:
@@ -275,8 +278,8 @@ def _missing_text(file: Path, split: str, missing: list[Path], roots: list[Path]
     named = f"`{split}:` " if split else ""
     lines = [f"{file}: {named}images not found: {', '.join(map(str, missing))}"]
     if len(roots) > 1:
-        lines.append(f"looked in {', '.join(map(str, roots))}")
-    lines.append(f"put the data in {roots[-1] if len(roots) == 1 else roots[0]} or correct `path:`")
+        lines.append(f"looked in {', '.join(map(str, dict.fromkeys(roots)))}")
+    lines.append(f"put the data in {roots[-1]} or correct `path:`")
     if download:
         shown = download if len(download) <= 200 else download[:200] + " ..."
         lines.append(f"the file names as its source (never run from here; fetch it yourself): {shown}")

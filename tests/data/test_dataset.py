@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import data.dataset
+import data.synth
 from data.dataset import SPLITS, label_path, list_images, load_dataset_spec
 
 Build = Callable[..., Path]
@@ -210,8 +212,6 @@ def test_labels_lie_in_the_last_folder_called_images(image: str, label: str) -> 
 
 
 def test_a_synth_mapping_has_its_images_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import data.synth
-
     calls = []
 
     def ensure(root: Path, options: object) -> None:
@@ -235,3 +235,16 @@ def test_real_data(shared: Path) -> None:
     assert spec.names == {0: "trafficlight", 1: "stop", 2: "speedlimit", 3: "crosswalk"}
     assert len(list_images(spec.entries("train"))) == 704
     assert len(list_images(spec.entries("val"))) == 173
+
+
+def test_our_own_sets_are_made_below_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    monkeypatch.setattr(data.dataset, "ROOT", root)
+    made = []
+    monkeypatch.setattr(data.synth, "ensure", lambda root, options: made.append(root))
+    for number, (path, expected) in enumerate([("signs", "datasets/signs"), ("datasets/x", "datasets/x")]):
+        file = root / f"data/{number}.yaml"
+        load_dataset_spec(write(file, f"path: {path}\ntrain: images\nnames: [a]\nsynth: {{seed: 0}}\n"))
+        assert made.pop() == root / expected
+    load_dataset_spec(write(tmp_path / "mine.yaml", "path: s\ntrain: images\nnames: [a]\nsynth: {seed: 0}\n"))
+    assert made == [tmp_path / "s"]
