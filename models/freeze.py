@@ -46,7 +46,8 @@ def frozen_rows(spec: ModelSpec, wanted: Sequence[str | int]) -> frozenset[int]:
     Args:
         spec: The model.
         wanted: Words, each of which may hold several separated by commas:
-            a number alone: as in YOLOv5 the first so many rows of the base, 0 for none; several numbers: those rows;
+            one number and nothing else: as in YOLOv5 the first so many rows of the base, 0 for none;
+            a number among others: that row of the base;
             `3-9`: rows 3 to 9 of the base, both included;
             `backbone`, `neck`, `head` (neck and Detect, as in the YAML), `detect`, with the rows inserted there;
             `attention`: every attention module; a place (`backbone.P3`, `neck.P4`, `backbone.sppf`): its row of the
@@ -88,17 +89,18 @@ def freeze(model: DetectionModel, wanted: Sequence[str | int]) -> Frozen:
 
 def _select(spec: ModelSpec, wanted: Sequence[str | int]) -> _Selection:
     words = [word.strip() for item in wanted for word in str(item).split(",") if word.strip()]
-    numbers = sum(word.isdecimal() for word in words)
+    included = [word for word in words if not word.startswith("!")]
+    alone = len(included) == 1 and included[0].isdecimal()
     chosen: set[int] = set()
     taken_out: set[int] = set()
     inner: bool | None = None
     for word in words:
         name = word.removeprefix("!").strip()
-        rows = _first(spec, name) if numbers == 1 and name.isdecimal() and name == word else _named(spec, name)
+        rows = _first(spec, name) if alone and name == word else _named(spec, name)
         (chosen if name == word else taken_out).update(rows)
         if name == "attention":
             inner = name == word
-    if words and all(word.startswith("!") for word in words):
+    if words and not included:
         chosen = set(range(len(spec.layers)))
     return _Selection(frozenset(chosen - taken_out), inner)
 
