@@ -1,8 +1,8 @@
 """Bring the generated parts of the attention pages up to date: `python docs/attention/update.py`.
 
 It takes some minutes, with `--keep-costs` seconds. Draws the diagrams, and rewrites in every page what lies between
-`<!-- generated: name -->` and `<!-- end -->`: names, options (from the class's signature and docstring), cost (counted),
-and the start at the identity (from the docstring). Everything else in a page is written by hand.
+`<!-- generated: name -->` and `<!-- end -->`: names, options (from the class's signature and docstring), cost, which is
+counted, and the start at the identity (from the docstring). Everything else in a page is written by hand.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Same values and names as the widely used release: hard sigmoid, optionally half 
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_flag, zero
+from models.attention.base import OUT_CHANNELS, Attention, check_flag, zero
 from models.attention.registry import register
 
 
@@ -29,7 +29,7 @@ class EffectiveSE(Attention):
     PAPER = "CenterMask: Real-Time Anchor-Free Instance Segmentation, arXiv:1911.06667"
     YEAR = 2020
     GATES = ("channel",)
-    POSITIONAL = ("add_maxpool",)
+    POSITIONAL = (OUT_CHANNELS, "add_maxpool")
 
     def __init__(self, channels: int, *, add_maxpool: bool = False, start: str = "paper") -> None:
         super().__init__(channels, start=start)
