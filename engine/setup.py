@@ -104,6 +104,8 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
         say(transfer(model, source).summary)
         if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
+    else:
+        say("Fresh weights: nothing was named with --weights, e.g. --weights yolov5s.pt")
     model.set_names(dataset.names)
     return model
 

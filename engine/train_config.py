@@ -93,7 +93,8 @@ class TrainConfig:
             )
         if not self.cfg and not self.weights:
             raise ValueError(
-                "expected --cfg, --weights or both: with --weights '' name a model, e.g. --cfg yolov5s.yaml"
+                "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes on "
+                "from the pretrained model (fetched if it is not on disk)"
             )
         if any(row < 0 for row in self.freeze):
             raise ValueError(f"--freeze {' '.join(map(str, self.freeze))}: expected rows of the model, from 0")
@@ -208,7 +209,7 @@ def create_parser() -> ArgumentParser:
 def _add_what(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("model and data")
     add = group.add_argument
-    add("--weights", default="yolov5s.pt", help="start from these weights; '' trains from scratch")
+    add("--weights", default="", help="start from these weights, e.g. yolov5s.pt; empty trains from scratch")
     add("--cfg", default="", help="model YAML; empty: the model inside --weights")
     add("--attention", default="", help="insert attention modules, e.g. CoordAtt@neck.P3,neck.P4,neck.P5")
     add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
