@@ -1,0 +1,18 @@
+import pytest
+import torch
+
+from benchmarks.published_more import PUBLISHED_MORE
+from models.attention import create_attention
+from tests.attention.reference import randomise
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_MORE))
+@pytest.mark.parametrize("training", [False, True])
+def test_the_opponent_gives_the_same(name, training):
+    module = create_attention(name, 32).double()
+    if name != "SimAM":
+        randomise(module)
+    opponent = PUBLISHED_MORE[name](32).double()
+    opponent.load_state_dict(module.state_dict())
+    x = torch.randn(2, 32, 8, 11, dtype=torch.float64)
+    torch.testing.assert_close(opponent.train(training)(x), module.train(training)(x), rtol=1e-9, atol=1e-9)
