@@ -56,18 +56,23 @@ class ScanReport:
         return f"{self.split}: {', '.join(parts)}, {self.boxes} boxes"
 
     def lines(self, limit: int | None = None) -> list[str]:
-        """Return the problems, at most `limit` of each kind and then how many more there are."""
+        """Return the problems, at most `limit` of each kind and then how many more there are.
+
+        Broken things take a line each, backgrounds one line for all.
+        """
         lines = []
         for kind, items in (
             ("corrupt, left out", self.corrupt),
             ("bad row, dropped", self.bad_rows),
             ("duplicate box, dropped", self.duplicates),
-            ("no label file, background", self.missing),
-            ("empty label file, background", self.empty),
         ):
             lines += [f"{self.split}: {kind}: {item}" for item in items[:limit]]
             if limit is not None and len(items) > limit:
                 lines.append(f"{self.split}: {kind}: and {len(items) - limit} more")
+        for kind, items in (("without a label file", self.missing), ("with an empty label file", self.empty)):
+            names = [os.path.basename(item) for item in items[:limit]]
+            more = f" and {len(items) - len(names)} more" if len(items) > len(names) else ""
+            lines += [f"{self.split}: {len(items)} backgrounds {kind}: {', '.join(names)}{more}"] if items else []
         return lines
 
 

@@ -106,7 +106,7 @@ def create_loader(
     sampler = EpochSampler(
         len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, pad=augment or shuffle, block=block
     )
-    processes = min(workers, os.cpu_count() or 1, batch_size if batch_size > 1 else 0)
+    processes = min(workers, _cores(), batch_size if batch_size > 1 else 0)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -230,6 +230,12 @@ def _label_example(scan: LabelScan) -> str:
     from data.dataset import label_path
 
     return label_path(scan.paths[0])
+
+
+def _cores() -> int:
+    """Return the CPU cores this process may use, fewer than the machine's in a container or a batch job."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _start_worker(worker: int) -> None:

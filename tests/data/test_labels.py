@@ -72,6 +72,8 @@ def test_every_defect_is_named_and_only_that_is_dropped(defects: Path, capsys: p
     assert "train: 4 images, 2 backgrounds, 4 corrupt, 3 bad rows, 1 duplicate boxes, 5 boxes" in printed
     for line in report.lines():
         assert line in printed
+    assert "train: 1 backgrounds without a label file: b_missing.jpg\n" in printed
+    assert "train: 1 backgrounds with an empty label file: c_empty.jpg\n" in printed
 
 
 def test_the_report_shows_the_first_of_many(build_set: Build, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +84,13 @@ def test_the_report_shows_the_first_of_many(build_set: Build, capsys: pytest.Cap
     assert "row 21: class 9" in printed
     assert "row 22: class 9" not in printed
     assert "bad row, dropped: and 10 more" in printed
+
+
+def test_many_backgrounds_take_one_line(build_set: Build) -> None:
+    file = build_set({f"{number:02d}.jpg": ((20, 20), None if number else [BOX]) for number in range(26)})
+    (line,) = scan(file).report.lines(20)
+    assert line.startswith("train: 25 backgrounds without a label file: 01.jpg, 02.jpg, ")
+    assert line.endswith("20.jpg and 5 more")
 
 
 def test_all_rows_broken_is_an_error(build_set: Build) -> None:
