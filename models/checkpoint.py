@@ -17,7 +17,7 @@ from torch import Tensor
 from models.download import find_weights
 from models.layers import ModelSpec
 from models.original import read_original
-from models.pickle_reader import DAMAGED, RefusedGlobalError, check_container, read_pickled
+from models.pickle_reader import DAMAGED, RefusedGlobalError, read_pickled, read_plain
 from models.yolo import DetectionModel, build_model
 
 FORMAT = "yolov5-attention/1"
@@ -188,8 +188,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     file = find_weights(path)
     try:
-        check_container(file)
-        data = torch.load(file, map_location="cpu", weights_only=True)
+        data = read_plain(file)
     except pickle.UnpicklingError:
         return _original(file)  # not plain data: an original file, or none at all
     except DAMAGED as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import http.client
 import os
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
@@ -24,16 +25,31 @@ def find_weights(path: str | Path) -> Path:
         ValueError: If there is none and it cannot be fetched.
     """
     given = Path(path)
-    for candidate in (given, FOLDER / given.name if given == Path(given.name) else given):
-        if candidate.is_file():
+    bare = given.parent in (Path(), Path(FOLDER.name), FOLDER)
+    for candidate in (given, FOLDER / given.name if bare else given):
+        if _is_file(candidate):
             return candidate
-    if given.name in STOCK and given == Path(given.name):
+    if bare and given.name in STOCK:
         return fetch(RELEASE + given.name, FOLDER / given.name)
-    if given.is_dir():
+    if str(path) and _is_folder(given):
         raise ValueError(f"{path}: expected a weights file but this is a folder; try {given / 'weights' / 'best.pt'}")
-    near = difflib.get_close_matches(given.name, [*STOCK, *(p.name for p in FOLDER.glob("*.pt"))], n=2)
+    near = difflib.get_close_matches(given.name[:100], [*STOCK, *(p.name for p in FOLDER.glob("*.pt"))], n=2)
     hint = f"; nearest known: {', '.join(near)}" if near else ""
-    raise ValueError(f"weights file {str(path)!r} was not found here or in weights/{hint}")
+    raise ValueError(f"weights file {str(path)[:200]!r} was not found here or in weights/{hint}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a null character, is no file
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def fetch(address: str, target: Path) -> Path:
@@ -55,8 +71,11 @@ def fetch(address: str, target: Path) -> Path:
                 shutil.copyfileobj(source, file, 1 << 20)
             if total and file.tell() != total:
                 raise OSError(f"{file.tell()} of {total} bytes arrived")
+        if not zipfile.is_zipfile(partial):
+            raise OSError("what arrived is no weights file; does this network ask for a sign-in?")
+        partial.chmod(0o644)
         partial.replace(target)
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise ValueError(
             f"{target.name} could not be fetched: {error}. Get {address} in another way and put it into "
             f"{target.parent.name}/"

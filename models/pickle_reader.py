@@ -10,7 +10,9 @@ from __future__ import annotations
 import collections
 import pickle
 import struct
+import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,7 +51,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("builtins", "tuple"): tuple,
     ("builtins", "slice"): slice,
     ("builtins", "complex"): complex,
-    ("__builtin__", "set"): set,
     ("_codecs", "encode"): _encode,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
@@ -85,8 +86,23 @@ def read_pickled(path: Path) -> Any:  # noqa: ANN401  (whatever the file holds)
         ValueError: If it is an archive that torch would read by running code in it.
         pickle.UnpicklingError, RuntimeError, …: One of `DAMAGED`, as `torch.load` for a damaged file.
     """
+    return _load(path, pickle_module=_RestrictedPickle, weights_only=False)
+
+
+def read_plain(path: Path) -> Any:  # noqa: ANN401  (tensors and plain data)
+    """Read a file of tensors and plain data with torch's own restricted reader.
+
+    Raises:
+        As `read_pickled`; pickle.UnpicklingError if anything else is in it.
+    """
+    return _load(path, weights_only=True)
+
+
+def _load(path: Path, **options: Any) -> Any:  # noqa: ANN401  (of `torch.load`)
     check_container(path)
-    return torch.load(path, map_location="cpu", pickle_module=_RestrictedPickle, weights_only=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickle protocols and sources that are not there: the outcome says more
+        return torch.load(path, map_location="cpu", **options)
 
 
 def check_container(path: Path) -> None:
@@ -131,6 +147,8 @@ def stub_modules(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Stub]]:
 
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  (as the base class)
+        # Protocol 2 writes the names of Python 2, e.g. __builtin__.set.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         if module in _STUB_MODULES or module.startswith(_STUB_PREFIXES) or (module, name) in _STUB_NAMES:
             return type(name, (Stub,), {"__module__": module})
         if (module, name) in _ALLOWED:
