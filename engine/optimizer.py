@@ -143,9 +143,13 @@ class Schedule:
             step: Batches seen since the run began, this one not counted.
             epoch: From 0.
         """
-        rate, accumulate = self.lr0 * self.decay(epoch), accumulation(self.batch_size)
         if step > self.warmup_steps:
-            return StepSettings(rate, rate, self.momentum, accumulate)
+            # YOLOv5's scheduler runs one epoch behind its loop; the epoch in which the warm-up ends keeps the rate
+            # that the warm-up, which follows the loop, last set.
+            behind = epoch != self.warmup_steps // self.batches
+            rate = self.lr0 * self.decay(epoch - behind)
+            return StepSettings(rate, rate, self.momentum, accumulation(self.batch_size))
+        rate = self.lr0 * self.decay(epoch)
         done = step / self.warmup_steps
         return StepSettings(
             lr_bias=_between(self.warmup_bias_lr, rate, done),

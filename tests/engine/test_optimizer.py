@@ -60,6 +60,7 @@ def reference_settings(s: Schedule):
         return (1 - epoch / s.epochs) * (1.0 - s.lrf) + s.lrf
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    scheduler.last_epoch = -1  # as YOLOv5 sets it before its loop: from here on the scheduler is one epoch behind
     warm = max(round(s.warmup_epochs * s.batches), 100)
     accumulate = max(round(64 / s.batch_size), 1)
     seen = []
