@@ -12,6 +12,7 @@ from data.synth import CLASS_NAMES, SynthOptions, ensure, render
 
 ROOT = Path(__file__).resolve().parents[2]
 PREVIEW_GRID = (4, 6)  # columns, rows
+TILE_WIDTH_PX = 480  # at most
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,7 +70,8 @@ def _tile(options: SynthOptions, index: int) -> np.ndarray:
         cv2.putText(
             image, CLASS_NAMES[class_id][:9], (x1, max(10, y1 - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 0)
         )
-    return image
+    width = min(image.shape[1], TILE_WIDTH_PX)
+    return cv2.resize(image, (width, image.shape[0] * width // image.shape[1]), interpolation=cv2.INTER_AREA)
 
 
 if __name__ == "__main__":

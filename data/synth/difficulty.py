@@ -13,7 +13,7 @@ MIN_CONTRAST = 12.0  # levels of 255 by which an object must differ from its sur
 # --- how large things are: log-uniform between the bounds, drawn for the class's longer side --------------------------
 SIZE_PX = {"light": (14.0, 270.0), "sign": (11.0, 210.0), "arrow": (6.0, 130.0)}  # for arrows: the height in the image
 SIZE_BIAS = {"light": 0.8, "sign": 0.72, "arrow": 0.65}  # above 1: more small ones
-LOOKALIKE_MIN_PX = 13.0  # a distractor that differs in a detail is at least so large that a person can tell
+LOOKALIKE_MIN_PX = 15.0  # a distractor that differs in a detail is at least so large that a person can tell
 
 # --- conditions: share of images -------------------------------------------------------------------------------------
 DAYTIME = {"day": 0.58, "dusk": 0.18, "night": 0.24}

@@ -162,8 +162,9 @@ def scene_light(index: int, **changes: object) -> tuple[np.ndarray, list]:
 
 
 def changed_box(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Bounds x1, y1, x2, y2 of the pixels that differ."""
-    ys, xs = np.nonzero(np.abs(after - before).max(axis=2) > 1e-3 * max(before.max(), 1))
+    """Bounds x1, y1, x2, y2 of the pixels that differ by more than the faint edge of something in front."""
+    change = np.abs(after - before).max(axis=2)
+    ys, xs = np.nonzero(change > 0.15 * change.max())
     return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
 
 
