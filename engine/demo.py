@@ -24,7 +24,8 @@ def commands(folder: Path) -> list[tuple[str, list[str]]]:
     unseen = str(ROOT / "datasets" / "signs_demo" / "images" / "test")
     place = ["--project", str(folder), "--exist-ok", "--name"]
     size = ["--img", "320"]
-    train = ["--cfg", "yolov5n_ca.yaml", "--data", DATA, *size, "--epochs", str(EPOCHS), "--batch", "16", *place]
+    train = ["--cfg", "yolov5n_ca.yaml", "--data", DATA, "--hyp", "hyp.no-mirror.yaml", *size]
+    train += ["--epochs", str(EPOCHS), "--batch", "16", *place]
     return [
         ("Train YOLOv5n with coordinate attention on generated street scenes", ["train.py", *train, "train"]),
         ("Measure the best weights", ["val.py", "--weights", best, "--data", DATA, *size, *place, "val"]),
