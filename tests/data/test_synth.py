@@ -393,9 +393,11 @@ def test_bundled_yaml(root: Path, name: str) -> None:
     assert name != "signs.yaml" or options.train == 2226
 
 
-def test_tiny_shows_every_class() -> None:
-    planned = np.sum([planned_counts(0, "train", i) for i in range(16)], axis=0)
-    assert (planned >= 2).all()
+def test_tiny_shows_every_class_in_every_split(root: Path) -> None:
+    options = SynthOptions.from_mapping(yaml.safe_load((root / "data/signs_tiny.yaml").read_text())["synth"])
+    for split in SPLITS:
+        planned = [planned_counts(options.seed, split, i) for i in range(options.count(split))]
+        assert (np.sum(planned, axis=0) >= 1).all()
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
