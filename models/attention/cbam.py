@@ -8,13 +8,24 @@ normalisation whose weight starts at 0, no residual; its tensors have the author
 """
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from models.attention.base import Attention, BatchNorm2d, check_choice, check_flag, check_odd, hidden_width, zero
+from models.attention.reductions import (
+    is_channels_last,
+    is_traced,
+    mean_positions,
+    records_graph,
+    sum_channels,
+    sum_positions,
+)
 from models.attention.registry import register
+from models.attention.tensors import like_format
 
 
 @register("CBAM")
@@ -76,18 +87,37 @@ class CBAM(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        first, second, convolution = self._layers()
-        pooled = torch.stack([x.flatten(2).max(2).values, x.mean((2, 3))], 1)  # (B, 2, C)
-        channel = _channel_logit(pooled, first, second).sigmoid().to(x.dtype)[..., None, None]  # (B, C, 1, 1)
+        if not records_graph():
+            y = x * self._channel_gate(x.amax((2, 3)), mean_positions(x), x)[..., None, None]
+            spatial = self._spatial_gate(y.amax(1, keepdim=True), _mean_channels(y))
+            return torch.addcmul(x, y, spatial) if self.residual else y * spatial
+        work = _Work(self.residual)
+        x, largest, mean = _PoolPositions.apply(x, work)
+        channel = self._channel_gate(largest, mean, x)
+        spatial = self._spatial_gate(*_PoolChannels.apply(x, channel, work))
+        return _Apply.apply(x, channel, spatial, work)
+
+    def _channel_gate(self, largest: Tensor, mean: Tensor, x: Tensor) -> Tensor:
+        """(B, C), from two of the same shape."""
+        first, second, _ = self._layers()
+        channel = _channel_logit(torch.stack([largest, mean], 1), first, second).sigmoid().to(x.dtype)
         if self.identity and not self.residual:
             channel = 2 * channel
-        y = x * channel
-        pooled = torch.cat([y.max(1, keepdim=True).values, y.mean(1, keepdim=True)], 1)  # (B, 2, H, W)
-        spatial = convolution(pooled).sigmoid().to(x.dtype)  # (B, 1, H, W)
+        self._report(channel=channel[..., None, None])
+        return channel
+
+    def _spatial_gate(self, largest: Tensor, mean: Tensor) -> Tensor:
+        """(B, 1, H, W), from two of the same shape."""
+        _, _, convolution = self._layers()
+        pooled = torch.cat([largest, mean], 1)
+        if not is_traced():
+            # The backward of a convolution this narrow is four times as fast with the channels innermost.
+            pooled = pooled.contiguous(memory_format=torch.channels_last)
+        spatial = convolution(pooled).sigmoid().to(largest.dtype)
         if self.identity:
             spatial = 2 * spatial - 1 if self.residual else 2 * spatial
-        self._report(channel=channel, spatial=spatial)
-        return torch.addcmul(x, y, spatial) if self.residual else y * spatial
+        self._report(spatial=spatial)
+        return spatial
 
     def _layers(self) -> tuple[nn.Module, nn.Module, nn.Module]:
         """Both layers of the bottleneck, and the spatial convolution."""
@@ -123,3 +153,108 @@ def _channel_logit(pooled: Tensor, first: nn.Module, second: nn.Module) -> Tenso
     hidden = F.linear(pooled, first.weight.flatten(1), first.bias).relu().sum(1)  # (B, h)
     logit = F.linear(hidden, second.weight.flatten(1))
     return logit if second.bias is None else logit + 2 * second.bias
+
+
+def _mean_channels(x: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) over the channels, (B, 1, H, W)."""
+    if is_traced() or x.dtype is torch.float16:  # whose sum may be beyond its range
+        return x.mean(1, keepdim=True)
+    return (sum_channels(x.flatten(2)) / x.shape[1]).view(x.shape[0], 1, *x.shape[2:])
+
+
+# The pools and the two products share one gradient for x. `_Apply` hands the incoming gradient on as it is,
+# `_PoolChannels` turns it into the gradient for y in place of autograd's three, and `_PoolPositions`, whose backward
+# runs last, carries that to x. Maxima send their gradient to the first largest value, as the release's pooling does.
+
+
+class _Work:
+    """What the functions of one forward pass leave for one another."""
+
+    def __init__(self, residual: bool) -> None:
+        self.residual = residual
+        self.y: Tensor | None = None
+        self.gates: tuple[Tensor, ...] = ()
+        self.gradient: Tensor | None = None
+        self.for_y: Tensor | None = None
+
+
+class _PoolPositions(torch.autograd.Function):
+    """Hands out x, its largest value and its mean over the positions, (B, C) each."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, work: _Work) -> tuple[Tensor, Tensor, Tensor]:
+        largest, indices = F.adaptive_max_pool2d(x, 1, return_indices=True)
+        ctx.work = work
+        ctx.save_for_backward(indices.flatten(2))  # (B, C, 1)
+        return x.view_as(x), largest.flatten(1), mean_positions(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, for_largest: Tensor, for_mean: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (indices,) = ctx.saved_tensors
+        work = ctx.work
+        (channel, _), result, work.for_y = work.gates, work.for_y, None
+        if work.residual:
+            torch.addcmul(gradient, result, channel, out=result)
+        else:
+            result.mul_(channel)
+        result.add_(for_mean[..., None, None] / (gradient.shape[2] * gradient.shape[3]))
+        _add_at(result, 2, indices, for_largest.unsqueeze(2))
+        return result, None
+
+
+class _PoolChannels(torch.autograd.Function):
+    """Largest value and mean of y = x * channel over the channels, (B, 1, H, W) each; y itself goes to `_Apply`."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, channel: Tensor, work: _Work) -> tuple[Tensor, Tensor]:
+        ctx.work = work
+        work.y = x * channel[..., None, None]
+        largest, indices = work.y.max(1, keepdim=True)
+        ctx.save_for_backward(x, indices)
+        return largest, _mean_channels(work.y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, for_largest: Tensor, for_mean: Tensor) -> tuple[None, Tensor, None]:  # noqa: ANN401
+        x, indices = ctx.saved_tensors
+        work = ctx.work
+        gradient, work.gradient = work.gradient, None
+        work.for_y = torch.mul(gradient, work.gates[1]).add_(for_mean / x.shape[1])
+        _add_at(work.for_y, 1, indices.flatten(2), for_largest.flatten(2))
+        return None, sum_positions((work.for_y * x).flatten(2)), None
+
+
+class _Apply(torch.autograd.Function):
+    """Y * spatial (+ x), written over y."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, channel: Tensor, spatial: Tensor, work: _Work) -> Tensor:
+        ctx.work = work
+        work.gates = channel[..., None, None], spatial
+        ctx.save_for_backward(x, channel)
+        result, work.y = work.y.mul_(spatial), None
+        return result.add_(x) if work.residual else result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        x, channel = ctx.saved_tensors
+        gradient = ctx.work.gradient = like_format(gradient, x)
+        product = like_format(gradient * x, x).flatten(2)
+        for_spatial = torch.bmm(channel.unsqueeze(1), product)  # (B, 1, N)
+        return gradient, None, for_spatial.view(len(x), 1, *x.shape[2:]), None
+
+
+def _add_at(x: Tensor, dim: int, indices: Tensor, values: Tensor) -> None:
+    """Add values to (B, C, N) of x (B, C, H, W) at one index per line along dim.
+
+    Unlike `scatter_add_` it is deterministic on every device. Scattering into a strided view copies the whole map, so
+    the channels_last format is addressed as what it is, contiguous (B, N, C).
+    """
+    if is_channels_last(x):
+        x, dim = x.permute(0, 2, 3, 1).flatten(1, 2), 3 - dim
+        indices, values = indices.transpose(1, 2), values.transpose(1, 2)
+    else:
+        x = x.flatten(2)
+    x.scatter_(dim, indices, x.gather(dim, indices) + values)
