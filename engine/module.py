@@ -123,7 +123,7 @@ class DetectionModule(pl.LightningModule):
         settings = self.schedule.at(step, self.current_epoch)
         apply_settings(self.optimizer, settings)
         images = self._network_input(batch.images, batch_idx)
-        parts = self.loss(self.model(images), batch.targets)
+        parts = self.loss(self._raw_maps(images), batch.targets)
         self._count(self.trail.push(parts, batch.paths))
         self.manual_backward(parts.total)
         if step - self.last_update_step >= settings.accumulate:
@@ -144,6 +144,18 @@ class DetectionModule(pl.LightningModule):
         """Box, objectness and class loss, mean over the epoch's batches so far."""
         box, obj, cls = self.loss_sums / max(self.loss_count, 1)
         return float(box), float(obj), float(cls)
+
+    def _raw_maps(self, images: Tensor) -> list[Tensor]:
+        """The forward pass; says what to do where a single image cannot be normalised over the batch."""
+        try:
+            return self.model(images)
+        except ValueError as error:
+            if len(images) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "a layer of this model normalises over the batch what it has pooled to one value, and this batch has "
+                "one image; choose a --batch-size above 1 that does not leave a single image at the end of an epoch"
+            ) from error
 
     def _count(self, losses: StepLosses | None) -> None:
         if losses is None:

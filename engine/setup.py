@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from models.anchors import check_anchors
 from models.checkpoint import read_checkpoint
 from models.insertion import insert
 from models.spec import load_spec
-from models.transfer import transfer
+from models.transfer import TransferReport, transfer
 from models.yolo import DetectionModel, build_model
 
 if TYPE_CHECKING:
@@ -81,10 +81,20 @@ def val_loader(
     )
 
 
-def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters) -> DetectionModel:
+class StartModel(NamedTuple):
+    """A model to train, and what became of the weights it started from."""
+
+    model: DetectionModel
+    transfer: TransferReport | None
+
+
+def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters) -> StartModel:
     """Build the model for the data set's classes and carry the weights over, if there are any.
 
     With `cfg` its layers and anchors are taken; without, those inside the weights file.
+
+    Raises:
+        ValueError: If the model or the weights are wrong, or the anchors can neither be read nor searched.
     """
     source = read_checkpoint(config.weights) if config.weights else None
     spec = load_spec(config.cfg) if config.cfg else source.spec
@@ -98,31 +108,39 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
     if config.attention:
         spec = insert(spec, config.attention, start=config.attention_start)
     torch.manual_seed(config.seed)
-    model = build_model(spec)
+    model, report = build_model(spec), None
     if source is not None:
         anchors = model.detect.anchors.clone()
-        say(transfer(model, source).summary)
+        report = transfer(model, source)
+        say(report.summary)
         if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
     else:
         say("Fresh weights: nothing was named with --weights, e.g. --weights yolov5s.pt")
     model.set_names(dataset.names)
-    return model
+    return StartModel(model, report)
 
 
 def freeze_rows(model: DetectionModel, rows: tuple[int, ...]) -> int:
-    """Stop training the given rows of a model; returns the number of parameters (tensors) that are frozen.
+    """Stop training rows of a model.
+
+    Args:
+        model: The model; every other row is trained.
+        rows: Row numbers of the base model, which insertions do not move; inserted rows are always trained.
+
+    Returns:
+        The number of parameters (tensors) that are frozen.
 
     Raises:
         ValueError: If a row does not exist.
     """
-    count = len(model.model)
-    outside = [row for row in rows if row >= count]
+    at = {layer.base_row: row for row, layer in enumerate(model.spec.layers) if layer.base_row is not None}
+    outside = [row for row in rows if row not in at]
     if outside:
-        raise ValueError(f"--freeze: the model has rows 0 to {count - 1} but {outside[0]} was given")
-    prefixes = tuple(f"model.{row}." for row in rows)
+        raise ValueError(f"--freeze: the model has rows 0 to {max(at)} but {outside[0]} was given")
+    prefixes = tuple(f"model.{at[row]}." for row in rows)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not (rows and name.startswith(prefixes)))
+        parameter.requires_grad_(not name.startswith(prefixes))
     return sum(not parameter.requires_grad for parameter in model.parameters())
 
 

@@ -93,8 +93,8 @@ class TrainConfig:
             )
         if not self.cfg and not self.weights:
             raise ValueError(
-                "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes on "
-                "from the pretrained model (fetched if it is not on disk)"
+                "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes "
+                "on from the pretrained model (fetched if it is not on disk)"
             )
         if any(row < 0 for row in self.freeze):
             raise ValueError(f"--freeze {' '.join(map(str, self.freeze))}: expected rows of the model, from 0")
@@ -152,6 +152,8 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     resume = values.pop("resume")
     if resume:
         return _resume_request(resume, values, given)
+    if "attention_start" in given and not values["attention"]:
+        raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
     values["freeze"] = tuple(values["freeze"])
     values["data"] = str(load_dataset_file(values["data"], values["single_cls"]))
     values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
@@ -217,7 +219,7 @@ def _add_what(parser: ArgumentParser) -> None:
     add("--hyp", default="hyp.scratch-low.yaml", help="hyperparameter YAML")
     add("--imgsz", "--img", "--img-size", type=int, default=640, help="training and validation image size, pixels")
     add("--single-cls", action="store_true", help="treat all classes as one")
-    add("--freeze", nargs="+", type=int, default=[0], help="rows not trained: 10 for the first ten, or 0 1 2 by number")
+    add("--freeze", nargs="+", type=int, default=[0], help="rows not trained: 10 is the first ten, 0 1 2 by number")
     add("--rect", action="store_true", help="rectangular batches by aspect ratio; no mosaic, no shuffling")
     add("--cache", nargs="?", const="ram", choices=CACHES, help="keep decoded images in memory or on disk")
     add("--noautoanchor", action="store_true", help="keep the model's anchors even if they do not fit the labels")

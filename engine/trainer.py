@@ -74,7 +74,10 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
     hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
     dataset = load_dataset_spec(config.data, single_cls=config.single_cls)
-    model = model_from_checkpoint(interrupted.checkpoint) if interrupted else create_model(config, dataset, hyp)
+    if interrupted:
+        model, report = model_from_checkpoint(interrupted.checkpoint), None
+    else:
+        model, report = create_model(config, dataset, hyp)
     frozen = freeze_rows(model, config.frozen_rows)
     stride_px = max(int(model.stride.max()), 32)
     image_px = image_size(config.imgsz, stride_px)
@@ -89,6 +92,8 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val)
     if not interrupted:
         _describe_run(run, model)
+    if report is not None:
+        report.save(folder / "transfer.csv")
     say(f"Device {device}, {precision.reason}; {torch.get_num_threads()} threads, {train.num_workers} loader workers")
     say(f"Results go to {folder}")
     return run, model

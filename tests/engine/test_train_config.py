@@ -124,6 +124,7 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
         (["--local_rank", "0"], "--local_rank 0: expected -1"),
         (["--freeze", "-1"], "--freeze -1: expected rows"),
+        (["--attention-start", "paper"], "--attention-start says how inserted modules begin, and none is inserted"),
         (["--cfg", "yolov5nn.yaml"], "model file 'yolov5nn.yaml' was not found.*yolov5n.yaml"),
         (["--cfg", ""], "expected --cfg, --weights or both"),
         (["--hyp", "none.yaml"], "hyperparameter file 'none.yaml' was not found"),

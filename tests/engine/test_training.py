@@ -16,7 +16,7 @@ import yaml
 
 from engine import trainer
 from engine.fit import Fit
-from engine.module import LossTrail
+from engine.module import DetectionModule, LossTrail
 from engine.progress import Progress, clock
 from engine.results import ResultsFile
 from engine.run import Run
@@ -245,9 +245,22 @@ def test_cfg_with_weights_keeps_the_anchors_of_the_cfg(configure, workshop):
     torch.testing.assert_close(anchors_px, torch.tensor([[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]]))
 
 
-def test_attention_on_the_command_line(configure):
-    model = load_model(train(configure(epochs=1, attention="SE@neck.P3")).weights)
-    assert len(model.spec.layers) == 26
+def test_inserted_attention_is_trained_and_does_not_move_what_is_frozen(configure):
+    start = train(configure(epochs=1, name="start")).folder / "weights" / "last.pt"
+    changes = {"cfg": "", "weights": str(start), "attention": "SE@backbone.P2", "freeze": (4, 6), "noautoanchor": True}
+    result = train(configure(epochs=1, **changes))
+    before, after = weights_of(start), weights_of(result.folder / "weights" / "last.pt")
+    assert len(load_model(result.weights).spec.layers) == 26
+    torch.testing.assert_close(after["model.5.cv1.conv.weight"], before["model.4.cv1.conv.weight"], rtol=0, atol=0)
+    assert not torch.equal(after["model.4.conv.weight"], before["model.3.conv.weight"])
+    assert "model.3" in (result.folder / "transfer.csv").read_text()
+
+
+def test_a_single_image_that_cannot_be_normalised():
+    pooling = SimpleNamespace(model=torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3)))
+    assert DetectionModule._raw_maps(pooling, torch.zeros(2, 3, 8, 8)).shape == (2, 3, 1, 1)
+    with pytest.raises(ValueError, match="choose a --batch-size above 1 that does not leave a single image"):
+        DetectionModule._raw_maps(pooling, torch.zeros(1, 3, 8, 8))
 
 
 def test_noval_and_nosave_wait_for_the_last_epoch(configure, monkeypatch):
