@@ -12,7 +12,7 @@ from data.synth.layout import Layout, Placed
 from data.synth.lights import draw_head
 from data.synth.place_lights import OVERHEAD_FROM_M, group_rng
 from data.synth.roadside import bar, post
-from data.synth.signs import draw_face
+from data.synth.signs import ROUND, draw_face
 
 Rng = np.random.Generator
 
@@ -44,8 +44,7 @@ def _draw_sign(canvas: Canvas, layout: Layout, air: Atmosphere, rng: Rng, placed
     aside = placed.lateral - camera.lateral_m
     turn = np.radians(rng.uniform(-1, 1) * difficulty.SIGN_TURN_DEG * rng.random() ** 0.6)
     tilt = np.radians(rng.normal(0, difficulty.SIGN_TILT_DEG / 2.5))
-    backing = rng.random() < 0.12 and placed.class_id is not None
-    if backing:
+    if rng.random() < 0.12 and placed.kind in ROUND:
         board = plate_quad(layout, placed, placed.width_m * 1.16, placed.height_m * 1.16, turn, tilt)
         colour = linear([(232, 232, 228), (120, 124, 128), (214, 190, 60)][rng.integers(3)])
         canvas.polygon(board, air.lit(colour, placed.ahead, 0.5, aside, retro=1.0))

@@ -12,7 +12,7 @@ from data.synth.markings import WHITE, YELLOW, Mark
 from data.synth.street import FAR_M, Street, on_ground, strip
 
 FINE = 2  # surfaces and paint are drawn at twice the resolution
-VERGE, ROAD, PAVEMENT, KERB, GUTTER, PATCH, SEAM, LANE_COLOUR = range(8)
+VERGE, ROAD, PAVEMENT, KERB, GUTTER, PATCH, SEAM = range(7)
 
 
 class Ground:
@@ -46,18 +46,14 @@ class Ground:
         clear = np.exp(-np.minimum(self.ahead, 2 * FAR_M) / np.float32(self.air.haze_m))
         albedo *= triple(clear)
         albedo += tinted(1 - clear, self.air.haze)
-        slack = max(0, int(np.ceil(abs(np.tan(self.camera.roll)) * self.camera.width_px)))
-        self._lay(canvas, albedo, slack)
+        self._lay(canvas, albedo)
         return self._sightings(canvas, marks)
 
-    def _lay(self, canvas: Canvas, radiance: np.ndarray, slack: int) -> None:
+    def _lay(self, canvas: Canvas, radiance: np.ndarray) -> None:
         """Put the ground below the horizon, which a rolled camera tilts."""
-        if slack == 0:
-            canvas.rgb[self.top :] = radiance
-            return
         camera = self.camera
         right = np.arange(camera.width_px) + 0.5 - camera.width_px / 2
-        line = camera.height_px / 2 + (camera.horizon_px - camera.height_px / 2) + right * np.tan(camera.roll)
+        line = camera.horizon_px + right * np.tan(camera.roll)
         rows = np.arange(self.top, camera.height_px)[:, None] + 0.5
         alpha = triple(np.clip(rows - line[None] + 0.5, 0, 1).astype(np.float32))
         region = canvas.rgb[self.top :]
@@ -148,7 +144,7 @@ class Ground:
         bare = np.array([128, 120, 108]) * rng.uniform(0.7, 1.1)
         verge = bare if street.town == 1 or rng.random() < 0.3 else grass
         kerb = slab * rng.uniform(1.05, 1.25)
-        table = [verge, road, slab, kerb, road * 0.82, road * rng.uniform(0.82, 1.12), road * 0.5, (120, 60, 50)]
+        table = [verge, road, slab, kerb, road * 0.82, road * rng.uniform(0.82, 1.12), road * 0.5]
         return np.clip(np.array(table), 0, 255).astype(np.uint8)
 
     def _texture(self, albedo: np.ndarray) -> np.ndarray:

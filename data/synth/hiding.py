@@ -10,7 +10,6 @@ from data.synth.canvas import Canvas
 from data.synth.colour import linear
 from data.synth.ground import Ground
 from data.synth.layout import Layout, Painted, Placed
-from data.synth.street import strip
 from data.synth.vehicles import draw_vehicle, draw_vehicle_kind
 
 Rng = np.random.Generator
@@ -74,8 +73,6 @@ def _vehicle(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground, arrow: P
         points = vehicle.outline_px(layout.camera)
         if len(points) < 8 or layout.hides(np.concatenate([points.min(0), points.max(0)]), ahead):
             continue
-        half = vehicle.shape.width / 2
-        body = strip(vehicle.lateral - half, vehicle.lateral + half, ahead - 0.1, ahead + vehicle.shape.length)
-        ground.add_shadow(body, contact=True)
+        ground.add_shadow(vehicle.footprint(), contact=True)
         return [(ahead, lambda canvas, vehicle=vehicle: draw_vehicle(canvas, layout.camera, air, vehicle))]
     return []

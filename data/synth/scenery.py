@@ -56,9 +56,8 @@ def _houses(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[I
                 seed = int(rng.integers(2**31))
                 pitched = street.town < 1 and tall < 8.5
                 house = houses.House(own, side, ahead, ahead + length, tall, pitched)
-                items.append(
-                    (ahead + length, _house(camera, air, seed, house))
-                )  # its far end: what stands along it comes later
+                far_end = ahead + length  # what stands along the house is drawn after it
+                items.append((far_end, _house(camera, air, seed, house)))
                 if air.sun.any() and air.sun_from[0] * side > 0.1:
                     reach = min(tall * air.sun_from[0] * side / max(air.sun_from[2], 0.1), 25)
                     ground.add_shadow(strip(own, own - side * reach, ahead, ahead + length))
@@ -178,23 +177,18 @@ def _traffic(layout: Layout, air: Atmosphere, rng: Rng, ground: Ground) -> list[
                 continue
             taken.append(span)
             items.append((vehicle.ahead, _vehicle(layout, air, vehicle)))
-            half, shape = vehicle.shape.width / 2, vehicle.shape
-            ground.add_shadow(
-                strip(
-                    vehicle.lateral - half, vehicle.lateral + half, vehicle.ahead - 0.15, vehicle.ahead + shape.length
-                ),
-                contact=True,
-            )
-            if air.sun.any():
-                away = -np.array(air.sun_from[:2]) / max(air.sun_from[2], 0.15) * shape.roof * 0.8
-                away = np.clip(away, -4, 4)
-                body = strip(
-                    vehicle.lateral - half, vehicle.lateral + half, vehicle.ahead, vehicle.ahead + shape.length
-                )
-                ground.add_shadow(body + away)
-                ground.add_shadow(body + away / 2)
+            _vehicle_shadow(ground, air, vehicle)
             break
     return items
+
+
+def _vehicle_shadow(ground: Ground, air: Atmosphere, vehicle: Vehicle) -> None:
+    """Dark right underneath, and in the sun a shadow to one side."""
+    ground.add_shadow(vehicle.footprint(), contact=True)
+    if air.sun.any():
+        away = -np.array(air.sun_from[:2]) / max(air.sun_from[2], 0.15) * vehicle.shape.roof * 0.8
+        for share in (1.0, 0.5):
+            ground.add_shadow(vehicle.footprint() + np.clip(away, -4, 4) * share)
 
 
 def _vehicle(layout: Layout, air: Atmosphere, vehicle: Vehicle) -> Callable[[Canvas], None]:

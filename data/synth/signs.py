@@ -238,7 +238,8 @@ FACES: dict[str, Callable[[_Face, Rng], None]] = {
 }
 LABELLED = {"no_driving": 3, "no_parking": 4}
 LOOKALIKES = ("no_stopping", "speed", "weight", "no_turn", "no_overtaking", "no_lorries", "advert", "end_of_limit")
-OTHERS = {
+ROUND = (*LABELLED, *LOOKALIKES, "no_entry", "must")  # these may hang on a board
+OTHERS = {  # how often each is drawn, relative to the others
     "speed": 4.0, "no_stopping": 3.0, "no_entry": 2.0, "must": 2.5, "no_turn": 1.5, "no_overtaking": 1.0, "weight": 1.0,
     "no_lorries": 1.2, "end_of_limit": 0.8, "stop": 0.8, "give_way": 1.0, "warning": 1.5, "priority": 0.6, "board": 2.0,
     "advert": 2.0, "back": 1.0,
@@ -256,7 +257,7 @@ def draw_face(kind: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     rgb = rgb * (1 - fade) + triple(grey * (fade * np.float32(0.6)) + fade * np.float32(76))
     dirt = np.clip(noise.patch(1.4, SIZE, SIZE, rng) * np.float32(0.5) - 0.2, 0, 1) * np.float32(rng.uniform(0, 0.5))
     rgb = rgb * triple(1 - dirt) + tinted(dirt, np.array([96, 84, 70]))
-    if kind in LABELLED and rng.random() < 0.08:  # a sticker
+    if rng.random() < 0.08:  # a sticker
         x, y = rng.integers(SIZE // 5, SIZE * 2 // 3, 2)
         rgb[y : y + SIZE // 10, x : x + SIZE // 7] = rng.uniform(60, 220, 3)
     return cv2.convertScaleAbs(rgb), alpha

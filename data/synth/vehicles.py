@@ -9,6 +9,7 @@ from data.synth.atmosphere import Atmosphere
 from data.synth.camera import Camera, clip_near
 from data.synth.canvas import Canvas
 from data.synth.colour import linear
+from data.synth.street import strip
 
 PAINTS = (
     (226, 226, 224), (200, 202, 204), (150, 154, 158), (96, 100, 106), (34, 36, 40), (24, 24, 28), (150, 26, 28),
@@ -59,6 +60,11 @@ class Vehicle:
     def shape(self) -> Shape:
         """The vehicle's measures."""
         return SHAPES[self.kind]
+
+    def footprint(self) -> np.ndarray:
+        """The ground it covers, an outline (n, 2) of lateral, ahead."""
+        half = self.shape.width / 2
+        return strip(self.lateral - half, self.lateral + half, self.ahead - 0.15, self.ahead + self.shape.length)
 
     def outline_px(self, camera: Camera) -> np.ndarray:
         """Corners of the box around it, in pixels."""
