@@ -32,7 +32,9 @@ __all__ = [
 ]
 
 
-def insert(spec: ModelSpec, request: str | Insertion | Sequence[str], *, start: str | None = None) -> ModelSpec:
+def insert(
+    spec: ModelSpec, request: str | Insertion | Sequence[str | Insertion], *, start: str | None = None
+) -> ModelSpec:
     """Insert attention modules.
 
     Args:

@@ -188,7 +188,7 @@ class DetectionModel(nn.Module):
 
     @torch.no_grad()
     def _try_out(self) -> None:
-        """Pass one blank image of two cells a side through the rows, so that what cannot run is refused by its row.
+        """Pass one small blank image through the rows, so that what cannot run is refused by its row.
 
         Raises:
             ValueError: If a row cannot run, or a level has another size than its stride says.
@@ -196,7 +196,7 @@ class DetectionModel(nn.Module):
         parameter = next(self.parameters())
         if parameter.is_meta:
             return
-        side_px = 2 * self.stride_px
+        side_px = self.stride_px * (2 if self.stride_px <= 32 else 1)  # attention maps grow with its fourth power
         image = parameter.new_zeros(1, self.spec.channels, side_px, side_px)
         kept: dict[int, Tensor] = {IMAGE: image}
         self.eval()
