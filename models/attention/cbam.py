@@ -231,7 +231,8 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, channel: Tensor, spatial: Tensor, work: _Work) -> Tensor:
         ctx.work = work
-        work.gates = channel[..., None, None], spatial
+        # Detached: with their graph the record would keep itself, and every map of the step, alive.
+        work.gates = channel.detach()[..., None, None], spatial.detach()
         ctx.save_for_backward(x, channel)
         result, work.y = work.y.mul_(spatial), None
         return result.add_(x) if work.residual else result

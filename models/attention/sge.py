@@ -171,7 +171,7 @@ class _Gate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, gate: Tensor, gates: list[Tensor]) -> Tensor:
-        gates[:] = (gate,)
+        gates[:] = (gate.detach(),)  # with its graph the list would keep itself alive
         ctx.groups = gate.shape[1]
         ctx.save_for_backward(x)
         return _apply(x, gate)

@@ -207,7 +207,9 @@ class _Gate(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, x: Tensor, channel: Tensor | None, spatial: Tensor | None, added: bool, record: _Record
     ) -> Tensor:
-        record.channel, record.spatial, record.added = channel, spatial, added
+        # Detached: with their graph the record would keep itself, and every map of the step, alive.
+        record.channel, record.spatial = (g if g is None else g.detach() for g in (channel, spatial))
+        record.added = added
         ctx.added = added
         ctx.save_for_backward(x, channel, spatial)
         return _gate(x, channel, spatial, added)

@@ -4,6 +4,7 @@ The claims that take long (inductor, the dynamo exporter, the largest maps) run 
 """
 
 import copy
+import gc
 import inspect
 import math
 import pickle
@@ -483,3 +484,27 @@ def test_collection_ends_when_the_forward_pass_fails():
     with pytest.raises(RuntimeError):
         attention_maps(module, torch.randn(1, 3, 4, 4))
     assert module._gates is None
+
+
+# Memory
+
+
+@every_module
+def test_nothing_of_a_training_step_stays_alive(name):
+    module = build(name)
+
+    def step():
+        x = image(module).requires_grad_()
+        module(x * 1).square().sum().backward()
+        module.zero_grad(set_to_none=True)
+
+    step()  # what is made once, such as cached indices
+    before = live_tensors()
+    for _ in range(3):
+        step()
+    assert live_tensors() == before
+
+
+def live_tensors():
+    gc.collect()
+    return sum(type(thing) in (torch.Tensor, torch.nn.Parameter) for thing in gc.get_objects())
