@@ -73,7 +73,7 @@ def decode_image(encoded: np.ndarray, *, name: str = "image") -> np.ndarray:
     Raises:
         ImageReadError: If the bytes are truncated or no image.
     """
-    # OpenCV fills the missing part of a truncated JPEG with grey and says nothing to the caller.
+    # OpenCV 4 fills the missing part of a truncated JPEG with grey and says nothing to the caller; Pillow raises.
     whole = encoded[:2].tobytes() != _JPEG_START or encoded[-2:].tobytes() == _JPEG_END
     if whole:
         try:

@@ -139,10 +139,20 @@ def test_boxes_are_kept_by_size_area_and_shape() -> None:
     ]
 
 
+@pytest.mark.parametrize(("visible", "kept"), [(40, True), (20, True), (3, False)])
+def test_zooming_out_is_no_loss_of_area(visible: int, kept: bool) -> None:
+    zoom = 0.25  # a sixteenth of the area, less than MIN_AREA_KEPT
+    matrix = np.array([[zoom, 0, (visible - 40) * zoom], [0, zoom, 10], [0, 0, 1.0]])  # `visible` of 40 px stay inside
+    result = apply_warp(painted(100, 100, (0, 20, 40, 60)), Warp(matrix, zoom, (100, 100)))
+    assert len(result.labels) == kept
+
+
 def test_an_image_without_objects() -> None:
     empty = Sample(np.zeros((40, 40, 3), np.uint8), np.zeros((0, 5), np.float32))
     warp = draw_warp(np.random.default_rng(0), STRONG, (40, 40), (40, 40))
     assert apply_warp(empty, warp).labels.shape == (0, 5)
+    assert apply_warp(empty, warp).polygons is None
+    assert apply_warp(empty._replace(polygons=[]), warp).polygons == []
     assert mixup(np.random.default_rng(0), empty, empty).labels.shape == (0, 5)
 
 

@@ -151,7 +151,7 @@ def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
 
 def test_entries_of_other_tools_are_left_alone(tmp_path: Path) -> None:
     touch(tmp_path / "images/a.jpg")
-    text = "train: images\nnames: [a]\nroboflow: {license: CC}\nkpt_shape: [17, 3]\nauthor: x\n"
+    text = "train: images\nnames: [a]\nroboflow: {license: CC}\nkpt_shape: [17, 3]\nauthor: x\ntrains: 5\n"
     assert load_dataset_spec(write(tmp_path / "set.yaml", text)).nc == 1
 
 

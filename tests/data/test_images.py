@@ -120,6 +120,14 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str) -> Non
         image_size(str(path))
 
 
+def test_a_jpeg_without_its_end_is_truncated(tmp_path: Path, quarters: np.ndarray) -> None:
+    path = tmp_path / "endless.jpg"
+    write_image(path, quarters)
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ImageReadError, match=r"endless\.jpg: .*truncated"):
+        read_image(path)
+
+
 def test_a_jpeg_with_bytes_behind_its_end_is_fine(tmp_path: Path, quarters: np.ndarray) -> None:
     path = tmp_path / "tail.jpg"
     write_image(path, quarters)

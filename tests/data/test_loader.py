@@ -106,7 +106,8 @@ def test_small_images_are_enlarged_and_letterboxed(spec: DatasetSpec) -> None:
 @pytest.mark.usefixtures("no_pixel_transforms")
 def test_large_images_shrink_by_area_for_validation_and_linearly_for_training(build_set: Build) -> None:
     spec = load_dataset_spec(build_set({"a.png": ((128, 128), [BOX])}))
-    image = read_image(next(iter(loader(spec))).paths[0])
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    data.images.write_image(loader(spec).dataset.paths[0], image)
     cv2 = data.samples.cv2
     for augment, method in ((False, cv2.INTER_AREA), (True, cv2.INTER_LINEAR)):
         with_it = loader(spec, augment=augment, hyp=STILL, image_px=96)
@@ -136,8 +137,19 @@ def test_workers_change_nothing_and_follow_the_epoch(spec: DatasetSpec, augment:
 def test_the_seed_changes_order_and_augmentation(spec: DatasetSpec) -> None:
     first, second = (next(iter(loader(spec, augment=True, seed=seed))) for seed in (0, 1))
     assert first.paths != second.paths
-    one, two = (loader(spec, augment=True, seed=seed).dataset[0, 0] for seed in (0, 1))
+    datasets = [loader(spec, augment=True, seed=seed).dataset for seed in (0, 1)]
+    one, two, three = datasets[0][0, 0], datasets[1][0, 0], datasets[0][1, 0]
     assert not np.array_equal(one.image, two.image)
+    assert not np.array_equal(one.image, three.image)  # the next epoch
+    np.testing.assert_array_equal(one.image, datasets[0][0].image)
+
+
+def test_boxes_end_just_inside_the_image(build_set: Build) -> None:
+    spec = load_dataset_spec(build_set({"a.png": ((64, 64), [[0, 0.5, 0.5, 1, 1], [1, 0.1, 0.5, 0.4, 0.2]])}))
+    targets = next(iter(loader(spec))).targets
+    inside = 1 - 1e-3 / 64  # the original ends boxes a thousandth of a pixel before the border
+    expected = [[0, 0, inside / 2, inside / 2, inside, inside], [0, 1, 0.15, 0.5, 0.3, 0.2]]
+    torch.testing.assert_close(targets, torch.tensor(expected), rtol=0, atol=1e-6)
 
 
 def test_global_random_states_are_left_alone(spec: DatasetSpec) -> None:
@@ -323,6 +335,7 @@ def test_processes_share_an_epoch(spec: DatasetSpec, world: int, rect: bool) -> 
     whole = list(loader(spec, split="val", rect=rect))
     shares = [list(loader(spec, split="val", rect=rect, rank=rank, world=world)) for rank in range(world)]
     assert_same_batches([shares[number % world][number // world] for number in range(len(whole))], whole)
+    assert sum(map(len, shares)) == len(whole)
     training = [loader(spec, augment=True, rect=rect, rank=rank, world=world) for rank in range(world)]
     paths = [[path for batch in share for path in batch.paths] for share in training]
     assert set().union(*paths) == set(training[0].dataset.paths)

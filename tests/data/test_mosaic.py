@@ -110,5 +110,10 @@ def test_copy_paste_works_on_the_canvas() -> None:
         ]
         for share in (0.0, 1.0)
     }
+    reads: list[int] = []
+    tiles = [bare._replace(read=tile(level, reads=reads).read) for level in range(4)]
+    for seed in range(10):
+        make_mosaic(np.random.default_rng(seed), AugmentConfig(copy_paste=1.0, scale=0.9), tiles, SIZE)
+    assert len(reads) == 40  # a copy may show an image whose own place is not seen
     assert all(more >= fewer for more, fewer in zip(counts[1.0], counts[0.0], strict=True))
     assert sum(counts[1.0]) > sum(counts[0.0])
