@@ -75,17 +75,26 @@ def resolve_file(name: str | Path, folders: Iterable[str], kind: str, suffixes: 
         ValueError: If there is no such file; names the places tried and the nearest names.
     """
     given = Path(name)
-    stems = [given] if given.suffix in suffixes else [given, *(given.with_name(given.name + s) for s in suffixes)]
+    stems = [given]
+    if given.name and given.suffix not in suffixes:
+        stems += [given.with_name(given.name + suffix) for suffix in suffixes]
     roots = [Path(), *([] if given.is_absolute() else [ROOT, *(ROOT / folder for folder in folders)])]
     for root in roots:
         for stem in stems:
-            if (root / stem).is_file():
+            if _is_file(root / stem):
                 return root / stem
     present = {path.name for folder in folders for suffix in suffixes for path in (ROOT / folder).glob(f"**/*{suffix}")}
-    near = difflib.get_close_matches(given.name, sorted(present), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(given.name[:100], sorted(present), n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     places = ", ".join(["the current folder", *(f"{folder}/" for folder in folders)])
-    raise ValueError(f"{kind} file {str(name)!r} was not found; looked in {places}{hint}")
+    raise ValueError(f"{kind} file {str(name)[:200]!r} was not found; looked in {places}{hint}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a null character, is no file
+        return False
 
 
 def new_run_folder(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:

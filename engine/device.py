@@ -55,7 +55,7 @@ def select_device(text: str = "") -> torch.device:
         return torch.device("mps")
     if "," in name:
         raise ValueError(f"--device {text}: expected one device for this process but got several; use --device 0")
-    if not name.isdigit():
+    if not (name.isascii() and name.isdigit()):
         raise ValueError(f"--device {text}: expected cpu, mps or a GPU number such as 0")
     count = torch.cuda.device_count()
     if int(name) >= count:
