@@ -61,13 +61,12 @@ def measure(
 
     spec = load_spec(base_name)
     image = torch.rand(1, spec.channels, image_px, image_px, generator=torch.Generator().manual_seed(0))
-    small = image[
         ..., : image_px // 2, : image_px // 2
     ]  # memory grows with the area, unless with its square: say which
 
     def costs(changed: Any) -> tuple[int, int | None, float]:  # noqa: ANN401  (a ModelSpec)
         model = build_model(changed)
-        return count_parameters(model), count_macs(model, image), kept_bytes(model, small) * 4 / 1e6
+        return count_parameters(model), count_macs(model, image), kept_bytes(model, image) / 1e6
 
     def ready(changed: Any) -> Callable[[], Any]:  # noqa: ANN401  (a ModelSpec)
         model = build_model(changed).eval().fuse().to(memory_format=torch.channels_last)

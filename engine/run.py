@@ -57,12 +57,5 @@ class Run:
 
     def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
         """Measure a model on the validation split."""
-        return evaluate(
-            model,
-            self.val,
-            names=self.names,
-            device=self.device,
-            precision=self.precision,
-            single_cls=self.config.single_cls,
-            **options,
-        )
+        fixed = {"names": self.names, "device": self.device, "single_cls": self.config.single_cls}
+        return evaluate(model, self.val, **{"precision": self.precision, **fixed, **options})

@@ -155,7 +155,6 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     if "attention_start" in given and not values["attention"]:
         raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
     values["freeze"] = tuple(values["freeze"])
-    values["data"] = str(load_dataset_file(values["data"], values["single_cls"]))
     values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
     load_hyp(values["hyp"])
     if values["cfg"]:
@@ -164,7 +163,9 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
         values["weights"] = str(find_weights(values["weights"]).resolve())
     if values["name"] == "cfg":
         values["name"] = Path(values["cfg"] or values["weights"]).stem
-    return TrainConfig(**values)
+    config = TrainConfig(**values)
+    # Last, because reading a generated set for the first time draws it.
+    return replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
 
 
 def load_dataset_file(name: str, single_cls: bool) -> Path:

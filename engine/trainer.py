@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +129,9 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     weights = run.best if run.best.is_file() else run.last
     say(f"Validating {weights}")
     model = load_model(weights, run.device).to(memory_format=run.precision.memory_format)
-    result = run.validate(model, save_dir=run.folder, plots=not run.config.noplots)
+    # In fp32, as val.py measures, so that the figures a run ends with are the ones val.py repeats.
+    precision = replace(run.precision, dtype=torch.float32, reason="fp32: for the record")
+    result = run.validate(model, precision=precision, save_dir=run.folder, plots=not run.config.noplots)
     say(result.table())
     say(f"Results are in {run.folder}")
     return TrainResult(run.folder, weights, result)

@@ -20,6 +20,7 @@ from engine.evaluator import evaluate
 from engine.val_config import ValConfig
 from engine.val_writers import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
 from models.checkpoint import load_model
+from models.download import find_weights
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -44,6 +45,8 @@ def validate(config: ValConfig) -> list[EvalResult]:
     for note in config.warnings:
         _note(note)
     device = select_device(config.device)
+    for weights in config.weights:
+        find_weights(weights)  # before the data: reading a generated set for the first time draws it
     spec = load_dataset_spec(config.data, single_cls=config.single_cls)
     return [_validate_one(config, weights, spec, device) for weights in config.weights]
 

@@ -175,7 +175,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root):
     [
         (["--evolve"], "--evolve is not supported"),
         (["--optimizer", "Lion"], "argument --optimizer: invalid choice: 'Lion'"),
-        (["--data", "none.yaml"], "none.yaml: no such data set YAML"),
+        (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "none.yaml: no such data set YAML"),
     ],
 )
 def test_scripts_mistakes_are_one_line_and_exit_code_2(root, words, message):
