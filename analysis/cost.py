@@ -61,8 +61,6 @@ def measure(
 
     spec = load_spec(base_name)
     image = torch.rand(1, spec.channels, image_px, image_px, generator=torch.Generator().manual_seed(0))
-        ..., : image_px // 2, : image_px // 2
-    ]  # memory grows with the area, unless with its square: say which
 
     def costs(changed: Any) -> tuple[int, int | None, float]:  # noqa: ANN401  (a ModelSpec)
         model = build_model(changed)

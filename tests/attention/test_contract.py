@@ -489,7 +489,17 @@ def test_collection_ends_when_the_forward_pass_fails():
 # Memory
 
 
+@pytest.fixture
+def collected():
+    """Nothing that was there before is looked through again, which would take most of the time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @every_module
+@pytest.mark.usefixtures("collected")
 def test_nothing_of_a_training_step_stays_alive(name):
     module = build(name)
 

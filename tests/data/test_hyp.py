@@ -21,7 +21,7 @@ def test_every_shipped_file_loads_by_path_and_by_name(file: Path) -> None:
 
 def test_the_family_is_complete() -> None:
     names = {file.stem for file in FOLDER.glob("hyp.*.yaml")}
-    expected = {"scratch-low", "scratch-med", "scratch-high", "no-augmentation", "VOC", "Objects365"}
+    expected = {"scratch-low", "scratch-med", "scratch-high", "no-augmentation", "VOC", "Objects365", "no-mirror"}
     assert names == {f"hyp.{name}" for name in expected}
 
 
