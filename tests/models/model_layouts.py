@@ -5,6 +5,7 @@ Every list is at YOLOv5n's multiples (depth 0.33, width 0.25), so that a test ca
 
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 
 ANCHORS_PX = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 198, 373, 326]]
@@ -60,6 +61,14 @@ def layout(name: str, nc: int = 80) -> dict[str, Any]:
         "transformer": {"last": "C3TR"},
     }[name]
     return {**data, **_pan(WIDTHS, **options)}
+
+
+def as_original(model: Any, data: dict[str, Any], **extra: object) -> dict[str, Any]:
+    """A mapping like the original's: whole module objects, with the YAML and the strides as attributes."""
+    model.__dict__["yaml"] = data
+    model.__dict__["stride"] = model.detect.stride.clone()
+    model.detect.__dict__["anchor_grid"] = [torch.zeros(1)]
+    return {"epoch": -1, "best_fitness": None, "model": model.half(), "ema": None, "updates": None, **extra}
 
 
 def _backbone(widths: tuple[int, ...], conv: str = "Conv", c3: str = "C3", last: str | None = None) -> list[Any]:
