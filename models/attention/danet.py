@@ -2,19 +2,24 @@
 
 Fu et al. 2019, "Dual Attention Network for Scene Segmentation", arXiv:1809.02983.
 As the authors' modules (the convolutions of their segmentation head are not part of them). Energies are unscaled and,
-as the softmax, in float32. Deviations: at least one query channel; logits more than 60 below the largest of their row
-count as 60 below, since weights under 1e-26 underflow into denormal numbers, which make CPU matrix products many
-times slower.
+as the softmax, in float32. Deviations: at least one query channel; no weight is below 1e-30, since denormal numbers
+make matrix products on some CPUs many times slower.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from models.attention.base import Attention, float32, hidden_width
+from models.attention.dense_attention import LEAST_WEIGHT, attend, weights_of
+from models.attention.reductions import is_traced
 from models.attention.registry import register
+from models.attention.tensors import like_format, outside_autocast
 
-LEAST_LOGIT = -60.0
+GRAM_BLOCKS = 4
 
 
 @register("PAM")
@@ -54,19 +59,23 @@ class PAM(Attention):
         return x + self.attend(x)
 
     def attend(self, x: Tensor) -> Tensor:
-        """The attention term, without x."""
-        query, key, value = (conv(x).flatten(2) for conv in (self.query_conv, self.key_conv, self.value_conv))
-        with torch.autocast(x.device.type, enabled=False):
-            energy = float32(query).transpose(1, 2) @ float32(key)  # (B, N, N)
-        weights = bounded_softmax(energy).to(value.dtype)
-        self._report(affinity=lambda: self._affinity(weights, x))
-        attended = value @ weights.transpose(1, 2)  # (B, C, N)
-        return (self.gamma.to(attended.dtype) * attended).to(x.dtype).view(x.shape)
+        """The attention term, without x, in the dtype and memory format of x."""
+        # gamma A v = A (gamma v): scaled in the weights of the convolution, gamma costs no pass over a map.
+        value = F.conv2d(x, self.gamma[:, None, None, None] * self.value_conv.weight, self.gamma * self.value_conv.bias)
+        query, key, value = (
+            like_format(t, x).flatten(2).transpose(1, 2) for t in (self.query_conv(x), self.key_conv(x), value)
+        )
+        self._report(affinity=lambda: self._affinity(query, key, x))
+        with outside_autocast(x):
+            attended = attend(query, key, value).transpose(1, 2)  # (B, C, N)
+        return like_format(attended.to(x.dtype).reshape(x.shape), x)
 
-    def _affinity(self, weights: Tensor, x: Tensor) -> Tensor:
+    def _affinity(self, query: Tensor, key: Tensor, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         row, column = self._query_position(height, width)
-        return weights[:, row * width + column].view(-1, 1, height, width)
+        position = row * width + column
+        with outside_autocast(x):
+            return weights_of(query[:, position : position + 1], key).view(-1, 1, height, width)
 
 
 @register("CAM")
@@ -96,15 +105,71 @@ class CAM(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend over the channels of a map (B, C, H, W)."""
-        return x + self.attend(x)
-
-    def attend(self, x: Tensor) -> Tensor:
-        """The attention term, without x."""
-        with torch.autocast(x.device.type, enabled=False):
-            rows = float32(x).flatten(2)  # (B, C, N)
-            weights = bounded_softmax(-(rows @ rows.transpose(1, 2)))  # (B, C, C)
+        with outside_autocast(x):
+            if is_traced():
+                rows = float32(x).flatten(2)  # (B, C, N)
+                weights = (-(rows @ rows.transpose(1, 2))).softmax(2)
+                return x + (self.gamma * (weights @ rows)).to(x.dtype).reshape(x.shape)
+            x = like_format(x, x)
+            output, weights = _AttendChannels.apply(x, self.gamma)
             self._report(channel=lambda: weights.mean(1)[..., None, None])
-            return (self.gamma * (weights @ rows)).to(x.dtype).view(x.shape)
+            return output
+
+
+class _AttendChannels(torch.autograd.Function):
+    """(gamma A + 1) X in one product, and A. In the backward pass, too, the residual and both energies' shares fold."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
+        rows = x.flatten(2)  # (B, C, N)
+        weights = _gram(rows).neg_().softmax(2).clamp_min_(LEAST_WEIGHT)
+        mixing = gamma * weights
+        mixing.diagonal(dim1=1, dim2=2).add_(1)
+        mixing = mixing.to(x.dtype)
+        ctx.save_for_backward(x, gamma, weights, mixing)
+        ctx.mark_non_differentiable(weights)
+        return _mix(mixing, rows).unflatten(2, x.shape[2:]), weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        x, gamma, weights, mixing = ctx.saved_tensors
+        rows, gradient = x.flatten(2), like_format(gradient, x).flatten(2)
+        for_mixing = float32(torch.bmm(gradient, rows.transpose(1, 2)))  # (B, C, C)
+        shares = weights * for_mixing
+        for_energy = (weights * shares.sum(2, keepdim=True)).sub_(shares).mul_(gamma)
+        both = (for_energy + for_energy.transpose(1, 2)).to(x.dtype)  # the energy is X X^T: X takes part twice
+        result = _mix(mixing.transpose(1, 2), gradient, both, rows)
+        return result.unflatten(2, x.shape[2:]), shares.sum().view(1).to(gamma.dtype)
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """X X^T of (B, C, N) in float32 at least. On the CPU only a little over half of it is computed, and mirrored."""
+    batch, channels, _ = rows.shape
+    if rows.device.type != "cpu":
+        return torch.bmm(float32(rows), float32(rows).transpose(1, 2))
+    energy = float32(rows[:0]).new_empty(batch, channels, channels)
+    step = -(-channels // GRAM_BLOCKS)
+    for image in range(batch):
+        wide = float32(rows[image])
+        for start in range(0, channels, step):
+            block = slice(start, start + step)
+            energy[image, block, start:] = torch.mm(wide[block], wide[start:].t())
+    for start in range(step, channels, step):
+        block = slice(start, start + step)
+        energy[:, block, :start] = energy[:, :start, block].transpose(1, 2)
+    return energy
+
+
+def _mix(matrix: Tensor, rows: Tensor, symmetric: Tensor | None = None, others: Tensor | None = None) -> Tensor:
+    """(B, C, C) times (B, C, N), plus a second such product, in the memory format of rows."""
+    if not rows.is_contiguous() and rows.transpose(1, 2).is_contiguous():
+        result = torch.bmm(rows.transpose(1, 2), matrix.transpose(1, 2))
+        if symmetric is not None:
+            result.baddbmm_(others.transpose(1, 2), symmetric)
+        return result.transpose(1, 2)
+    result = torch.bmm(matrix, rows)
+    return result if symmetric is None else result.baddbmm_(symmetric, others)
 
 
 @register("DANet")
@@ -141,10 +206,5 @@ class DANet(Attention):
         """Attend over the positions and the channels of a map (B, C, H, W)."""
         for branch in (self.pam, self.cam):
             branch._query, branch._gates = self._query, self._gates
-        attended = self.pam.attend(x) + self.cam.attend(x)
-        return attended + x if self.identity else torch.add(attended, x, alpha=2)
-
-
-def bounded_softmax(logits: Tensor) -> Tensor:
-    """Softmax over the last dimension of logits, bounded below so that no weight is a denormal number."""
-    return F.softmax((logits - logits.amax(-1, keepdim=True)).clamp_min(LEAST_LOGIT), -1)
+        y = self.cam(x) + self.pam.attend(x)
+        return y if self.identity else y + x

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models.attention import CAM, PAM, DANet
-from models.attention.danet import bounded_softmax
+from models.attention import CAM, PAM, DANet, dense_attention
+from models.attention.danet import _AttendChannels
 from tests.attention.reference import check, softmax
 
 SHAPES = ((1, 8, 1, 1), (2, 16, 7, 7), (1, 255, 13, 21), (2, 24, 20, 20), (2, 6, 1, 7))
@@ -78,11 +78,28 @@ def test_starts():
     torch.testing.assert_close(DANet(16).eval()(x), 2 * x, rtol=0, atol=0)
 
 
-def test_softmax_holds_no_denormal_number():
-    logits = torch.tensor([[0.0, -50.0, -95.0, -1000.0]])
-    weights = bounded_softmax(logits)
+def test_no_weight_is_a_denormal_number():
+    module = CAM(3)
+    x = torch.tensor([10.0, 3.0, -8.0]).view(1, 3, 1, 1)
+    with torch.no_grad():
+        weights = _AttendChannels.apply(x, module.gamma)[1]
+    energy = x.flatten(1).T @ x.flatten(1)
+    torch.testing.assert_close(weights[0], (-energy).softmax(1), rtol=1e-6, atol=1e-25)
     assert float(weights.min()) > torch.finfo(torch.float32).tiny
-    torch.testing.assert_close(weights, logits.softmax(1), rtol=1e-6, atol=1e-25)
+    assert float((-energy).softmax(1).min()) < torch.finfo(torch.float32).tiny
+
+
+def test_blocks_of_queries_give_the_same(monkeypatch):
+    query, key, value = (torch.randn(2, 70, size).double() for size in (3, 3, 8))
+    results = []
+    for kept, block in ((2**25, 2**21), (0, 32 * 70)):
+        monkeypatch.setattr(dense_attention, "KEPT", kept)
+        monkeypatch.setattr(dense_attention, "BLOCK", block)
+        leaves = [t.clone().requires_grad_() for t in (query, key, value)]
+        output = dense_attention.attend(*leaves)
+        results.append((output, *torch.autograd.grad(output.square().sum(), leaves)))
+    for whole, blocked in zip(*results, strict=True):
+        torch.testing.assert_close(blocked, whole, rtol=1e-12, atol=1e-12)
 
 
 def test_affinity_is_the_row_of_the_query_position():
