@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 # The small model in weights/: YOLOv5n with coordinate attention, trained from scratch on the signs set.
 weights: $(VENV)/.run
 	$(BIN)/python train.py --cfg yolov5n_ca.yaml --data signs.yaml --hyp hyp.no-mirror.yaml --img 320 --epochs 20 --batch 16 --cache ram --noval --name weights --exist-ok
-	cp runs/train/weights/weights/last.pt weights/yolov5n_ca_signs.pt
+	$(BIN)/python -c "from models import load_model, save_model; save_model(load_model('runs/train/weights/weights/best.pt'), 'weights/yolov5n_ca_signs.pt', half=True)"
 
 # Exact versions for every supported Python; needs uv.
 lock:
