@@ -197,7 +197,7 @@ def _check_level(spec: ModelSpec, rows: list[GraphRow], source: int, prefix: str
     end = later[0]
     while following(end):
         end = following(end)[0]
-    fixed = tuple(end if s == source else s for s in spec.layers[last].source)
+    fixed = tuple(dict.fromkeys(end if s == source else s for s in spec.layers[last].source))
     raise SpecError(
         f"{prefix}: reads row {source} ({rows[source].layer.module}), but row {later[0]} "
         f"({rows[later[0]].layer.module}) goes on from it at the same stride {rows[source].stride}, so what follows "

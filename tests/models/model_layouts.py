@@ -38,6 +38,38 @@ FACTS = {
 }
 
 
+VARIANTS = {
+    "csp": Facts(1920573, 357, "f1acf0f5c4023ef8", (8, 16, 32)),
+    "c3x": Facts(1645853, 349, "b823befb0195334e", (8, 16, 32)),
+    "focus-spp": Facts(1872157, 349, "7da9d7b1a153ee57", (8, 16, 32)),
+    "c3spp": Facts(1872797, 367, "f9d0c02dfe14d511", (8, 16, 32)),
+    "transposed": Facts(2060701, 353, "1cf78c010d8ebf7d", (8, 16, 32)),
+    "depthwise": Facts(1261629, 349, "a20a26a0adb56662", (8, 16, 32)),
+    "ghost-bottleneck": Facts(1438389, 565, "c2787aa88e473c75", (8, 16, 32)),
+}
+"""YOLOv5n with one kind of block in place of another, for the blocks that none of the lists above has."""
+
+
+def variant(name: str, nc: int = 80) -> dict[str, Any]:
+    """The mapping of a variant."""
+    data = layout("yolov5", nc)
+    for row in (*data["backbone"][1:], *data["head"]):
+        module = row[2]
+        if module == "C3" and name in ("csp", "c3x"):
+            row[2] = {"csp": "BottleneckCSP", "c3x": "C3x"}[name]
+        elif module == "nn.Upsample" and name == "transposed":
+            row[2:] = ["nn.ConvTranspose2d", [256, 4, 2, 1]]
+        elif module == "Conv" and name == "depthwise":
+            row[2] = "DWConv"
+        elif module == "Conv" and name == "ghost-bottleneck" and row[3][1:] == [3, 2]:
+            row[2:] = ["GhostBottleneck", [row[3][0], 5, 2]]
+        elif module == "SPPF" and name in ("focus-spp", "c3spp"):
+            row[2:] = ["SPP", [1024, [5, 9, 13]]] if name == "focus-spp" else ["C3SPP", [1024, [3, 7]]]
+    if name == "focus-spp":
+        data["backbone"][0] = [-1, 1, "Focus", [64, 3]]
+    return data
+
+
 def layout(name: str, nc: int = 80) -> dict[str, Any]:
     """The mapping of a layout, as read from its YAML."""
     data = {"nc": nc, "depth_multiple": 0.33, "width_multiple": 0.25, "anchors": 3}

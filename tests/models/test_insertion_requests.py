@@ -133,6 +133,20 @@ def test_wrong_overlays(tmp_path: Path, entries: str, message: str) -> None:
         load_spec(file)
 
 
+def test_the_documented_overlay_and_requests(tmp_path: Path, root: Path) -> None:
+    text = (root / "docs" / "insertion.md").read_text(encoding="utf-8")
+    file = tmp_path / "documented.yaml"
+    file.write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert [x.module for x in load_spec(file).layers if x.base_row is None] == ["SE", "CBAM", "CBAM"]
+    table = text.split("| request | meaning |")[1].split("\n\n")[0]
+    requests = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(requests) == 6
+    spec = load_spec("yolov5s.yaml")
+    for request in requests:
+        for one in each_place(spec, request):
+            insert(spec, one)
+
+
 def test_layer_list_reads_back_as_the_same_model(base: ModelSpec, tmp_path: Path) -> None:
     specs = [
         base,

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from model_layouts import ANCHORS_PX, FACTS, Facts, layout
+from model_layouts import ANCHORS_PX, FACTS, VARIANTS, Facts, layout, variant
 from torch import nn
 
 from models import build_model, load_spec
@@ -40,13 +40,14 @@ def test_stock_models_have_the_originals_parameters(size: str) -> None:
     assert len(model.model) == 25
 
 
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", [*FACTS, *VARIANTS])
 def test_layouts_have_the_originals_tensors_and_run(name: str) -> None:
-    model = build_model(parse_spec(layout(name), f"{name}.yaml"))
+    data = layout(name) if name in FACTS else variant(name)
+    model = build_model(parse_spec(data, f"{name}.yaml"))
     keys = [f"{key} {list(tensor.shape)}" for key, tensor in model.state_dict().items()]
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
     strides = tuple(int(s) for s in model.stride)
-    assert Facts(sum(p.numel() for p in model.parameters()), len(keys), digest, strides) == FACTS[name]
+    assert Facts(sum(p.numel() for p in model.parameters()), len(keys), digest, strides) == {**FACTS, **VARIANTS}[name]
     assert model.stride_px == max(32, strides[-1])
     height, width = 2 * model.stride_px, model.stride_px
     images = torch.rand(1, 3, height, width)
