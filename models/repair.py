@@ -27,14 +27,13 @@ def renumbered(spec: ModelSpec) -> str:
     if any(not IMAGE <= s < row for row, layer in enumerate(spec.layers) for s in layer.source):
         return ""
     for inserted in _candidates(spec):
-        for redirected in (True, False):
-            fixed = _renumber(spec, inserted, redirected)
-            if fixed is not None and fixed != spec and _is_right(fixed):
-                changed = [i for i, layer in enumerate(fixed.layers) if layer != spec.layers[i]]
-                rows = "; ".join(f"row {i}: {row_text(fixed, i)}" for i in changed)
-                what = " and ".join(f"row {i} ({spec.layers[i].module})" for i in inserted)
-                known = all(is_attention(spec.layers[i].module) for i in inserted)
-                return f"if {what if known else 'a row'} was inserted by hand without renumbering, paste {rows}"
+        fixed = _renumber(spec, inserted)
+        if fixed is not None and fixed != spec and _is_right(fixed):
+            changed = [i for i, layer in enumerate(fixed.layers) if layer != spec.layers[i]]
+            rows = "; ".join(f"row {i}: {row_text(fixed, i)}" for i in changed)
+            what = " and ".join(f"row {i} ({spec.layers[i].module})" for i in inserted)
+            known = all(is_attention(spec.layers[i].module) for i in inserted)
+            return f"if {what if known else 'a row'} was inserted by hand without renumbering, paste {rows}"
     return ""
 
 
@@ -51,10 +50,11 @@ def _candidates(spec: ModelSpec) -> Iterator[tuple[int, ...]]:
     yield from ((i,) for i in single if i not in attention)
 
 
-def _renumber(spec: ModelSpec, inserted: tuple[int, ...], redirected: bool) -> ModelSpec | None:
+def _renumber(spec: ModelSpec, inserted: tuple[int, ...]) -> ModelSpec | None:
     """The spec with every absolute index read as one of the list without the inserted rows; None if that is no list.
 
-    An index of the row directly above counts as -1, which needs no renumbering.
+    An index of the row directly above counts as -1, which needs no renumbering; who read the row before an inserted one
+    reads the inserted one.
     """
     own = [i for i in range(len(spec.layers)) if i not in inserted]
     own += [len(spec.layers)] * len(inserted)  # beyond the end: refused below
@@ -63,7 +63,7 @@ def _renumber(spec: ModelSpec, inserted: tuple[int, ...], redirected: bool) -> M
         if source in (IMAGE, reader - 1):
             return source
         target = own[source]
-        while redirected and target + 1 in inserted and target + 1 < reader:
+        while target + 1 in inserted and target + 1 < reader:
             target += 1
         return target
 

@@ -72,6 +72,13 @@ def test_places_are_resolved_from_the_graph(name: str, expected: dict[str, int])
     assert {p for p in found if p.startswith("neck.")} == {f"neck.P{s.bit_length() - 1}" for s in FACTS[name].strides}
 
 
+def test_pooling_inside_the_backbone() -> None:
+    data = layout("yolov5")  # as before release 6.0: the last stage behind the pooling
+    data["backbone"][8:] = [[-1, 1, "SPP", [1024, [5, 9, 13]]], [-1, 3, "C3", [1024, False]]]
+    found = places(parse_spec(data))
+    assert (found["backbone.P5"], found["backbone.sppf"]) == (7, 8)
+
+
 def test_places_after_an_insertion_are_those_of_the_new_model(base: ModelSpec) -> None:
     spec = insert(base, "SE@backbone.P3,neck.P3")
     assert places(spec)["backbone.P3"] == 5

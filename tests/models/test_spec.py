@@ -145,6 +145,7 @@ def test_missing_keys(key: str) -> None:
         (4, [-1, 3, None, [256]], r"module: expected a name but got None; e.g. \[-1, 3, C3, \[256\]\]"),
         (4, [-1, 3, "C3", 256], r"args: expected a list.* but got 256; write \[-1, 3, C3, \[256\]\]"),
         (4, [7, 3, "C3", [256]], r"from: 7 points to row 7, but only the rows 0 to 3 come before it; write \[-1, 3"),
+        (4, [4, 3, "C3", [256]], r"row 4 \(backbone\[4\]\): from: 4 points to row 4, but only the rows 0 to 3"),
         (4, [-9, 3, "C3", [256]], r"from: -9 points to row -5, but only the rows 0 to 3"),
         (16, [[-1, 44], 1, "Concat", [1]], r"row 16 \(head\[6\]\): from: 44 .* write \[\[-1, -1\], 1, Concat, \[1\]\]"),
         (4, ["a", 3, "C3", [256]], r"from: expected the index of a row, or a list of them, but got 'a'; write \[-1"),
