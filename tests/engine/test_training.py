@@ -16,8 +16,7 @@ import yaml
 
 from engine import trainer
 from engine.fit import Fit
-from engine.module import DetectionModule, LossTrail
-from engine.progress import Progress, clock
+from engine.progress import Progress
 from engine.results import ResultsFile
 from engine.run import Run
 from engine.train_config import ResumeRequest, TrainConfig
@@ -256,13 +255,6 @@ def test_inserted_attention_is_trained_and_does_not_move_what_is_frozen(configur
     assert "model.3" in (result.folder / "transfer.csv").read_text()
 
 
-def test_a_single_image_that_cannot_be_normalised():
-    pooling = SimpleNamespace(model=torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3)))
-    assert DetectionModule._raw_maps(pooling, torch.zeros(2, 3, 8, 8)).shape == (2, 3, 1, 1)
-    with pytest.raises(ValueError, match="choose a --batch-size above 1 that does not leave a single image"):
-        DetectionModule._raw_maps(pooling, torch.zeros(1, 3, 8, 8))
-
-
 def test_noval_and_nosave_wait_for_the_last_epoch(configure, monkeypatch):
     saved, validated = [], []
     plain = Run.validate
@@ -334,49 +326,21 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_weights(configu
 
 def test_the_average_is_saved_and_the_raw_weights_beside_it(configure, monkeypatch):
     kept: list[Fit] = []
+    validated: list[torch.nn.Module] = []
+    plain = Run.validate
+
+    def noted(self, model, **options):
+        validated.append(model)
+        return plain(self, model, **options)
+
+    monkeypatch.setattr(Run, "validate", noted)
     monkeypatch.setattr(trainer, "_finish", lambda run, fit: kept.append(fit) or SimpleNamespace(folder=run.folder))
     folder = train(configure(epochs=1)).folder
     stored, module = read_checkpoint(folder / "weights" / "last.pt"), kept[0].module
+    assert validated == [module.ema.model]
     torch.testing.assert_close(stored.state_dict, dict(module.ema.model.state_dict()), rtol=0, atol=0)
     torch.testing.assert_close(stored.training["model"], dict(module.model.state_dict()), rtol=0, atol=0)
     assert stored.training["ema_updates"] == module.ema.updates == 2  # in warm-up the third batch waits for a fourth
-
-
-def test_losses_come_one_batch_late():
-    trail = LossTrail()
-    parts = [LossParts(*torch.full((4,), float(i))) for i in range(2)]
-    assert trail.push(parts[0], ["a"]) is None
-    assert trail.push(parts[1], ["b"]) == (0.0, 0.0, 0.0, ["a"])
-    assert trail.flush() == (1.0, 1.0, 1.0, ["b"])
-    assert trail.flush() is None
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (-3, "0:00:00"), (3725.4, "1:02:05")])
-def test_clock(seconds, text):
-    assert clock(seconds) == text
-
-
-def test_terminal_shows_a_bar_and_pipes_one_line_an_epoch(capsys):
-    module = SimpleNamespace(
-        mean_losses=lambda: (0.1, 0.2, 0.3), current_epoch=0, device=torch.device("cpu"), network_px=64
-    )
-    batch = SimpleNamespace(images=torch.zeros(2, 3, 8, 8), targets=torch.zeros(5, 6))
-    shown = {}
-    for terminal in (True, False):
-        progress = Progress(3, 2, terminal=terminal)
-        progress.on_train_epoch_start(None, module)
-        for index in range(2):
-            progress.on_train_batch_end(None, module, None, batch, index)
-        progress.on_train_epoch_end(None, module)
-        progress.finish_epoch(module, "mAP50 0.5")
-        shown[terminal] = capsys.readouterr()
-    assert "2/2" in shown[True].err
-    assert shown[False].err == ""
-    header, line = shown[False].out.splitlines()
-    assert header.split()[:7] == ["Epoch", "memory", "box_loss", "obj_loss", "cls_loss", "Instances", "Size"]
-    assert line.split()[0] == "0/2"
-    assert line.split()[2:7] == ["0.1", "0.2", "0.3", "5", "64"]
-    assert "mAP50 0.5" in line
 
 
 def test_nothing_is_written_outside_the_run_folder(configure, monkeypatch, tmp_path):
