@@ -172,9 +172,7 @@ def test_anchors_that_do_not_match_the_levels(anchors: list[list[int]], message:
 def test_two_levels_of_one_stride() -> None:
     data = {**stock(), "anchors": 3}
     data["head"][-1:] = [[4, 1, "Conv", [256, 1, 1]], [[17, 24, 20, 23], 1, "Detect", ["nc", "anchors"]]]
-    with pytest.raises(
-        ValueError, match=r"strides 8, 8, 16, 32: expected .* paste row 25: \[\[24, 20, 23"
-    ):
+    with pytest.raises(ValueError, match=r"strides 8, 8, 16, 32: expected .* paste row 25: \[\[24, 20, 23"):
         check(data)
 
 
