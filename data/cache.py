@@ -37,10 +37,7 @@ class MemoryCache:
         self.sizes_hw = sizes_hw
         self.offsets = np.concatenate(([0], np.cumsum(sizes_hw.prod(1) * 3)))
         self.block = torch.empty(int(self.offsets[-1]), dtype=torch.uint8)
-        starts = (
-            torch.multiprocessing.get_start_method(allow_none=True) or torch.multiprocessing.get_all_start_methods()[0]
-        )
-        if starts != "fork":
+        if not _workers_are_forked():
             self.block.share_memory_()
         self.filled = np.zeros(len(sizes_hw), bool)
         gibibytes = self.offsets[-1] / GIB
@@ -148,6 +145,12 @@ def for_each(fill: Callable[[int, Load], None], load: Load, count: int, title: s
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for _ in tqdm(pool.map(step, range(count)), title, count, leave=False, disable=None if progress else True):
             pass
+
+
+def _workers_are_forked() -> bool:
+    """Tell how workers will be started, without fixing the choice as asking for it plainly would."""
+    chosen = torch.multiprocessing.get_start_method(allow_none=True)
+    return (chosen or torch.multiprocessing.get_all_start_methods()[0]) == "fork"
 
 
 def _npy_folder(images: Path) -> Path:

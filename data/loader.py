@@ -84,14 +84,16 @@ def create_loader(
         ValueError: If an argument is out of range, the split is missing or none of its images or labels can be used.
     """
     shuffle = (augment and not rect) if shuffle is None else shuffle
-    _check(image_px, batch_size, stride_px, rect, pad, cache, workers, shuffle)
+    _check_counts(1, image_px=image_px, batch_size=batch_size)
+    _check_counts(0, workers=workers, seed=seed)
+    _check(image_px, stride_px, rect, pad, cache, shuffle)
     progress = progress and rank == 0
     entries = spec.entries(split)
     images = list_images(entries, root=spec.path)
     scan = scan_labels(images, spec.file_nc, split=split, cache=cache_file(entries, images), progress=progress)
     scan = select_classes(scan, classes, single_cls, spec.file_nc)
     config = _augmentation(hyp, scan, progress) if augment else None
-    if augment and not scan.report.boxes:
+    if augment and not any(len(rows) for rows in scan.labels):
         raise ValueError(f"{spec.file}: {split}: no labels to train on; they are expected as {_label_example(scan)}")
     batch_shapes = None
     if rect:
@@ -100,7 +102,7 @@ def create_loader(
         scan, image_px=image_px, seed=seed, augment=config, batch_shapes=batch_shapes, batch_size=batch_size
     )
     if cache:
-        dataset.use_cache(cache, progress=progress)
+        dataset.use_cache(cache, copies=world, progress=progress)
     batch_size = min(batch_size, len(dataset))
     block = 1 if shuffle else batch_size  # unshuffled batches stay whole when processes share an epoch
     sampler = EpochSampler(
@@ -184,19 +186,13 @@ def select_classes(scan: LabelScan, classes: Sequence[int] | None, single_cls: b
     return LabelScan(scan.paths, labels, polygons, scan.shapes_wh, scan.report)
 
 
-def _check(
-    image_px: int,
-    batch_size: int,
-    stride_px: int,
-    rect: bool,
-    pad: float,
-    cache: str | None,
-    workers: int,
-    shuffle: bool,
-) -> None:
-    for name, value, least in (("image_px", image_px, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
+def _check_counts(least: int, **values: int) -> None:
+    for name, value in values.items():
         if value < least:
             raise ValueError(f"Expected `{name}` to be at least {least} but got {value}")
+
+
+def _check(image_px: int, stride_px: int, rect: bool, pad: float, cache: str | None, shuffle: bool) -> None:
     if image_px % stride_px:
         lower = image_px // stride_px * stride_px
         raise ValueError(

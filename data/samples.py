@@ -97,11 +97,12 @@ class DetectionDataset(Dataset[Item]):
         """Images that could not be read so far, in this process or in a worker."""
         return [path for path, failed in zip(self.paths, self._failed.tolist(), strict=True) if failed]
 
-    def use_cache(self, kind: str, *, progress: bool = True) -> None:
+    def use_cache(self, kind: str, *, copies: int = 1, progress: bool = True) -> None:
         """Decode all images now and keep them.
 
         Args:
             kind: "ram" or "disk". Without enough memory "ram" says so and does nothing.
+            copies: Processes that do the same and have to fit in memory together.
             progress: Show a progress bar.
         """
         title = self.report.split
@@ -109,7 +110,7 @@ class DetectionDataset(Dataset[Item]):
             method = "linear" if self.augment is not None else "area"
             name = f"{self.image_px}-{method}"
             self.cache = DiskCache(self.paths, self._decode, kind=name, title=title, progress=progress)
-        elif fits_in_memory(int(self.resized_hw.prod(1).sum()) * 3, title):
+        elif fits_in_memory(int(self.resized_hw.prod(1).sum()) * 3 * copies, title):
             self.cache = MemoryCache(self.resized_hw, self._decode, title=title, progress=progress)
 
     def __len__(self) -> int:

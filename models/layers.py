@@ -128,7 +128,9 @@ def check_references(spec: ModelSpec) -> None:
     for row in range(last):
         if row not in read:
             raise SpecError(
-                f"{where(spec, row)}: no later row reads it, so it would train to nothing", _bypass(spec, row)
+                f"{where(spec, row)}: expected a reader, but no later row reads it (Detect reads "
+                f"{list(spec.layers[last].source)}), so it would train to nothing",
+                _bypass(spec, row),
             )
 
 

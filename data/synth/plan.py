@@ -16,7 +16,7 @@ BLOCK = 64
 EMPTY_SHARE = 0.05  # of the images show none of the classes
 
 # Some planned objects find no place, or end up hidden or too faint, and are not labelled: plan that many more
-# (measured over the images of seed 0 of seed 0).
+# (measured over the training images of seed 0).
 OVERDRAW = (1.052, 1.066, 1.066, 1.036, 1.036)
 
 # Probability that objects of a class come as 1, 2, 3, ... in one image (heads of a junction, an arrow per lane).

@@ -18,7 +18,7 @@ from models.attention.base import float32
 from models.attention.reductions import is_traced
 
 KEPT = 2**25  # largest number of weights (B * N * N) that is kept for the backward pass
-BLOCK = 2**21  # weights in one block of queries
+BLOCK = 2**20  # weights in one block of queries
 LEAST_WEIGHT = 1e-30
 
 
@@ -46,64 +46,108 @@ def weights_of(query: Tensor, key: Tensor) -> Tensor:
     return _product(float32(query), float32(key).transpose(1, 2)).softmax(2)
 
 
-def _bounded_weights(query: Tensor, key: Tensor) -> Tensor:
-    """`weights_of` without denormal numbers."""
-    return weights_of(query, key).clamp_min_(LEAST_WEIGHT)
+def _bounded_weights(query: Tensor, key: Tensor, dtype: torch.dtype) -> Tensor:
+    """`weights_of` in the dtype, without denormal numbers (which matrix products of lower precision skip anyway)."""
+    weights = weights_of(query, key)
+    return weights.clamp_min_(LEAST_WEIGHT) if weights.dtype is dtype else weights.to(dtype)
 
 
-def _blocks(batch: int, count: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of images and of queries: all at once, or a block of one image's queries at a time."""
-    if batch * count * count <= KEPT:
-        yield slice(0, batch), slice(0, count)
-        return
-    size = max(32, BLOCK // count)
-    for image in range(batch):
-        for start in range(0, count, size):
-            yield slice(image, image + 1), slice(start, min(start + size, count))
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Batched matrix product; of a single pair by the faster plain product."""
+    return torch.mm(a[0], b[0]).unsqueeze(0) if len(a) == 1 else torch.bmm(a, b)
+
+
+def _product_like(a: Tensor, b: Tensor) -> Tensor:
+    """Batched matrix product, stored as b is."""
+    if b.is_contiguous() or not b.transpose(1, 2).is_contiguous():
+        return _product(a, b)
+    return _product(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)
 
 
 class _Attend(torch.autograd.Function):
+    """Keeps the weights where they are few, and forms them again block by block where they are many."""
+
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        output = torch.empty_like(value)
         batch, count, _ = value.shape
         kept = None
-        for images, rows in _blocks(batch, count):
-            weights = _bounded_weights(query[images, rows], key[images]).to(value.dtype)
-            if batch * count * count <= KEPT:
-                kept = weights
-            output[images, rows] = _product(weights, value[images])
+        if batch * count * count <= KEPT:
+            kept = _bounded_weights(query, key, value.dtype)
+            output = _product_like(kept, value)
+        else:
+            output = torch.empty_like(value)
+            for image, rows, weights in _Blocks(query, key, value):
+                output[image, rows] = torch.mm(weights, value[image])
         ctx.save_for_backward(query, key, value, output, kept)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
-        query, key, value, output, kept = ctx.saved_tensors
-        batch, count, _ = value.shape
+        query, key, value, output, weights = ctx.saved_tensors
         offsets = (float32(gradient) * output).sum(2, keepdim=True)  # sum over j of weight_ij * (its gradient)
-        wide = float32(value[:0]).dtype
-        for_query = torch.empty_like(query)
-        for_key, for_value = torch.zeros_like(key, dtype=wide), torch.zeros_like(value, dtype=wide)
-        for images, rows in _blocks(batch, count):
-            weights = _bounded_weights(query[images, rows], key[images]) if kept is None else kept
-            row_gradient = gradient[images, rows]
-            _accumulate(for_value[images], weights.to(value.dtype).transpose(1, 2), row_gradient)
-            for_energy = float32(_product(row_gradient, value[images].transpose(1, 2)))
-            for_energy = for_energy.sub_(offsets[images, rows]).mul_(weights).to(query.dtype)
-            for_query[images, rows] = _product(for_energy, key[images])
-            _accumulate(for_key[images], for_energy.transpose(1, 2), query[images, rows])
-        return for_query, for_key.to(key.dtype), for_value.to(value.dtype)
+        if weights is None:
+            return _backward_in_blocks(query, key, value, gradient, offsets)
+        for_weights = float32(_product(gradient, value.transpose(1, 2)))
+        for_energy = for_weights.sub_(offsets).to(weights.dtype).mul_(weights)
+        for_key = _product_like(for_energy.transpose(1, 2), query)
+        return _product_like(for_energy, key), for_key, _product_like(weights.transpose(1, 2), gradient)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Batched matrix product; of a single pair by the faster plain one."""
-    return torch.mm(a[0], b[0]).unsqueeze(0) if len(a) == 1 else torch.bmm(a, b)
+class _Blocks:
+    """The weights of all queries, block by block, in memory that every block uses again.
+
+    Memory that is touched for the first time would cost as much as the work done in it.
+    """
+
+    def __init__(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        self.query, self.key, self.low = float32(query), float32(key), value.dtype
+        self.batch, self.count, _ = value.shape
+        self.size = min(self.count, max(32, BLOCK // self.count))
+
+    def buffer(self, dtype: torch.dtype) -> Tensor:
+        """Room for one block."""
+        return torch.empty(self.size, self.count, dtype=dtype)
+
+    def __iter__(self) -> Iterator[tuple[int, slice, Tensor]]:
+        """Image, slice of its queries, and their weights (rows, N) in the dtype of value."""
+        wide = self.query.dtype
+        energy, weights = self.buffer(wide), self.buffer(wide)
+        low = weights if self.low is wide else self.buffer(self.low)
+        for image in range(self.batch):
+            keys = self.key[image].t()
+            for start in range(0, self.count, self.size):
+                rows = slice(start, min(start + self.size, self.count))
+                part = slice(0, rows.stop - start)
+                torch.mm(self.query[image, rows], keys, out=energy[part])
+                torch.softmax(energy[part], 1, out=weights[part])
+                chosen = weights[part]
+                yield image, rows, chosen.clamp_min_(LEAST_WEIGHT) if low is weights else low[part].copy_(chosen)
+
+
+def _backward_in_blocks(
+    query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    blocks = _Blocks(query, key, value)
+    wide, product = offsets.dtype, blocks.buffer(value.dtype)
+    for_query = torch.empty_like(query)
+    for_key, for_value = torch.zeros_like(key, dtype=wide), torch.zeros_like(value, dtype=wide)
+    # Two more channels subtract the offset, as the sum of two numbers in the dtype of value, inside the matrix product.
+    high = offsets.to(value.dtype)
+    gradient_and_offset = torch.cat([gradient, -high, (high - offsets).to(value.dtype)], 2)
+    value_and_ones = F.pad(value, (0, 2), value=1.0)
+    for image, rows, weights in blocks:
+        _accumulate(for_value[image], weights.t(), gradient[image, rows])
+        for_energy = product[: len(weights)]
+        torch.mm(gradient_and_offset[image, rows], value_and_ones[image].t(), out=for_energy).mul_(weights)
+        for_query[image, rows] = torch.mm(for_energy, key[image])
+        _accumulate(for_key[image], for_energy.t(), query[image, rows])
+    return for_query, for_key.to(key.dtype), for_value.to(value.dtype)
 
 
 def _accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
     """Add a @ b to total, which may be of higher precision."""
-    if total.dtype is a.dtype and len(a) == 1:
-        total[0].addmm_(a[0], b[0])
+    if total.dtype is a.dtype:
+        total.addmm_(a, b)
     else:
-        total.add_(_product(a, b))
+        total.add_(torch.mm(a, b))

@@ -275,6 +275,10 @@ def test_without_memory_it_goes_on_without_a_cache(
     monkeypatch.setattr(data.cache, "free_memory", lambda: 1000)
     without = loader(spec, cache="ram")
     assert without.dataset.cache is None
+    needed = int(without.dataset.resized_hw.prod(1).sum()) * 3
+    monkeypatch.setattr(data.cache, "free_memory", lambda: int(needed * 1.5))
+    assert loader(spec, cache="ram").dataset.cache is not None
+    assert loader(spec, cache="ram", world=2).dataset.cache is None
     assert "going on without a cache" in capsys.readouterr().out
     assert_same_batches(list(without), list(loader(spec)))
 
@@ -363,6 +367,8 @@ def test_a_started_rather_than_forked_worker_gives_the_same(spec: DatasetSpec) -
         ({"image_px": 0}, "Expected `image_px` to be at least 1 but got 0"),
         ({"batch_size": 0}, "Expected `batch_size` to be at least 1 but got 0"),
         ({"workers": -1}, "Expected `workers` to be at least 0 but got -1"),
+        ({"seed": -1}, "Expected `seed` to be at least 0 but got -1"),
+        ({"augment": True, "classes": []}, "train: no labels to train on"),
         ({"cache": "gpu"}, "Expected `cache` to be ram or disk but got 'gpu'"),
         ({"rect": True, "shuffle": True}, "Expected `shuffle` to be off with `rect`"),
         ({"pad": 0.5}, "Expected `pad` to be 0 without `rect` but got 0.5"),

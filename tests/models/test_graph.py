@@ -97,8 +97,9 @@ def test_another_block_inserted_by_hand() -> None:
 @pytest.mark.parametrize(
     ("row", "written", "message"),
     [
-        (24, [[17, 20, 22], 1, "Detect", ["nc", "anchors"]], r"row 23 \(C3\): no later row .* row 24: \[\[17, 20, 23"),
-        (24, [[17, 20], 1, "Detect", ["nc", "anchors"]], r"row 23 \(C3\): no later row .*; delete it, or name"),
+        (24, [[17, 20, 22], 1, "Detect", ["nc", "anchors"]],
+         r"row 23 \(C3\): expected a reader, .* row 24: \[\[17, 20, 23"),
+        (24, [[17, 20], 1, "Detect", ["nc", "anchors"]], r"row 23 \(C3\): expected a reader, .*; delete it, or name"),
         (24, [[17, 23, 20], 1, "Detect", ["nc", "anchors"]], r"strides 8, 32, 16: expected strides that "
          r"ascend; paste row 24: \[\[17, 20, 23\], 1, Detect, \[nc, anchors\]\]"),
         (24, [[17, 20, 20, 23], 1, "Detect", ["nc", "anchors"]], r"a row twice; e.g. row 24: \[\[17, 20, 23\]"),
