@@ -1,0 +1,111 @@
+"""The table of `benchmarks/attention.py` as a file: what a row holds, and reading, writing and finding rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+WORKS = ("forward", "training")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one row measures.
+
+    Attributes:
+        module: Canonical name.
+        shape: BxCxHxW.
+        dtype: fp32 (NCHW) or bf16 (autocast, channels_last).
+        work: "forward" (eval mode) or "training" (forward and backward).
+        threads: Number of threads.
+    """
+
+    module: str
+    shape: str
+    dtype: str
+    work: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Row(Cell):
+    """One measured cell.
+
+    Attributes:
+        clock: What was read.
+        rounds: Number of paired rounds.
+        published_ms: Median of a call of the published form; None where there is none, or no memory for it.
+        ms: Median of a call of the project's.
+        speedup: Median over the rounds of published / project's.
+        speedup_low: Lower quartile of it.
+        speedup_high: Upper quartile of it.
+        floor_passes: Reads and writes of the map that are needed at least.
+        floor_ms: What so many passes take.
+        times_floor: ms / floor_ms.
+        published_peak_mb: Rise of the resident memory; None as for published_ms.
+        peak_mb: The same of the project's.
+        load: Load average of the machine.
+        note: Why something is missing.
+    """
+
+    clock: str
+    rounds: int
+    published_ms: float | None
+    ms: float
+    speedup: float | None
+    speedup_low: float | None
+    speedup_high: float | None
+    floor_passes: int
+    floor_ms: float
+    times_floor: float
+    published_peak_mb: float | None
+    peak_mb: float | None
+    load: float
+    note: str
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def text_of(row: Row) -> dict[str, str]:
+    """The row as it stands in the file."""
+    values = asdict(row)
+    return {
+        key: "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        for key, value in values.items()
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of earlier runs, none if there is no file.
+
+    Raises:
+        ValueError: The file has other columns.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(
+                f"{path}: expected the columns {', '.join(COLUMNS)}; remove the file or give another --out"
+            )
+        return list(reader)
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Replace the file by these rows, in one step."""
+    draft = path.with_suffix(".part")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draft.replace(path)
+
+
+def without(rows: Sequence[dict[str, str]], cell: Cell) -> list[dict[str, str]]:
+    """The rows that measure something else."""
+    key = {name: str(value) for name, value in asdict(cell).items()}
+    return [row for row in rows if any(row[name] != value for name, value in key.items())]

@@ -1,0 +1,155 @@
+"""Paired times and peak memory of functions, for `benchmarks/attention.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Work = Callable[[], object]
+
+LEAST_MS = 10.0  # a sample repeats its function until it takes about this long
+LEAST_ROUNDS = 3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value."""
+        ordered = sorted(values)
+        quarter = len(ordered) // 4
+        return cls(statistics.median(ordered), ordered[quarter], ordered[-1 - quarter])
+
+
+def clock_of(threads: int) -> tuple[str, Callable[[], float]]:
+    """Name and clock: the CPU time of this thread for one thread, which leaves out others' turns; else wall time."""
+    return ("thread CPU time", time.thread_time) if threads == 1 else ("wall time", time.perf_counter)
+
+
+@contextlib.contextmanager
+def malloc(*, keeps: bool) -> Iterator[None]:
+    """While it lasts, glibc's malloc keeps what is freed, or hands each large block back at once; then the latter.
+
+    Timed work keeps it: a fresh page costs, and a map of fresh pages about as much as a pass. Measured memory is handed
+    back: kept blocks of the right size are not always found again, so the process would seem to need more than it does.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keeps else 2**17)
+        libc.mallopt(M_MMAP_MAX, 0 if keeps else 2**16)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**17)
+        libc.malloc_trim(0)
+    try:
+        yield
+    finally:
+        if keeps:
+            with malloc(keeps=False):
+                pass
+
+
+def paired_ms(
+    works: Sequence[Work], *, rounds: int, seconds: float, clock: Callable[[], float]
+) -> list[tuple[float, ...]]:
+    """Milliseconds of each function in each round; the order turns round every time.
+
+    Args:
+        works: The functions.
+        rounds: Number of rounds.
+        seconds: Wall time after which no further round begins, once three are done.
+        clock: In seconds.
+    """
+    started = time.perf_counter()
+    repeats = [_repeats(work, clock) for work in works]
+    samples: list[tuple[float, ...]] = []
+    while len(samples) < rounds:
+        if len(samples) >= min(LEAST_ROUNDS, rounds) and time.perf_counter() - started > seconds:
+            break
+        sample = [0.0] * len(works)
+        order = range(len(works))
+        for i in order if len(samples) % 2 == 0 else reversed(order):
+            sample[i] = _sample_ms(works[i], repeats[i], clock)
+        samples.append(tuple(sample))
+    return samples
+
+
+def _repeats(work: Work, clock: Callable[[], float]) -> int:
+    """How often a sample calls the function; warms it up."""
+    work()
+    return max(1, round(LEAST_MS / max(_sample_ms(work, 1, clock), 1e-3)))
+
+
+def _sample_ms(work: Work, repeats: int, clock: Callable[[], float]) -> float:
+    started = clock()
+    for _ in range(repeats):
+        work()
+    return (clock() - started) * 1e3 / repeats
+
+
+def peak_mb(work: Work) -> float | None:
+    """Megabytes by which the resident memory of this process rises at most while the function runs.
+
+    Everything counts: tensors, buffers that live only inside an operation, scratch memory of libraries. Before, freed
+    memory goes back to the system, so that none of it is used unseen, and the kernel's high-water mark is reset.
+
+    Returns:
+        None where the system has no such mark (it is Linux's).
+    """
+    with malloc(keeps=False):
+        work()  # what is made once, such as compiled kernels
+        gc.collect()
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            return None
+        before = _status_mb("VmRSS")
+        work()
+        return _status_mb("VmHWM") - before
+
+
+def _status_mb(field: str) -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise ValueError(f"/proc/self/status has no {field}")
+
+
+def available_gb() -> float | None:
+    """Memory that this machine could still give out; None where unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("MemAvailable:"))
+
+
+@contextlib.contextmanager
+def limited_memory(gigabytes: float) -> Iterator[None]:
+    """While it lasts, allocations beyond what is in use now plus this raise RuntimeError, before the machine runs out.
+
+    Raises:
+        ValueError: The system has no such limit.
+    """
+    try:
+        import resource
+    except ImportError as error:
+        raise ValueError("--memory-gb: this system cannot limit a process' memory") from error
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int((gigabytes + _status_mb("VmData") / 1e3) * 1e9), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
