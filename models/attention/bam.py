@@ -21,9 +21,9 @@ class BAM(Attention):
     a 1x1 convolution to one channel. The authors' code, `variant="authors"`, multiplies the branches, s(c * t), has
     one hidden layer in c, two dilated convolutions in t and dilation 4; its tensors have the authors' names.
 
-    Identity start: the gate is 1 + tanh(z / 2), which equals 2 s(z); the last layers of both branches are zero (of
-    the channel branch only where the branches are multiplied), so z is 0 and the gate exactly 1. Those layers learn
-    from the first step, the others from the second.
+    Identity start: the gate is 2 s(z) in place of 1 + s(z), the same number of passes; the last layers of both branches
+    are zero (of the channel branch only where the branches are multiplied), so z is 0 and the gate exactly 1. Those
+    layers learn from the first step, the others from the second.
 
     Args:
         channels: Number of channels C.
@@ -72,11 +72,8 @@ class BAM(Attention):
         channel_branch, spatial_branch = self._branches()
         channel = channel_branch(x.mean((2, 3)))[..., None, None].to(x.dtype)  # (B, C, 1, 1)
         spatial = spatial_branch(x).to(x.dtype)  # (B, 1, H, W)
-        if self.identity:
-            channel = channel / 2
-            spatial = spatial if self.multiplies else spatial / 2
         both = channel * spatial if self.multiplies else channel + spatial
-        gate = 1 + (both.tanh() if self.identity else both.sigmoid())  # (B, C, H, W)
+        gate = 2 * both.sigmoid() if self.identity else 1 + both.sigmoid()  # (B, C, H, W)
         self._report(full=gate)
         return x * gate
 

@@ -6,6 +6,7 @@ itself is kept out of the column by a mask that exports and runs on any device.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.base import Attention, check_integer, float32, hidden_width
@@ -56,12 +57,14 @@ class CrissCrossAttention(Attention):
 
     def _attend(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        value = self.value_conv(x)
+        # gamma A v = A (gamma v): scaled in the weights of the convolution, gamma costs no pass over a map.
+        value = F.conv2d(x, self.gamma[:, None, None, None] * self.value_conv.weight, self.gamma * self.value_conv.bias)
         weights = self._weights(self.query_conv(x), self.key_conv(x)).to(value.dtype)
         column, row = weights.split([height, width], 3)  # (B, H, W, H) and (B, H, W, W)
         self._report(affinity=lambda: self._affinity(column, row))
-        attended = torch.einsum("bcgw,bhwg->bchw", value, column) + torch.einsum("bchv,bhwv->bchw", value, row)
-        return x + (self.gamma.to(attended.dtype) * attended).to(x.dtype)
+        along_column = torch.einsum("bcgw,bhwg->bchw", value, column).to(x.dtype)
+        along_row = torch.einsum("bchv,bhwv->bchw", value, row).to(x.dtype)
+        return x + along_column + along_row
 
     @staticmethod
     def _weights(query: Tensor, key: Tensor) -> Tensor:
