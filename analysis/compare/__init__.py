@@ -1,0 +1,1 @@
+"""compare.py: a matrix of training runs, what their differences mean, and a report."""
