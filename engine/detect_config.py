@@ -14,8 +14,6 @@ DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 DEFAULT_SOURCE = "data/images"
 
 _UNSUPPORTED = {
-    "--augment": "test-time augmentation is not built; leave it out",
-    "--dnn": "weights are .pt files, which OpenCV's DNN module does not read; leave it out",
     "--update": "weights files are written without optimizer state, so there is nothing to strip; leave it out",
     "--visualize": "feature maps are not written here; leave it out",
 }
@@ -26,7 +24,7 @@ class DetectConfig:
     """One run of detect.py, checked. Fields are named after YOLOv5's flags.
 
     Attributes:
-        weights: A .pt file.
+        weights: `.pt` or exported files; several are an ensemble.
         source: What `data.sources.open_source` takes.
         data: A data set YAML whose class names are shown instead of the model's.
         imgsz: Height and width in pixels that images are fitted into; rounded up to multiples of the stride.
@@ -36,7 +34,7 @@ class DetectConfig:
         precision: "auto", "32", "bf16" or "16"; `--half` is "16".
     """
 
-    weights: str = DEFAULT_WEIGHTS
+    weights: tuple[str, ...] = (DEFAULT_WEIGHTS,)
     source: str = DEFAULT_SOURCE
     data: str | None = None
     imgsz: tuple[int, int] = (640, 640)
@@ -54,6 +52,8 @@ class DetectConfig:
     nosave: bool = False
     classes: tuple[str, ...] | None = None
     agnostic_nms: bool = False
+    augment: bool = False
+    dnn: bool = False
     project: str = "runs/detect"
     name: str = "exp"
     exist_ok: bool = False
@@ -99,7 +99,12 @@ def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
     parser = ArgumentParser(prog="detect.py", description="Detect objects on images, videos, cameras and streams.")
     add = parser.add_argument
-    add("--weights", nargs="+", default=[DEFAULT_WEIGHTS], help="weights file (.pt)")
+    add(
+        "--weights",
+        nargs="+",
+        default=[DEFAULT_WEIGHTS],
+        help=".pt or exported; several are an ensemble",
+    )
     add(
         "--source",
         default=DEFAULT_SOURCE,
@@ -121,6 +126,8 @@ def build_parser() -> ArgumentParser:
     add("--nosave", action="store_true", help="write no annotated images and videos")
     add("--classes", nargs="+", help="keep only these classes: numbers or names")
     add("--agnostic-nms", action="store_true", help="let classes suppress each other")
+    add("--augment", action="store_true", help="predict at three sizes, one mirrored, and merge")
+    add("--dnn", action="store_true", help="run .onnx weights with OpenCV")
     add("--project", default="runs/detect", help="folder of the run folders")
     add("--name", default="exp", help="run folder; a number is added if it exists")
     add("--exist-ok", action="store_true", help="write into an existing run folder")
@@ -147,8 +154,6 @@ def parse_config(arguments: Sequence[str] | None = None) -> DetectConfig:
     """
     given = vars(build_parser().parse_args(arguments))
     weights, sides, half = given.pop("weights"), given.pop("imgsz"), given.pop("half")
-    if len(weights) > 1:
-        raise ValueError(f"--weights {' '.join(weights)}: several weights would be an ensemble, which is not supported")
     if len(sides) > 2:
         raise ValueError(f"--imgsz {' '.join(map(str, sides))}: expected one number, or height and width")
     if half and given.setdefault("precision", "16") != "16":
@@ -156,4 +161,4 @@ def parse_config(arguments: Sequence[str] | None = None) -> DetectConfig:
     if given["source"] == DEFAULT_SOURCE and not Path(DEFAULT_SOURCE).exists():
         given["source"] = str(ROOT / DEFAULT_SOURCE)
     given["classes"] = None if given["classes"] is None else tuple(given["classes"])
-    return DetectConfig(weights=weights[0], imgsz=(sides[0], sides[-1]), **given)
+    return DetectConfig(weights=tuple(weights), imgsz=(sides[0], sides[-1]), **given)

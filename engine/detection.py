@@ -18,7 +18,8 @@ import yaml
 from data.sources import Frame, Source, Trouble, open_source
 from engine.cli import ROOT, new_run_folder, resolve_file
 from engine.detect_config import DetectConfig
-from engine.device import choose_precision, select_device
+from engine.device import select_device
+from engine.network import Network, open_network
 from engine.overlap import in_batches, read_ahead
 from engine.predictor import Detections, Predictor, Prepared, Selection
 from engine.recorder import Recorder
@@ -44,7 +45,7 @@ def run_detection(config: DetectConfig) -> int:
             from engine.viewer import Viewer
 
             viewer = stack.enter_context(closing(Viewer()))
-        weights = _find_weights(config.weights)
+        weights = [_find_weights(name) for name in config.weights]
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
@@ -56,36 +57,44 @@ def run_detection(config: DetectConfig) -> int:
     return run.report(folder)
 
 
-def make_predictor(config: DetectConfig, weights: str) -> Predictor:
+def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
     """Load the model and make it ready.
 
     Raises:
         ValueError: If weights, device, precision, names or classes do not go together.
     """
-    from models.checkpoint import load_model
-
-    device = select_device(config.device)
-    precision = choose_precision(config.precision, device)
-    model = load_model(weights, device)
+    network = open_network(
+        weights, select_device(config.device), config.precision, augment=config.augment, dnn=config.dnn
+    )
     if config.data is not None:
-        model.set_names(_read_names(config.data, model.nc))
-    stride_px = int(model.stride.max())
-    height, width = (-(-side // stride_px) * stride_px for side in config.imgsz)
-    if (height, width) != config.imgsz:
-        print(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}", file=sys.stderr)
+        network.names = _read_names(config.data, network.nc)
+    image_hw = _image_hw(config.imgsz, network)
     selection = Selection(
         config.conf_thres,
         config.iou_thres,
-        _class_ids(config.classes, model.names),
+        _class_ids(config.classes, network.names),
         config.agnostic_nms,
         config.max_det,
     )
-    predictor = Predictor(model, image_px=(height, width), device=device, precision=precision, selection=selection)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{weights}: {parameters:,} parameters, {len(model.names)} classes, {device}, {precision.reason}", flush=True)
-    if device.type != "cpu":
+    predictor = Predictor(network, image_px=image_hw, selection=selection)
+    print(f"{' '.join(weights)}: {len(network.names)} classes, {network.description}", flush=True)
+    if network.device.type != "cpu":
         predictor.warm_up()
     return predictor
+
+
+def _image_hw(wanted: tuple[int, int], network: Network) -> tuple[int, int]:
+    """The size rounded up to multiples of the stride; the file's own where it takes no other."""
+    if network.image_hw is not None:
+        if network.image_hw != wanted:
+            height, width = network.image_hw
+            print(f"--imgsz is {height}x{width}, the size the weights were exported for", file=sys.stderr)
+        return network.image_hw
+    stride_px = network.stride_px
+    height, width = (-(-side // stride_px) * stride_px for side in wanted)
+    if (height, width) != wanted:
+        print(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}", file=sys.stderr)
+    return height, width
 
 
 def _read_names(data: str, count: int) -> dict[int, str]:
@@ -102,7 +111,7 @@ def _read_names(data: str, count: int) -> dict[int, str]:
 def _find_weights(name: str) -> str:
     """The file as given, or below the repository; anything else is left to `load_model` to find or refuse."""
     tried = (Path(name), ROOT / name, ROOT / "weights" / name)
-    return str(next((path for path in tried if path.is_file()), name))
+    return str(next((path for path in tried if path.exists()), name))
 
 
 def _class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[int, ...] | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,7 @@ from data.boxes import convert_boxes
 from data.images import unletterbox
 from engine.eval_result import HEADER, ClassResult, EvalResult, Speeds
 from engine.metrics import IOU_THRESHOLDS, DetectionMetrics, confusion_counts, detection_metrics, match_detections
+from engine.network import Network
 from engine.postprocess import non_max_suppression
 from engine.tta import augmented_predictions
 
@@ -109,12 +111,12 @@ class _Tally:
 
 
 def evaluate(
-    model: DetectionModel,
+    model: DetectionModel | Network,
     loader: Iterable[Batch],
     *,
     names: Mapping[int, str],
     device: torch.device,
-    precision: Precision,
+    precision: Precision | None = None,
     conf_thres: float = 0.001,
     iou_thres: float = 0.6,
     max_det: int = 300,
@@ -130,11 +132,12 @@ def evaluate(
     """Measure a detector on a data set.
 
     Args:
-        model: On `device`; put into eval mode and back afterwards.
+        model: On `device`; a `DetectionModel` is put into eval mode and back afterwards, a `Network` has its own
+            precision and augmentation.
         loader: Batches of letterboxed images.
         names: Class names by number, those of the data set.
         device: Where to compute.
-        precision: The arithmetic of the network.
+        precision: The arithmetic of a `DetectionModel`.
         conf_thres: Confidence threshold; above 0.001 it cuts off the recall curve and lowers the figures.
         iou_thres: IoU threshold of the suppression.
         max_det: Detections kept per image at most.
@@ -153,34 +156,47 @@ def evaluate(
     """
     if model.nc != len(names) and not single_cls:
         raise ValueError(f"Expected a model of {len(names)} classes, those of the data set, but got {model.nc} classes")
-    if augment and loss is not None:
-        raise ValueError("Expected `augment` to be off where the loss is wanted: the loss belongs to one size")
+    if (augment or isinstance(model, Network)) and loss is not None:
+        raise ValueError("Expected a `DetectionModel` and no `augment` where the loss is wanted: it needs the raw maps")
+    if precision is None and not isinstance(model, Network):
+        raise ValueError("Expected the `precision` of a `DetectionModel` but got None")
+    if augment and isinstance(model, Network):
+        raise ValueError("Expected `augment` to be off: a `Network` brings its own augmentation")
     observers = [*observers, *_plotters(save_dir, names, plots)]
     clock, tally, losses = _Clock(device), _Tally(len(names)), []
     suppression = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
     detector = _Detector(model, device, precision, loss, hybrid, augment, suppression, clock)
-    was_training = model.training
-    model.eval()
-    try:
+    with _in_eval_mode(model):
         for batch in _with_bar(loader, progress):
             detections, parts = detector.detect(batch)
             losses += parts
             _count(tally, batch, detections, single_cls, observers)
-    finally:
-        model.train(was_training)
     result = _result(tally, names, clock, losses)
     if plots:
         _save_plots(result, save_dir)
     return result
 
 
+@contextmanager
+def _in_eval_mode(model: DetectionModel | Network) -> Iterator[None]:
+    if isinstance(model, Network):
+        yield
+        return
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 @dataclass(frozen=True)
 class _Detector:
     """From a batch to detections, with the clock running."""
 
-    model: DetectionModel
+    model: DetectionModel | Network
     device: torch.device
-    precision: Precision
+    precision: Precision | None
     loss: Callable[[list[Tensor], Tensor], Any] | None
     hybrid: bool
     augment: bool
@@ -192,7 +208,7 @@ class _Detector:
         """Detections (n, 6) of each image in letterboxed pixels, and the loss parts (3,) if wanted."""
         self.clock.start()
         images = batch.images.to(self.device, non_blocking=True)
-        images = images.contiguous(memory_format=self.precision.memory_format).float() / 255
+        images = images.contiguous(memory_format=self._memory_format()).float() / 255
         self.clock.stop("preprocess")
         raw, predictions = self._predict(images)
         self.clock.stop("inference")
@@ -202,14 +218,20 @@ class _Detector:
             parts = [torch.stack([part.detach().float().reshape(()) for part in (values.box, values.obj, values.cls)])]
             self.clock.start()
         labels = [torch.from_numpy(rows) for rows in _labels_px(batch, "cxcywh_px")] if self.hybrid else None
-        found = non_max_suppression(predictions, multi_label=True, labels=labels, **self.suppression)
+        select = self.model.select if isinstance(self.model, Network) else non_max_suppression
+        found = select(predictions, multi_label=True, labels=labels, **self.suppression)
         ends = np.cumsum([len(rows) for rows in found])[:-1]
         found = np.split(torch.cat(found).cpu().numpy(), ends)
         self.clock.stop("nms")
         return found, parts
 
+    def _memory_format(self) -> torch.memory_format:
+        return self.model.memory_format if isinstance(self.model, Network) else self.precision.memory_format
+
     def _predict(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The raw maps in float32, none with augmentation, and the decoded predictions."""
+        if isinstance(self.model, Network):
+            return [], self.model(images)
         if self.augment:
             return [], augmented_predictions(self.model, images, self.precision)
         with self.precision.autocast(self.device):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from data.images import Letterboxed, letterbox, unletterbox
-from engine.device import Precision
-from engine.postprocess import non_max_suppression
+from engine.device import Precision, choose_precision
+from engine.network import Network, TorchNetwork
 
 if TYPE_CHECKING:
     from models.yolo import DetectionModel
@@ -79,39 +79,44 @@ class Seconds:
 class Predictor:
     """A model made ready to look at images.
 
-    The network runs in the given precision, boxes are always decoded in float32.
+    Boxes are always decoded in float32.
     """
 
     def __init__(
         self,
-        model: DetectionModel,
+        model: DetectionModel | Network,
         *,
         image_px: int | tuple[int, int] = 640,
-        device: torch.device,
-        precision: Precision,
+        device: torch.device | None = None,
+        precision: Precision | None = None,
         selection: Selection | None = None,
         square: bool = False,
     ) -> None:
-        """Fuse the model and move it to the device.
+        """Make a model ready, or take a network that is.
 
         Args:
-            model: Is fused in place and put into eval mode.
+            model: A `DetectionModel` is fused in place and put into eval mode.
             image_px: Longest side, or (height, width), in pixels; multiples of the model's largest stride.
-            device: Where to run.
-            precision: In which arithmetic.
+            device: Where a `DetectionModel` runs; the CPU if None.
+            precision: In which arithmetic; fp32 if None.
             selection: Which predictions to keep.
             square: Pad to the full size instead of to the next multiple of the stride.
 
         Raises:
-            ValueError: If `image_px` is no multiple of the stride.
+            ValueError: If `image_px` is no multiple of the stride, or not the one size that an exported file takes.
         """
-        self.stride_px = int(model.stride.max())
+        if not isinstance(model, Network):
+            device = device or torch.device("cpu")
+            model = TorchNetwork(model, device, precision or choose_precision("32", device))
+        self.network = model
+        self.stride_px = model.stride_px
         self.image_hw = (image_px, image_px) if isinstance(image_px, int) else image_px
         if any(side < 1 or side % self.stride_px for side in self.image_hw):
             raise ValueError(f"Expected image_px to be multiples of {self.stride_px} but got {image_px}")
-        self.device, self.precision, self.square = device, precision, square
+        if model.image_hw not in (None, self.image_hw):
+            raise ValueError(f"Expected image_px to be {model.image_hw}, the size of the file, but got {self.image_hw}")
+        self.device, self.square = model.device, square or model.image_hw is not None
         self.selection = selection or Selection()
-        self.model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
         self.names: dict[int, str] = dict(model.names)
         self.seconds = Seconds()
 
@@ -156,20 +161,10 @@ class Predictor:
         start = self._now()
         pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, 3)
         images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-        images = images.contiguous(memory_format=self.precision.memory_format).float() / 255
-        with self.precision.autocast(self.device):
-            raw = self.model.raw(images)
-        predictions = self.model.detect.decode([level.float() for level in raw])  # (B, N, 5 + classes)
+        images = images.contiguous(memory_format=self.network.memory_format).float() / 255
+        predictions = self.network(images)  # (B, N, 5 + classes)
         done = self._now()
-        keep = self.selection
-        rows = non_max_suppression(
-            predictions,
-            conf_thres=keep.conf_thres,
-            iou_thres=keep.iou_thres,
-            classes=keep.classes,
-            agnostic=keep.agnostic,
-            max_det=keep.max_det,
-        )
+        rows = self.network.select(predictions, **asdict(self.selection))
         found = [self._to_original(one.cpu().numpy(), prepared) for one, prepared in zip(rows, batch, strict=True)]
         self.seconds.network += done - start
         self.seconds.nms += self._now() - done
@@ -184,8 +179,8 @@ class Predictor:
     def warm_up(self) -> None:
         """Run the network once on nothing, so that the first image's time is like the others'."""
         empty: Tensor = torch.zeros(1, 3, *self.image_hw, device=self.device)
-        with torch.inference_mode(), self.precision.autocast(self.device):
-            self.model.raw(empty.contiguous(memory_format=self.precision.memory_format))
+        with torch.inference_mode():
+            self.network(empty.contiguous(memory_format=self.network.memory_format))
 
     def _now(self) -> float:
         """The time when the device has finished what it was given."""

@@ -14,10 +14,6 @@ PRECISIONS = ("auto", "32", "bf16", "16")
 DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 _EXACT_CONF_THRES = 0.001
 
-_UNSUPPORTED = {
-    "--dnn": "weights are .pt files, which OpenCV's DNN module does not read; leave it out",
-}
-
 
 @dataclass(frozen=True)
 class ValConfig:
@@ -25,7 +21,7 @@ class ValConfig:
 
     Attributes:
         task: The split to validate on, or "speed".
-        weights: One file; several for "speed", measured in turn.
+        weights: One file; several are an ensemble, or for "speed" measured in turn.
         imgsz: Longest side in pixels; rounded up to a multiple of the model's stride.
         precision: "auto", "32", "bf16" or "16"; `--half` is "16"; None is "32", for speed on a GPU "16".
         plots: Write curves, confusion matrix and mosaics.
@@ -43,6 +39,7 @@ class ValConfig:
     workers: int = 8
     single_cls: bool = False
     augment: bool = False
+    dnn: bool = False
     verbose: bool = False
     save_txt: bool = False
     save_hybrid: bool = False
@@ -66,11 +63,6 @@ class ValConfig:
         for flag, share in (("--conf-thres", self.conf_thres), ("--iou-thres", self.iou_thres)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{flag} {share}: expected a number from 0 to 1")
-        if len(self.weights) > 1 and self.task != "speed":
-            raise ValueError(
-                f"--weights {' '.join(self.weights)}: several weights would be an ensemble, which is not supported; "
-                "give one file, or --task speed to time them in turn"
-            )
         if self.save_conf and not self.save_txt:
             raise ValueError("--save-conf adds the confidence to the files of --save-txt; add --save-txt")
 
@@ -94,7 +86,12 @@ def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
     parser = ArgumentParser(prog="val.py", description="Measure a trained model on a data set.")
     parser.add_argument("--data", default="signs.yaml", help="data set YAML, a path or a name in data/")
-    parser.add_argument("--weights", nargs="+", default=[DEFAULT_WEIGHTS], help="weights file (.pt)")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=[DEFAULT_WEIGHTS],
+        help=".pt or exported; several are an ensemble",
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="images in a batch")
     parser.add_argument("--imgsz", "--img", "--img-size", type=int, default=640, help="longest side of the images, px")
     parser.add_argument(
@@ -109,6 +106,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--workers", type=int, default=8, help="processes that read images, at most")
     parser.add_argument("--single-cls", action="store_true", help="treat all objects as one class")
     parser.add_argument("--augment", action="store_true", help="predict at three sizes, one mirrored, and merge")
+    parser.add_argument("--dnn", action="store_true", help="run .onnx weights with OpenCV")
     parser.add_argument("--verbose", action="store_true", help="print every class also where there are 50 or more")
     parser.add_argument("--save-txt", action="store_true", help="write detections as label files to labels/")
     parser.add_argument("--save-hybrid", action="store_true", help="write labels and detections together to labels/")
@@ -126,7 +124,6 @@ def build_parser() -> ArgumentParser:
         "--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help="arithmetic (32; for speed on a GPU 16)"
     )
     parser.add_argument("--noplots", action="store_true", help="write no plots and mosaics")
-    parser.unsupported(_UNSUPPORTED)
     return parser
 
 

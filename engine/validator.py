@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +14,16 @@ import torch
 from data.dataset import DatasetSpec, load_dataset_spec
 from data.loader import Batch, create_loader
 from engine.cli import new_run_folder
-from engine.device import Precision, choose_precision, select_device
+from engine.device import select_device
 from engine.eval_result import EvalResult
 from engine.evaluator import evaluate
+from engine.network import Network, is_exported, open_network
 from engine.val_config import ValConfig
 from engine.val_writers import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
-from models.checkpoint import load_model
 from models.download import find_weights
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
-
-    from models.yolo import DetectionModel
 
 _MANY_CLASSES = 50  # from here on rows per class are printed only with --verbose
 
@@ -46,34 +44,34 @@ def validate(config: ValConfig) -> list[EvalResult]:
         _note(note)
     device = select_device(config.device)
     for weights in config.weights:
-        find_weights(weights)  # before the data: reading a generated set for the first time draws it
+        if not is_exported(weights):
+            find_weights(weights)  # before the data: reading a generated set for the first time draws it
     spec = load_dataset_spec(config.data, single_cls=config.single_cls)
-    return [_validate_one(config, weights, spec, device) for weights in config.weights]
+    # Several weights are an ensemble, but for the speed they are timed in turn.
+    groups = [(weights,) for weights in config.weights] if config.task == "speed" else [config.weights]
+    return [_validate_one(config, weights, spec, device) for weights in groups]
 
 
-def _validate_one(config: ValConfig, weights: str, spec: DatasetSpec, device: torch.device) -> EvalResult:
-    precision = _precision(config, device)
-    model = load_model(weights, device)
-    _check_classes(model, spec, weights, config.single_cls)
-    model.fuse().to(memory_format=precision.memory_format)
-    image_px = _image_px(config.imgsz, int(model.stride.max()))
-    loader = _loader(config, spec, image_px, int(model.stride.max()))
+def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, device: torch.device) -> EvalResult:
+    network = open_network(files, device, _precision(config, device), augment=config.augment, dnn=config.dnn)
+    weights = " ".join(files)
+    _check_classes(network, spec, weights, config.single_cls)
+    image_px = _image_px(config.imgsz, network)
+    loader = _loader(config, spec, image_px, network)
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
-    print(f"{weights}: {_count(model):,} parameters, {device}, {precision.reason}", flush=True)
+    print(f"{weights}: {network.description}", flush=True)
     labels, coco = _writers(config, spec, loader, folder)
-    _warm_up(model, device, precision, image_px)
+    _warm_up(network, image_px)
     result = evaluate(
-        model,
+        network,
         loader,
         names=spec.names,
-        device=device,
-        precision=precision,
+        device=network.device,
         conf_thres=config.conf_thres,
         iou_thres=config.iou_thres,
         max_det=config.max_det,
         single_cls=config.single_cls,
         hybrid=config.save_hybrid,
-        augment=config.augment,
         save_dir=folder,
         plots=config.plots,
         observers=[writer for writer in (labels, coco) if writer is not None],
@@ -83,7 +81,7 @@ def _validate_one(config: ValConfig, weights: str, spec: DatasetSpec, device: to
         _note(f"{len(loader.dataset.unreadable)} images could not be read, the first: {loader.dataset.unreadable[0]}")
     extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
     if coco is not None:
-        extra["coco"] = _coco_figures(coco, spec, folder / f"{Path(weights).stem}_predictions.json")
+        extra["coco"] = _coco_figures(coco, spec, folder / f"{Path(files[0]).stem}_predictions.json")
     _write_results(result, extra, folder)
     if labels is not None:
         print(f"{labels.files} labels saved to {labels.folder}")
@@ -91,13 +89,13 @@ def _validate_one(config: ValConfig, weights: str, spec: DatasetSpec, device: to
     return result
 
 
-def _precision(config: ValConfig, device: torch.device) -> Precision:
+def _precision(config: ValConfig, device: torch.device) -> str:
     """The arithmetic asked for; by default fp32, and fp16 for the speed of a GPU, as in YOLOv5."""
     default = "16" if config.task == "speed" and device.type == "cuda" else "32"
-    return choose_precision(config.precision or default, device)
+    return config.precision or default
 
 
-def _check_classes(model: DetectionModel, spec: DatasetSpec, weights: str, single_cls: bool) -> None:
+def _check_classes(model: Network, spec: DatasetSpec, weights: str, single_cls: bool) -> None:
     if single_cls:
         return
     if model.nc != spec.nc:
@@ -109,23 +107,34 @@ def _check_classes(model: DetectionModel, spec: DatasetSpec, weights: str, singl
         _note(f"the class names of {weights} and {spec.file} differ; the data set's are used")
 
 
-def _image_px(wanted: int, stride_px: int) -> int:
-    """The image size rounded up to a multiple of the stride."""
+def _image_px(wanted: int, network: Network) -> int:
+    """The image size rounded up to a multiple of the stride; the file's own where it takes no other."""
+    if network.image_hw is not None:
+        height, width = network.image_hw
+        if height != width:
+            raise ValueError(f"the weights take images of {height}x{width}; val.py needs a square or --dynamic")
+        if height != wanted:
+            _note(f"--imgsz {wanted} is not the {height} that the weights were exported for; {height} is used")
+        return height
+    stride_px = network.stride_px
     image_px = -(-wanted // stride_px) * stride_px
     if image_px != wanted:
         _note(f"--imgsz {wanted} is not a multiple of the stride {stride_px}; {image_px} is used")
     return image_px
 
 
-def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, stride_px: int) -> DataLoader[Batch]:
-    """Rectangular batches with a border of half a stride, as YOLOv5 validates; squares for the speed."""
-    rect = config.task != "speed"
+def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, network: Network) -> DataLoader[Batch]:
+    """Rectangular batches with a border of half a stride, as YOLOv5 validates.
+
+    Squares for the speed and for weights of one size.
+    """
+    rect = config.task != "speed" and network.image_hw is None
     return create_loader(
         spec,
         config.split,
         image_px=image_px,
         batch_size=config.batch_size,
-        stride_px=stride_px,
+        stride_px=network.stride_px,
         rect=rect,
         pad=0.5 if rect else 0.0,
         single_cls=config.single_cls,
@@ -134,12 +143,12 @@ def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, stride_px: int)
     )
 
 
-def _warm_up(model: DetectionModel, device: torch.device, precision: Precision, image_px: int) -> None:
+def _warm_up(network: Network, image_px: int) -> None:
     """Let a GPU choose its kernels before the clock runs."""
-    if device.type != "cpu":
-        with torch.no_grad(), precision.autocast(device):
-            image = torch.zeros((1, 3, image_px, image_px), device=device)
-            model.raw(image.contiguous(memory_format=precision.memory_format))
+    if network.device.type != "cpu":
+        with torch.no_grad():
+            image = torch.zeros((1, 3, image_px, image_px), device=network.device)
+            network(image.contiguous(memory_format=network.memory_format))
 
 
 def _writers(
@@ -184,10 +193,6 @@ def _print(result: EvalResult, config: ValConfig, image_px: int) -> None:
 def _write_results(result: EvalResult, extra: Mapping[str, object], folder: Path) -> None:
     text = json.dumps({**extra, **result.to_dict()}, indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _count(model: DetectionModel) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _note(text: str) -> None:

@@ -75,10 +75,8 @@ def test_flags_reach_the_config(line, field, value):
     assert getattr(_parse(""), field) != value or field == "split"
 
 
-def test_several_weights_are_for_speed_only():
-    assert parse_config(["--task", "speed", "--weights", "a.pt", "b.pt"]).weights == ("a.pt", "b.pt")
-    with pytest.raises(ValueError, match=r"--weights a.pt b.pt: several weights would be an ensemble"):
-        parse_config(["--weights", "a.pt", "b.pt"])
+def test_several_weights():
+    assert parse_config(["--weights", "a.pt", "b.onnx"]).weights == ("a.pt", "b.onnx")
 
 
 @pytest.mark.parametrize(

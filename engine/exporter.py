@@ -1,0 +1,223 @@
+"""What export.py does: load, write each format, read it back, compare it with the source, and say so."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.dataset import load_dataset_spec
+from data.images import IMAGE_SUFFIXES, letterbox, read_image
+from engine.cli import ROOT
+from engine.device import Precision, select_device
+from engine.export_check import LIMITS, Difference, compare
+from engine.export_config import ExportConfig
+from engine.export_formats import write_onnx, write_openvino, write_tensorrt, write_torchscript
+from engine.export_metadata import Metadata
+from engine.export_module import ExportModule, Suppression
+from engine.exported import open_exported
+from engine.network import OPENVINO_FOLDER, TorchNetwork
+from models.checkpoint import load_model
+
+COMPARED = 8  # images that a file is compared on
+
+
+class Exported(NamedTuple):
+    """One written file."""
+
+    format: str
+    path: Path
+    megabytes: float
+    seconds: float
+    difference: Difference
+
+
+def export(config: ExportConfig) -> list[Exported]:
+    """Write every format asked for, beside the weights; compare each with the source.
+
+    Raises:
+        ValueError: On weights, sizes or packages that do not go together, or a file that differs too much.
+    """
+    device = select_device(config.device)
+    if config.half and "torchscript" in config.include and device.type == "cpu" and config.nms:
+        raise ValueError("--half --nms for torchscript needs a GPU: suppression is not written in fp16 for the CPU")
+    images = _image_files(config)
+    source = TorchNetwork(load_model(config.weights), device, Precision(torch.float32, False, "fp32"))
+    if any(side % source.stride_px for side in config.imgsz):
+        raise ValueError(f"--imgsz {config.imgsz}: expected multiples of the model's stride {source.stride_px}")
+    job = _Job(config, source, images)
+    return [job.write(name) for name in config.include]
+
+
+def _image_files(config: ExportConfig) -> list[Path]:
+    """The val images of the data set, spread over it; else the sample images of this repository."""
+    if config.data is None:
+        return sorted((ROOT / "data" / "images").glob("*.jpg"))
+    found: list[Path] = []
+    for entry in load_dataset_spec(config.data).entries("val"):
+        if entry.is_file():
+            rows = (row.strip() for row in entry.read_text(encoding="utf-8-sig").splitlines())
+            found += [entry.parent / row for row in rows if row]
+        else:
+            found += [path for path in entry.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise ValueError(f"--data {config.data}: its val split holds no images")
+    found.sort()
+    return found
+
+
+class _Job:
+    """One source and what is written from it."""
+
+    def __init__(self, config: ExportConfig, source: TorchNetwork, images: Sequence[Path]) -> None:
+        self.config, self.source, self.images = config, source, images
+        suppression = Suppression(config.conf_thres, config.iou_thres, config.topk_all) if config.nms else None
+        self.module = ExportModule(source.model, suppression).eval()
+        self.metadata = Metadata(
+            names=source.names,
+            stride=source.stride_px,
+            imgsz=config.imgsz,
+            batch=config.batch_size,
+            dynamic=config.dynamic,
+            half=config.half,
+            int8=config.int8,
+            nms=_suppression_facts(config),
+            spec=source.model.spec.to_dict(),
+        )
+
+    def write(self, name: str) -> Exported:
+        """Write one format and compare it; a file that differs too much is kept under another name."""
+        started = time.perf_counter()
+        file = self._file(name)
+        {"torchscript": self._torchscript, "onnx": self._onnx, "openvino": self._openvino, "engine": self._engine}[
+            name
+        ](file)
+        seconds = time.perf_counter() - started
+        numbers = "int8" if self.config.int8 else "fp16" if self.config.half else "fp32"
+        difference = compare(self.source, self._reopened(file), list(self._compared()))
+        problem = difference.problem(LIMITS[numbers])
+        if problem is not None:
+            _remove(file)
+            raise ValueError(f"{name}: the written file does not agree with {self.config.weights}: {problem}; removed")
+        done = Exported(name, file, _megabytes(file), seconds, difference)
+        print(f"{name} {numbers}: {file} ({done.megabytes:.1f} MB, {seconds:.1f} s)")
+        print(f"  against {self.config.weights} on {self._count()} images: {difference}", flush=True)
+        return done
+
+    def _reopened(self, file: Path) -> object:
+        return open_exported(str(file), self.source.device, "32")
+
+    def _file(self, name: str) -> Path:
+        stem = Path(self.config.weights).with_suffix("")
+        if name == "openvino":
+            return stem.with_name(f"{stem.name}{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}")
+        return stem.with_name(f"{stem.name}.{name}")
+
+    def _example(self, *, half: bool = False) -> Tensor:
+        images = torch.zeros(self.config.batch_size, 3, *self.config.imgsz, device=self.source.device)
+        return images.half() if half else images
+
+    def _torchscript(self, file: Path) -> None:
+        with self._in_half(self.config.half):
+            write_torchscript(self.module, self._example(half=self.config.half), file, self.metadata)
+
+    def _onnx(self, file: Path) -> None:
+        with self._in_half(self.config.half):
+            write_onnx(
+                self.module,
+                self._example(half=self.config.half),
+                file,
+                self.metadata,
+                opset=self.config.opset,
+                simplify=self.config.simplify,
+            )
+
+    def _openvino(self, folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            graph = self._graph(Path(place))
+            write_openvino(graph, folder, self.metadata, self._calibration() if self.config.int8 else None)
+
+    def _engine(self, file: Path) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            write_tensorrt(self._graph(Path(place)), file, self.metadata, workspace_gb=self.config.workspace)
+
+    def _graph(self, place: Path) -> Path:
+        """An fp32 ONNX file to convert."""
+        graph = place / "graph.onnx"
+        write_onnx(
+            self.module, self._example(), graph, self.metadata, opset=self.config.opset, simplify=self.config.simplify
+        )
+        return graph
+
+    def _in_half(self, wanted: bool) -> _Half:
+        return _Half(self.module, wanted)
+
+    def _calibration(self) -> Iterator[np.ndarray]:
+        for file in _spread(self.images, self.config.images):
+            yield self._read([file] * self.config.batch_size, self.config.imgsz).numpy()
+
+    def _count(self) -> int:
+        return len(_spread(self.images, COMPARED))
+
+    def _compared(self) -> Iterator[Tensor]:
+        """A few images; a dynamic file also sees another size and two images at once."""
+        files = _spread(self.images, COMPARED)
+        height, width = self.config.imgsz
+        for file in files:
+            yield self._read([file], (height, width))
+        if self.config.dynamic:
+            yield self._read((files * 2)[:2], (height + self.source.stride_px, width + 2 * self.source.stride_px))
+
+    def _read(self, files: Sequence[Path], hw: tuple[int, int]) -> Tensor:
+        """(B, 3, H, W) float32 RGB 0..1."""
+        pixels = np.stack([letterbox(read_image(file), hw).image for file in files])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+class _Half:
+    """The network in fp16 while inside; fp32 weights come back exactly afterwards."""
+
+    def __init__(self, module: ExportModule, wanted: bool) -> None:
+        self.module, self.wanted = module, wanted
+
+    def __enter__(self) -> None:
+        if self.wanted:
+            self.kept = {key: value.clone() for key, value in self.module.network.state_dict().items()}
+            self.stride = self.module.network.detect.stride.clone()
+            self.module.half()
+
+    def __exit__(self, *_: object) -> None:
+        if self.wanted:
+            self.module.float()
+            self.module.network.load_state_dict(self.kept)
+            self.module.network.detect.stride.copy_(self.stride)
+
+
+def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:
+    if not config.nms:
+        return None
+    return {"conf_thres": config.conf_thres, "iou_thres": config.iou_thres, "max_det": config.topk_all}
+
+
+def _spread(files: Sequence[Path], count: int) -> list[Path]:
+    """At most `count` of the files, evenly spread."""
+    return list(files) if len(files) <= count else [files[i * len(files) // count] for i in range(count)]
+
+
+def _megabytes(path: Path) -> float:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,91 @@
+"""Models for `torch.hub.load`, as in YOLOv5.
+
+torch.hub.load(".", "custom", path="best.pt", source="local")("image.jpg").print()
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+dependencies = ["torch", "torchvision", "numpy", "cv2", "PIL", "yaml"]
+
+
+def custom(
+    path: str = "path/to/model.pt", autoshape: bool = True, _verbose: bool = True, device: str | None = None
+) -> Any:  # noqa: ANN401  (a detector, or the network alone)
+    """Weights from a file.
+
+    Args:
+        path: A `.pt` file or a file of export.py.
+        autoshape: Give a detector that takes images of any kind; else the network alone.
+        _verbose: Print what was loaded.
+        device: As `--device`.
+
+    Raises:
+        ValueError: If the file or the device cannot be used.
+    """
+    import engine
+    import models
+
+    if not autoshape:
+        from engine.device import select_device
+
+        return models.load_model(path, select_device(str(device or "")))
+    detector = engine.load_model(path, str(device or ""))
+    if _verbose:
+        print(f"{path}: {len(detector.names)} classes, {detector.network.description}")
+    return detector
+
+
+def _stock(name: str, pretrained: bool, channels: int, classes: int, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    """A stock model: trained weights for 80 classes, or fresh ones."""
+    import models
+    from engine.cli import ROOT
+    from engine.device import Precision, select_device
+
+    unknown = set(options) - {"autoshape", "_verbose", "device"}
+    if unknown:
+        raise ValueError(f"{name}: unknown option {sorted(unknown)[0]!r}; expected autoshape, _verbose or device")
+    if channels != 3:
+        raise ValueError(f"{name}: channels={channels}: images have 3 channels here")
+    if pretrained and classes == 80:
+        return custom(f"{name}.pt", **options)
+    model = models.build_model(models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes))
+    if pretrained:
+        from models.transfer import transfer
+
+        transfer(model, f"{name}.pt")
+    device = select_device(str(options.get("device") or ""))
+    if not options.get("autoshape", True):
+        return model.eval().to(device)
+    import torch
+
+    from engine.api import Detector
+    from engine.network import TorchNetwork
+
+    return Detector(TorchNetwork(model, device, Precision(torch.float32, True, "fp32")))
+
+
+def yolov5n(pretrained: bool = True, channels: int = 3, classes: int = 80, **options: Any) -> Any:  # noqa: ANN401
+    """YOLOv5n; `options` as in `custom`."""
+    return _stock("yolov5n", pretrained, channels, classes, options)
+
+
+def yolov5s(pretrained: bool = True, channels: int = 3, classes: int = 80, **options: Any) -> Any:  # noqa: ANN401
+    """YOLOv5s; `options` as in `custom`."""
+    return _stock("yolov5s", pretrained, channels, classes, options)
+
+
+def yolov5m(pretrained: bool = True, channels: int = 3, classes: int = 80, **options: Any) -> Any:  # noqa: ANN401
+    """YOLOv5m; `options` as in `custom`."""
+    return _stock("yolov5m", pretrained, channels, classes, options)
+
+
+def yolov5l(pretrained: bool = True, channels: int = 3, classes: int = 80, **options: Any) -> Any:  # noqa: ANN401
+    """YOLOv5l; `options` as in `custom`."""
+    return _stock("yolov5l", pretrained, channels, classes, options)
+
+
+def yolov5x(pretrained: bool = True, channels: int = 3, classes: int = 80, **options: Any) -> Any:  # noqa: ANN401
+    """YOLOv5x; `options` as in `custom`."""
+    return _stock("yolov5x", pretrained, channels, classes, options)

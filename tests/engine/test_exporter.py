@@ -1,0 +1,221 @@
+"""Every format is written, read back and used; the network is small and generated."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from data.images import letterbox, read_image, write_image
+from engine.export_check import LIMITS, Difference, compare
+from engine.export_config import ExportConfig
+from engine.export_metadata import Metadata
+from engine.exported import open_exported
+from engine.exporter import export
+from engine.network import Ensemble, is_exported, open_network
+from engine.postprocess import non_max_suppression
+from models import load_model, save_model
+
+CPU = torch.device("cpu")
+# pytest turns warnings into errors; these come from the packages that write and read the files.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, root) -> Path:
+    """The trained weights of the repository, with names in another script."""
+    model = load_model(root / "weights" / "yolov5n_ca_signs.pt")
+    file = tmp_path_factory.mktemp("weights") / "tiny.pt"
+    save_model(model, file, names=[f"знак{i}'" for i in range(model.nc)])
+    return file
+
+
+@pytest.fixture(scope="module")
+def source(weights):
+    return open_network([str(weights)], CPU)
+
+
+@pytest.fixture(scope="module")
+def dynamic(weights) -> dict[str, Path]:
+    done = export(ExportConfig(weights=str(weights), include=("torchscript", "onnx"), imgsz=(64, 96), dynamic=True))
+    return {item.format: item.path for item in done}
+
+
+@pytest.mark.parametrize("name", ["torchscript", "onnx"])
+def test_dynamic_files_take_any_size_and_give_yolov5s_layout(name, dynamic, source):
+    network = open_exported(str(dynamic[name]), CPU, "32")
+    assert (network.names, network.stride_px, network.image_hw) == (source.names, 32, None)
+    assert network.metadata.spec == source.model.spec.to_dict()
+    for shape in ((1, 3, 64, 96), (3, 3, 128, 32)):
+        images = torch.rand(shape)
+        with torch.no_grad():
+            want = source(images)
+        got = network(images)
+        assert got.shape == (shape[0], 3 * (shape[2] // 8 * (shape[3] // 8)) * 21 // 16, 5 + source.nc)
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_the_originals_loader_finds_its_facts(dynamic, source):
+    onnx = pytest.importorskip("onnx")
+    facts = {entry.key: entry.value for entry in onnx.load(str(dynamic["onnx"])).metadata_props}
+    assert facts["names"] == repr(source.names)
+    assert int(facts["stride"]) == 32
+    extra = {"config.txt": ""}
+    torch.jit.load(str(dynamic["torchscript"]), _extra_files=extra)
+    assert json.loads(extra["config.txt"])["names"] == {str(i): name for i, name in source.names.items()}
+
+
+def test_openvino_fixed_size_fills_the_batch(weights, source, capsys):
+    pytest.importorskip("openvino")
+    config = ExportConfig(weights=str(weights), include=("openvino",), imgsz=(64, 64), batch_size=2, half=True)
+    (done,) = export(config)
+    assert done.path.name == "tiny_openvino_model"
+    assert "fp16" in capsys.readouterr().out
+    assert yaml.safe_load((done.path / "tiny.yaml").read_text(encoding="utf-8"))["names"] == source.names
+    network = open_network([str(done.path) + "/"], CPU)
+    assert (network.image_hw, network.batch_size, network.metadata.half) == ((64, 64), 2, True)
+    images = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), source(images), rtol=0.02, atol=0.05)
+
+
+def test_suppression_inside_the_file(weights, source, root):
+    pytest.importorskip("onnxruntime")
+    (done,) = export(ExportConfig(weights=str(weights), include=("onnx",), imgsz=(320, 320), nms=True, topk_all=20))
+    network = open_exported(str(done.path), CPU, "32")
+    assert network.finished
+    pixels = [letterbox(read_image(root / "data" / "images" / f"street_{i}.jpg"), 320).image for i in (1, 2)]
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        want = non_max_suppression(source(images), conf_thres=0.25, iou_thres=0.45, max_det=20)
+    got = network.select(network(images), conf_thres=0.25, max_det=300)
+    assert sum(map(len, want)) > 3
+    for true, found in zip(want, got, strict=True):
+        torch.testing.assert_close(found, true, rtol=1e-4, atol=1e-3)
+    only = network.select(network(images), conf_thres=0.25, max_det=3, classes=[1])
+    assert all(len(rows) <= 3 and (rows[:, 5] == 1).all() for rows in only)
+
+
+def test_a_file_that_differs_is_refused_and_removed(weights, monkeypatch):
+    monkeypatch.setattr("engine.exporter.write_torchscript", _write_another)
+    with pytest.raises(ValueError, match=r"does not agree with .*confidences differ"):
+        export(ExportConfig(weights=str(weights), imgsz=(96, 96)))
+    assert not weights.with_suffix(".torchscript").exists()
+
+
+def _write_another(module, images, file, metadata):
+    from engine.export_formats import write_torchscript
+
+    class Other(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self, images):
+            rows = self.module(images)
+            return torch.cat((rows[..., :4], rows[..., 4:] * 0.9), 2)
+
+    write_torchscript(Other(), images, file, metadata)
+
+
+def test_difference_counts_what_is_lost():
+    rows = torch.tensor([[[50.0, 50, 20, 20, 0.9, 0.9], [150, 50, 20, 20, 0.9, 0.9]]])
+    moved = rows.clone()
+    moved[0, 1, 0] += 16
+    source, other = _Fixed(rows), _Fixed(moved)
+    difference = compare(source, other, [torch.zeros(1, 3, 32, 32)])
+    assert difference == Difference(0.0, 0.5, 2, 2, 1)
+    assert "boxes differ by up to 0.5" in difference.problem(LIMITS["fp32"])
+    assert Difference(float("nan"), 0, 1, 1, 0).problem(LIMITS["int8"])
+    assert "1 of 2 detections are lost" in Difference(0, 0, 2, 2, 1).problem(LIMITS["int8"])
+    assert Difference(0, 0, 2, 2, 0).problem(LIMITS["fp32"]) is None
+
+
+class _Fixed:
+    finished = False
+    device = CPU
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __call__(self, images):
+        return self.rows
+
+
+def test_metadata_round_trip_and_the_originals():
+    facts = Metadata({0: "a'b", 1: "ж"}, 32, (64, 96), 2, True, nms={"conf_thres": 0.1}, spec={"nc": 2})
+    assert Metadata.read(facts.to_properties(), "x") == facts
+    assert Metadata.read(facts.to_dict(), "x") == facts
+    assert Metadata.read({"stride": "32", "names": "['a', 'b']"}, "x").names == {0: "a", 1: "b"}
+    with pytest.raises(ValueError, match="x: carries no class names"):
+        Metadata.read({"stride": "32"}, "x")
+
+
+@pytest.mark.parametrize("ending", [".torchscript", ".onnx", ".xml"])
+def test_damaged_files_give_one_line(ending, tmp_path):
+    file = tmp_path / f"x{ending}"
+    with pytest.raises(ValueError, match="was not found"):
+        open_network([str(file)], CPU)
+    file.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a readable"):
+        open_network([str(file)], CPU)
+
+
+def test_endings():
+    assert is_exported("a/best_openvino_model/")
+    assert not is_exported("best.pt")
+    with pytest.raises(ValueError, match="tflite files are not supported; write onnx"):
+        open_network(["a.tflite"], CPU)
+
+
+def test_options_that_do_not_go_with_a_file(dynamic, weights):
+    file = str(dynamic["onnx"])
+    with pytest.raises(ValueError, match=r"needs the \.pt file"):
+        open_network([file], CPU, augment=True)
+    with pytest.raises(ValueError, match="its own precision, 32"):
+        open_network([file], CPU, "bf16")
+    with pytest.raises(ValueError, match="OpenCV's DNN module reads"):
+        open_network([str(weights)], CPU, dnn=True)
+
+
+def test_ensemble_of_source_and_export(dynamic, weights, source):
+    network = open_network([str(weights), str(dynamic["torchscript"])], CPU)
+    assert isinstance(network, Ensemble)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        rows = network(images)
+        torch.testing.assert_close(rows, torch.cat([source(images)] * 2, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_opencv_reads_the_onnx_file(weights, source):
+    (done,) = export(ExportConfig(weights=str(weights), include=("onnx",), imgsz=(64, 64)))
+    network = open_network([str(done.path)], CPU, dnn=True)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), source(images), rtol=1e-3, atol=1e-3)
+
+
+def test_mistakes_of_size(weights):
+    with pytest.raises(ValueError, match="multiples of the model's stride 32"):
+        export(ExportConfig(weights=str(weights), imgsz=(100, 100)))
+
+
+@pytest.mark.slow
+def test_int8(weights, tmp_path):
+    pytest.importorskip("nncf")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(8):
+        write_image(folder / f"{number}.jpg", np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8))
+    data = tmp_path / "d.yaml"
+    data.write_text("path: .\nval: images\nnames: [a]\n")
+    config = ExportConfig(weights=str(weights), include=("openvino",), imgsz=(64, 64), int8=True, data=str(data))
+    (done,) = export(config)
+    assert done.path.name == "tiny_int8_openvino_model"
+    assert open_network([str(done.path)], CPU).metadata.int8
