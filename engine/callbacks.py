@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from engine.optimizer import BIAS, DECAYED, NORM
 from engine.plots import plot_train_batch
-from engine.progress import Progress
+from engine.progress import Progress, say
 from engine.results import ResultsFile
 from models.checkpoint import save_model
+from models.freeze import freeze
 
 if TYPE_CHECKING:
     from data.loader import Batch
@@ -159,6 +160,22 @@ class SaveWeights(Checkpoint):
             "early_stopping": self.stopping.state_dict() if self.stopping else {},
             "scaler": trainer.precision_plugin.state_dict(),
         }
+
+
+class Thaw(pl.Callback):
+    """Ends a warm start: from epoch `after` on all is trained but what `wanted`, the words of --freeze, names.
+
+    The schedule goes on as it is. Optimiser state begins for a tensor with its first step, so a run that is resumed
+    before the thaw goes on like one that was not interrupted.
+    """
+
+    def __init__(self, after: int, wanted: Sequence[str]) -> None:
+        self.after, self.wanted = after, wanted
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
+        """Thaw when the epoch has come; the module, which goes into training mode afterwards, wakes the norms."""
+        if pl_module.current_epoch == self.after:
+            say(f"Thawed before epoch {self.after}; {freeze(pl_module.model, self.wanted)}")
 
 
 class DrawTrainBatches(pl.Callback):

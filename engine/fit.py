@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import torch
 
-from engine.callbacks import Best, DrawTrainBatches, SaveWeights, ValidateEpoch, early_stopping
+from engine.callbacks import Best, DrawTrainBatches, SaveWeights, Thaw, ValidateEpoch, early_stopping
 from engine.ema import ModelEMA
 from engine.module import DetectionModule
 from engine.optimizer import BIAS, DECAYED, NORM, Schedule, accumulation, create_optimizer, scaled_decay
@@ -130,6 +130,8 @@ class Fit:
             ValidateEpoch(validate, self.results, self.best, self.progress, **measured),
             SaveWeights(run.last.parent, self.best, run.settings(), stopping=self.stopping, **saved),
         ]
+        if config.thaw_after:
+            callbacks.append(Thaw(config.thaw_after, config.freeze))
         if not config.noplots:
             callbacks.append(DrawTrainBatches(run.folder, run.names))
         return [*callbacks, self.stopping] if self.stopping else callbacks

@@ -121,29 +121,6 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
     return StartModel(model, report)
 
 
-def freeze_rows(model: DetectionModel, rows: tuple[int, ...]) -> int:
-    """Stop training rows of a model.
-
-    Args:
-        model: The model; every other row is trained.
-        rows: Row numbers of the base model, which insertions do not move; inserted rows are always trained.
-
-    Returns:
-        The number of parameters (tensors) that are frozen.
-
-    Raises:
-        ValueError: If a row does not exist.
-    """
-    at = {layer.base_row: row for row, layer in enumerate(model.spec.layers) if layer.base_row is not None}
-    outside = [row for row in rows if row not in at]
-    if outside:
-        raise ValueError(f"--freeze: the model has rows 0 to {max(at)} but {outside[0]} was given")
-    prefixes = tuple(f"model.{at[row]}." for row in rows)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(prefixes))
-    return sum(not parameter.requires_grad for parameter in model.parameters())
-
-
 def fit_anchors(model: DetectionModel, loader: DataLoader, image_px: int, anchor_t: float, seed: int) -> None:
     """Check the anchors against the labels, replace them where others fit better, and say what was done."""
     labels, sizes = loader.dataset.labels, loader.dataset.shapes

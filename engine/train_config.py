@@ -49,7 +49,7 @@ class TrainConfig:
     hyp: str
     weights: str = ""
     cfg: str = ""
-    attention: str = ""
+    attention: tuple[str, ...] = ()
     attention_start: str = "identity"
     epochs: int = 100
     batch_size: int = 16
@@ -72,15 +72,28 @@ class TrainConfig:
     cos_lr: bool = False
     label_smoothing: float = 0.0
     patience: int = 100
-    freeze: tuple[int, ...] = (0,)
+    freeze: tuple[str, ...] = ("0",)
+    thaw_after: int = 0
     save_period: int = -1
     seed: int = 0
     local_rank: int = -1
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("imgsz", 32), ("workers", 0), ("patience", 0), ("seed", 0)):
+        for name, low in (
+            ("epochs", 1),
+            ("imgsz", 32),
+            ("workers", 0),
+            ("patience", 0),
+            ("seed", 0),
+            ("thaw_after", 0),
+        ):
             if getattr(self, name) < low:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected at least {low}")
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least {low}")
+        if self.thaw_after >= max(self.epochs, 1):
+            raise ValueError(
+                f"--thaw-after {self.thaw_after}: expected less than --epochs {self.epochs}, so that epochs follow the "
+                "thaw; --freeze '!attention' trains the attention modules alone from first to last"
+            )
         if self.batch_size == -1:
             raise ValueError("--batch-size -1: the batch size is not searched automatically; give a number, e.g. 16")
         if self.batch_size < 1:
@@ -96,18 +109,13 @@ class TrainConfig:
                 "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes "
                 "on from the pretrained model (fetched if it is not on disk)"
             )
-        if any(row < 0 for row in self.freeze):
-            raise ValueError(f"--freeze {' '.join(map(str, self.freeze))}: expected rows of the model, from 0")
-        object.__setattr__(self, "freeze", tuple(self.freeze))
-
-    @property
-    def frozen_rows(self) -> tuple[int, ...]:
-        """Rows that are not trained: one number means that many first rows, several name the rows."""
-        return tuple(range(self.freeze[0])) if len(self.freeze) == 1 else self.freeze
+        object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
+        requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
+        object.__setattr__(self, "attention", tuple(requests))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints."""
-        return {**asdict(self), "freeze": list(self.freeze)}
+        return {**asdict(self), "attention": list(self.attention), "freeze": list(self.freeze)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -119,7 +127,7 @@ class TrainConfig:
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"the run's settings have unknown names: {', '.join(unknown)}")
-        return cls(**{**values, "freeze": tuple(values.get("freeze", (0,)))})
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,6 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
         return _resume_request(resume, values, given)
     if "attention_start" in given and not values["attention"]:
         raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
-    values["freeze"] = tuple(values["freeze"])
     values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
     load_hyp(values["hyp"])
     if values["cfg"]:
@@ -175,7 +182,7 @@ def load_dataset_file(name: str, single_cls: bool) -> Path:
 
 def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
     """Names of the settings that stand on the command line."""
-    unset = object()
+    unset: list[str] = []  # argparse appends to a copy, so that identity tells for repeatable flags too
     namespace = argparse.Namespace(**{action.dest: unset for action in parser._actions})
     return {name for name, value in vars(parser.parse_args(argv, namespace)).items() if value is not unset}
 
@@ -214,13 +221,18 @@ def _add_what(parser: ArgumentParser) -> None:
     add = group.add_argument
     add("--weights", default="", help="start from these weights, e.g. yolov5s.pt; empty trains from scratch")
     add("--cfg", default="", help="model YAML; empty: the model inside --weights")
-    add("--attention", default="", help="insert attention modules, e.g. CoordAtt@neck.P3,neck.P4,neck.P5")
+    text = (
+        "insert attention modules, e.g. CoordAtt@neck.P3,neck.P4 or 'CBAM(kernel_size=3)@backbone.P5'; may be repeated"
+    )
+    add("--attention", action="append", default=[], metavar="MODULE@PLACE", help=text)
     add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
     add("--data", default="signs.yaml", help="dataset YAML")
     add("--hyp", default="hyp.scratch-low.yaml", help="hyperparameter YAML")
     add("--imgsz", "--img", "--img-size", type=int, default=640, help="training and validation image size, pixels")
     add("--single-cls", action="store_true", help="treat all classes as one")
-    add("--freeze", nargs="+", type=int, default=[0], help="rows not trained: 10 is the first ten, 0 1 2 by number")
+    text = "rows of the base not trained: 10 is the first ten; 0 1 2, 0-9, backbone, 'backbone,!attention' name them"
+    add("--freeze", nargs="+", default=["0"], metavar="ROWS", help=text)
+    add("--thaw-after", type=int, default=0, metavar="EPOCHS", help="first train only the inserted modules for so long")
     add("--rect", action="store_true", help="rectangular batches by aspect ratio; no mosaic, no shuffling")
     add("--cache", nargs="?", const="ram", choices=CACHES, help="keep decoded images in memory or on disk")
     add("--noautoanchor", action="store_true", help="keep the model's anchors even if they do not fit the labels")

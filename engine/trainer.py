@@ -24,7 +24,6 @@ from engine.run import Run
 from engine.setup import (
     create_model,
     fit_anchors,
-    freeze_rows,
     image_size,
     label_statistics,
     summary,
@@ -33,6 +32,7 @@ from engine.setup import (
 )
 from engine.train_config import ResumeRequest, TrainConfig
 from models.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
+from models.freeze import freeze
 from models.insertion import layer_list
 
 if TYPE_CHECKING:
@@ -78,14 +78,18 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
         model, report = model_from_checkpoint(interrupted.checkpoint), None
     else:
         model, report = create_model(config, dataset, hyp)
-    frozen = freeze_rows(model, config.frozen_rows)
+    start_epoch = interrupted.next_epoch if interrupted else 0
+    frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
     stride_px = max(int(model.stride.max()), 32)
     image_px = image_size(config.imgsz, stride_px)
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
     train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
     if not interrupted and not config.noautoanchor:
         fit_anchors(model, train, image_px, hyp.anchor_t, config.seed)
-    say(summary(model, image_px) + (f", {frozen} tensors frozen" if frozen else ""))
+    say(summary(model, image_px))
+    if frozen.tensors:
+        until = f" until epoch {config.thaw_after}" if start_epoch < config.thaw_after else ""
+        say(f"{frozen}{until}")
     say(label_statistics(train, dataset.names, image_px))
     model.to(device=device, memory_format=precision.memory_format).train()
     folder = interrupted.run_folder if interrupted else _new_folder(config)

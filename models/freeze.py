@@ -60,12 +60,14 @@ def frozen_rows(spec: ModelSpec, wanted: Sequence[str | int]) -> frozenset[int]:
     return _select(spec, wanted).rows
 
 
-def freeze(model: DetectionModel, wanted: Sequence[str | int]) -> Frozen:
+def freeze(model: DetectionModel, wanted: Sequence[str | int], *, only_inserted: bool = False) -> Frozen:
     """Stop training what `--freeze` names, and train all else. The norms of frozen rows stay in eval mode.
 
     Args:
         model: The model; `model.train()` leaves the frozen norms in eval mode from now on.
         wanted: As in `frozen_rows`. Attention inside C3 belongs to its row, unless `attention` or `!attention` says so.
+        only_inserted: Beside that, train nothing but inserted rows and attention modules, wherever they are: the warm
+            start of `--thaw-after`.
 
     Raises:
         ValueError: As `frozen_rows`, or if nothing is left to train.
@@ -79,12 +81,29 @@ def freeze(model: DetectionModel, wanted: Sequence[str | int]) -> Frozen:
     if selection.inner is not None:
         for module in inner:
             module.requires_grad_(not selection.inner)
+    rows = selection.rows | _freeze_base(model) if only_inserted else selection.rows
     parameters = list(model.parameters())
     tensors = sum(not p.requires_grad for p in parameters)
     if tensors == len(parameters):
-        raise ValueError(f"--freeze {' '.join(map(str, wanted))}: nothing is left to train")
+        during = " in the warm start of --thaw-after" if only_inserted else ""
+        raise ValueError(f"--freeze {' '.join(map(str, wanted))}: nothing is left to train{during}")
     model.keep_in_eval(m for m in model.modules() if _is_frozen_norm(m))
-    return Frozen(selection.rows, tensors, len(parameters))
+    return Frozen(rows, tensors, len(parameters))
+
+
+def _freeze_base(model: DetectionModel) -> frozenset[int]:
+    """Freeze all but inserted rows and attention modules; returns the rows that are neither."""
+    base = [i for i, x in enumerate(model.spec.layers) if x.base_row is not None and not is_attention(x.module)]
+    added = [top for row, top in enumerate(model.model) if row not in base]
+    added += [m for row in base for m in _attention_inside(model.model[row], row, model.spec)]
+    kept = {id(p) for m in added for p in m.parameters()}
+    if not kept:
+        why = "its attention modules have no parameters" if added else "it has none; add --attention, e.g. CBAM@neck.P3"
+        raise ValueError(f"--thaw-after: expected inserted modules to train in {model.spec.file}, but {why}")
+    for parameter in model.parameters():
+        if id(parameter) not in kept:
+            parameter.requires_grad_(False)
+    return frozenset(base)
 
 
 def _select(spec: ModelSpec, wanted: Sequence[str | int]) -> _Selection:
@@ -118,7 +137,8 @@ def _named(spec: ModelSpec, name: str) -> list[int]:
     if match := re.fullmatch(r"(\d+)(?:-(\d+))?", name):
         first, end = int(match[1]), int(match[2] or match[1])
         if not first <= end < len(base):
-            raise ValueError(f"--freeze {name}: the base of {spec.file} has the rows 0 to {len(base) - 1}")
+            turned = f"; write {end}-{first}" if end < first < len(base) else ""
+            raise ValueError(f"--freeze {name}: the base of {spec.file} has the rows 0 to {len(base) - 1}{turned}")
         return [base[number] for number in range(first, end + 1)]
     groups = {
         "backbone": range(spec.backbone_rows),

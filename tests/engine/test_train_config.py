@@ -58,8 +58,11 @@ FLAGS = [
     (["--cos-lr"], "cos_lr", True),
     (["--label-smoothing", "0.1"], "label_smoothing", 0.1),
     (["--patience", "5"], "patience", 5),
-    (["--freeze", "10"], "freeze", (10,)),
-    (["--freeze", "0", "1", "2"], "freeze", (0, 1, 2)),
+    (["--freeze", "10"], "freeze", ("10",)),
+    (["--freeze", "0", "1", "2"], "freeze", ("0", "1", "2")),
+    (["--freeze", "backbone,!attention", "12"], "freeze", ("backbone,!attention", "12")),
+    (["--thaw-after", "3"], "thaw_after", 3),
+    (["--attention", "CBAM", "--attention", "SE@neck.P3"], "attention", ("CBAM", "SE@neck.P3")),
     (["--save-period", "2"], "save_period", 2),
     (["--seed", "7"], "seed", 7),
     (["--local_rank", "-1"], "local_rank", -1),
@@ -85,7 +88,9 @@ def test_yolov5_defaults():
         "name": "exp",
         "label_smoothing": 0.0,
         "patience": 100,
-        "freeze": [0],
+        "freeze": ["0"],
+        "thaw_after": 0,
+        "attention": [],
         "save_period": -1,
         "seed": 0,
         "local_rank": -1,
@@ -123,7 +128,9 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
         (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
         (["--local_rank", "0"], "--local_rank 0: expected -1"),
-        (["--freeze", "-1"], "--freeze -1: expected rows"),
+        (["--thaw-after", "-1"], "--thaw-after -1: expected at least 0"),
+        (["--thaw-after", "5", "--epochs", "5"], "--thaw-after 5: expected less than --epochs 5"),
+        (["--resume", "none.pt", "--attention", "SE"], "so --attention, --cfg"),
         (["--attention-start", "paper"], "--attention-start says how inserted modules begin, and none is inserted"),
         (["--cfg", "yolov5nn.yaml"], "model file 'yolov5nn.yaml' was not found.*yolov5n.yaml"),
         (["--cfg", ""], "expected --cfg, --weights or both"),
@@ -137,17 +144,18 @@ def test_mistakes(dataset, words, message):
         parse(dataset, *words)
 
 
-def test_frozen_rows(dataset):
-    assert parse(dataset).frozen_rows == ()
-    assert parse(dataset, "--freeze", "3").frozen_rows == (0, 1, 2)
-    assert parse(dataset, "--freeze", "4", "7").frozen_rows == (4, 7)
-
-
 def test_settings_survive_as_plain_data(dataset):
-    config = parse(dataset, "--freeze", "1", "2", "--cache", "disk")
+    config = parse(dataset, "--freeze", "1", "2", "--cache", "disk", "--attention", "SE", "--attention", "CBAM@neck")
     assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
     with pytest.raises(ValueError, match="unknown names: warmup"):
         TrainConfig.from_dict({**config.to_dict(), "warmup": 1})
+
+
+def test_settings_of_files_that_hold_numbers_and_one_request(dataset):
+    stored = {**parse(dataset).to_dict(), "freeze": [0, 3], "attention": "SE@neck"}
+    config = TrainConfig.from_dict(stored)
+    assert (config.freeze, config.attention) == (("0", "3"), ("SE@neck",))
+    assert TrainConfig.from_dict({**stored, "attention": ""}).attention == ()
 
 
 def test_resume_request(tmp_path):

@@ -4,22 +4,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
+from tiny_runs import assert_same_weights, make_config, stop_in_epoch, weights_of
 
 from engine import trainer
 from engine.fit import Fit
-from engine.progress import Progress
 from engine.results import ResultsFile
 from engine.run import Run
-from engine.train_config import ResumeRequest, TrainConfig
+from engine.train_config import ResumeRequest
 from engine.trainer import train
 from models.checkpoint import load_model, read_checkpoint
 from models.loss import DetectionLoss, LossParts
@@ -29,75 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:lightning"),
     pytest.mark.filterwarnings("ignore::FutureWarning:lightning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dataset of bright rectangles on noise, a very small model and mild hyperparameters."""
-    folder = tmp_path_factory.mktemp("workshop")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 3)):
-        for kind in ("images", "labels"):
-            (folder / "set" / kind / split).mkdir(parents=True)
-        for i in range(count):
-            image = rng.integers(0, 80, (48, 64, 3), dtype=np.uint8)
-            x, y, w, h = rng.integers(20, 44), rng.integers(16, 32), rng.integers(14, 30), rng.integers(14, 26)
-            cv2.rectangle(
-                image, (int(x - w // 2), int(y - h // 2)), (int(x + w // 2), int(y + h // 2)), (0, 0, 255), -1
-            )
-            cv2.imwrite(str(folder / "set" / "images" / split / f"{i}.png"), image)
-            row = f"{i % 2} {x / 64:.4f} {y / 48:.4f} {w / 64:.4f} {h / 48:.4f}\n"
-            (folder / "set" / "labels" / split / f"{i}.txt").write_text(row)
-    names = {"path": str(folder / "set"), "train": "images/train", "val": "images/val", "names": ["even", "odd"]}
-    (folder / "set.yaml").write_text(yaml.safe_dump(names))
-    (folder / "hyp.yaml").write_text("mosaic: 0.5\nlr0: 0.01\n")
-    model = yaml.safe_load((Path(__file__).resolve().parents[2] / "models" / "yolov5n.yaml").read_text())
-    (folder / "nano.yaml").write_text(yaml.safe_dump({**model, "width_multiple": 0.125}, default_flow_style=None))
-    return folder
-
-
-def make_config(workshop: Path, project: Path, **changes: object) -> TrainConfig:
-    """Settings of a small run."""
-    values = {
-        "data": str(workshop / "set.yaml"),
-        "hyp": str(workshop / "hyp.yaml"),
-        "cfg": str(workshop / "nano.yaml"),
-        "epochs": 2,
-        "batch_size": 2,
-        "imgsz": 64,
-        "workers": 0,
-        "device": "cpu",
-        "precision": "32",
-        "noplots": True,
-        "project": str(project),
-    }
-    return TrainConfig(**{**values, **changes})
-
-
-@pytest.fixture
-def configure(workshop: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """Settings of a small run into this test's folder."""
-    return partial(make_config, workshop, tmp_path / "runs")
-
-
-def weights_of(file: Path) -> dict[str, torch.Tensor]:
-    return read_checkpoint(file).state_dict
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    torch.testing.assert_close(weights_of(first), weights_of(second), rtol=0, atol=0)
-
-
-def stop_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
-    """Press Ctrl-C when the second batch of an epoch is done."""
-    plain = Progress.on_train_batch_end
-
-    def pressed(self, lightning, module, outputs, batch, batch_idx):
-        plain(self, lightning, module, outputs, batch, batch_idx)
-        if module.current_epoch == epoch and batch_idx == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Progress, "on_train_batch_end", pressed)
 
 
 def test_a_run_leaves_what_a_yolov5_user_expects(configure, capsys):
@@ -222,7 +151,7 @@ def test_frozen_rows_stay_and_others_move(configure, workshop):
     for key in ("model.0.conv.weight", "model.0.bn.bias", "model.3.conv.weight"):
         torch.testing.assert_close(after[key], before[key], rtol=0, atol=0)
     assert not torch.equal(after["model.1.conv.weight"], before["model.1.conv.weight"])
-    with pytest.raises(ValueError, match="--freeze: the model has rows 0 to 24 but 30 was given"):
+    with pytest.raises(ValueError, match=r"--freeze 30: the base of nano\.yaml has the rows 0 to 24"):
         train(configure(freeze=(1, 30)))
 
 

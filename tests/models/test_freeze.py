@@ -92,7 +92,7 @@ def test_numbers_mean_the_base_whatever_is_inserted(base: ModelSpec) -> None:
     [
         (["26"], "--freeze 26: the base of yolov5n.yaml has 25 rows"),
         (["3", "25"], "--freeze 25: the base of yolov5n.yaml has the rows 0 to 24"),
-        (["5-3"], "--freeze 5-3: the base of yolov5n.yaml has the rows 0 to 24"),
+        (["5-3"], "--freeze 5-3: the base of yolov5n.yaml has the rows 0 to 24; write 3-5"),
         (["spine"], r"--freeze spine: expected a number of rows, a range such as 0-9.* one of backbone, neck, head"),
         (["neck.P9"], "--freeze neck.P9"),
         (["CBAM"], "--freeze CBAM"),
@@ -167,6 +167,36 @@ def test_nothing_left_to_train() -> None:
         freeze(model, ["25"])
     with pytest.raises(ValueError, match="--freeze !attention: nothing is left to train"):
         freeze(model, ["!attention"])
+
+
+def test_a_warm_start_trains_what_was_inserted_and_attention_wherever_it_is() -> None:
+    inner = small([(4, [-1, 6, "C3", [256, {"attention": "SE"}]]), (9, [-1, 1, "SE", []])])
+    for spec, trained in ((insert(small(), "CBAM@backbone.P3,neck.P4"), {5, 22}), (inner, {4, 9})):
+        model = build_model(spec)
+        result = freeze(model, ["0"], only_inserted=True)
+        names = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert {int(name.split(".")[1]) for name in names} == trained
+        assert all(name.startswith("model.4.m.") for name in names if name.startswith("model.4."))
+        assert result.tensors == result.total - len(names)
+        frozen = [m for m in model.train().modules() if isinstance(m, nn.BatchNorm2d)]
+        assert not any(m.training for m in frozen)  # neither module has a norm of its own
+        freeze(model, ["0"])  # the thaw
+        assert all(p.requires_grad for p in model.parameters())
+        assert all(m.training for m in model.train().modules() if isinstance(m, nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize(
+    ("request_text", "wanted", "message"),
+    [
+        (None, ["0"], "--thaw-after: expected inserted modules to train in model, but it has none; add --attention"),
+        ("SimAM", ["0"], "--thaw-after: .* but its attention modules have no parameters"),
+        ("SE", ["SE"], "--freeze SE: nothing is left to train in the warm start of --thaw-after"),
+    ],
+)
+def test_a_warm_start_with_nothing_to_train(request_text: str | None, wanted: list[str], message: str) -> None:
+    model = build_model(insert(small(), request_text) if request_text else small())
+    with pytest.raises(ValueError, match=message):
+        freeze(model, wanted, only_inserted=True)
 
 
 def test_what_was_done_in_words() -> None:
