@@ -26,7 +26,9 @@ __all__ = [
     "each_place",
     "insert",
     "insert_after",
+    "insert_rows",
     "layer_list",
+    "parse_entries",
     "parse_request",
     "places",
 ]
@@ -49,10 +51,36 @@ def insert(
     Raises:
         ValueError: If a module, an option or a place is unknown; names the known ones.
     """
+    result = insert_rows(spec, request, places(spec), start=start)
+    layers = [
+        layer if layer.base_row is None else replace(layer, base_row=spec.layers[layer.base_row].base_row)
+        for layer in result.layers
+    ]
+    result = replace(result, layers=tuple(layers), base=spec.base or spec.file)
+    analyse(result)
+    return result
+
+
+def insert_rows(
+    spec: ModelSpec,
+    request: str | Insertion | Sequence[str | Insertion],
+    known: Mapping[str, int],
+    *,
+    start: str | None = None,
+) -> ModelSpec:
+    """`insert` by the rows' indices alone, for a graph that is known already.
+
+    Args:
+        spec: The model.
+        request: As in `insert`.
+        known: From placement names to rows of `spec`.
+        start: As in `insert`.
+
+    Returns:
+        The new spec, unchecked; `base_row` is the row of `spec` that each row is, None for a new one.
+    """
     single = isinstance(request, (str, Insertion))
     insertions = [parse_request(r) if isinstance(r, str) else r for r in ([request] if single else request)]
-    known = places(spec)
-    # While inserting, `base_row` is the row of `spec`; afterwards each row gets back its own.
     result = replace(spec, layers=tuple(replace(layer, base_row=i) for i, layer in enumerate(spec.layers)))
     for insertion in insertions:
         options = dict(insertion.options)
@@ -61,12 +89,6 @@ def insert(
         layer = LayerSpec((), 1, canonical_name(insertion.name), (), options)
         for row in resolve_places(insertion.places, known, spec):
             result = _insert_at(result, row, layer, insertion.readers)
-    layers = [
-        layer if layer.base_row is None else replace(layer, base_row=spec.layers[layer.base_row].base_row)
-        for layer in result.layers
-    ]
-    result = replace(result, layers=tuple(layers), base=spec.base or spec.file)
-    analyse(result)
     return result
 
 
@@ -107,22 +129,32 @@ def apply_overlay(spec: ModelSpec, entries: Any) -> ModelSpec:  # noqa: ANN401  
     Raises:
         ValueError: Naming the file and the entry.
     """
+    insertions = parse_entries(entries, spec.file)
+    try:
+        return insert(spec, insertions)
+    except ValueError as error:
+        raise ValueError(_prefixed(error, f"{spec.file}: insert")) from error
+
+
+def parse_entries(entries: Any, file: str) -> list[Insertion]:  # noqa: ANN401  (YAML value)
+    """Read the `insert:` list of an overlay.
+
+    Raises:
+        ValueError: Naming the file and the entry.
+    """
     example = "{after: neck.P3, attention: CoordAtt}"
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{spec.file}: insert: expected a list such as [{example}] but got {shown(entries)}")
+        raise ValueError(f"{file}: insert: expected a list such as [{example}] but got {shown(entries)}")
     insertions = []
     for number, entry in enumerate(entries):
-        where = f"{spec.file}: insert[{number}]"
+        where = f"{file}: insert[{number}]"
         if not isinstance(entry, Mapping) or not {"after", "attention"} <= set(entry):
             raise ValueError(f"{where}: expected {example}, with options beside, but got {shown(entry)}")
         try:
             insertions.append(_entry(entry, where))
         except ValueError as error:
             raise ValueError(_prefixed(error, where)) from error
-    try:
-        return insert(spec, insertions)
-    except ValueError as error:
-        raise ValueError(_prefixed(error, f"{spec.file}: insert")) from error
+    return insertions
 
 
 def _entry(entry: Mapping[str, Any], where: str) -> Insertion:

@@ -78,15 +78,19 @@ class Stub:
             self.stub_state = state
 
 
-def read_pickled(path: Path) -> Any:  # noqa: ANN401  (whatever the file holds)
+def read_pickled(path: Path, *, newer: bool = False) -> Any:  # noqa: ANN401  (whatever the file holds)
     """Read a pickled checkpoint into plain data, tensors and stubs.
+
+    Args:
+        path: The file.
+        newer: Make stubs of the ultralytics package's classes as well.
 
     Raises:
         RefusedGlobalError: If the file names a global that is not allowed.
         ValueError: If it is an archive that torch would read by running code in it.
         pickle.UnpicklingError, RuntimeError, …: One of `DAMAGED`, as `torch.load` for a damaged file.
     """
-    return _load(path, pickle_module=_RestrictedPickle, weights_only=False)
+    return _load(path, pickle_module=_NewerPickle if newer else _RestrictedPickle, weights_only=False)
 
 
 def read_plain(path: Path) -> Any:  # noqa: ANN401  (tensors and plain data)
@@ -146,10 +150,12 @@ def stub_modules(stub: Stub, prefix: str = "") -> Iterator[tuple[str, Stub]]:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
+    stub_prefixes = _STUB_PREFIXES
+
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  (as the base class)
         # Protocol 2 writes the names of Python 2, e.g. __builtin__.set.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        if module in _STUB_MODULES or module.startswith(_STUB_PREFIXES) or (module, name) in _STUB_NAMES:
+        if module in _STUB_MODULES or module.startswith(self.stub_prefixes) or (module, name) in _STUB_NAMES:
             return type(name, (Stub,), {"__module__": module})
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
@@ -168,3 +174,15 @@ class _RestrictedPickle:
     @staticmethod
     def load(file: BinaryIO, **options: Any) -> Any:  # noqa: ANN401  (as `pickle.load`)
         return _RestrictedUnpickler(file, **options).load()
+
+
+class _NewerUnpickler(_RestrictedUnpickler):
+    stub_prefixes = (*_STUB_PREFIXES, "ultralytics.")
+
+
+class _NewerPickle(_RestrictedPickle):
+    Unpickler = _NewerUnpickler
+
+    @staticmethod
+    def load(file: BinaryIO, **options: Any) -> Any:  # noqa: ANN401  (as `pickle.load`)
+        return _NewerUnpickler(file, **options).load()

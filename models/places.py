@@ -45,9 +45,13 @@ def places(spec: ModelSpec) -> dict[str, int]:
     `backbone.Pk` is the last row of stride 2**k in the backbone before its pooling, `backbone.sppf` the pooling row,
     `neck.Pk` the map of stride 2**k that Detect reads.
     """
-    graph = analyse(spec)
+    return named_places(analyse(spec), spec.backbone_rows)
+
+
+def named_places(graph: Sequence[GraphRow], backbone_rows: int) -> dict[str, int]:
+    """`places` of a graph that is known already; only modules, sources and strides of its rows are read."""
     names: dict[str, int] = {}
-    for row in range(spec.backbone_rows):
+    for row in range(backbone_rows):
         if graph[row].layer.module in _POOLING:
             names["backbone.sppf"] = row
         elif "backbone.sppf" not in names and (level := _level(graph[row])) is not None:
@@ -73,7 +77,10 @@ def resolve_places(wanted: Sequence[str | int], known: Mapping[str, int], spec: 
         elif place in _GROUPS:
             rows += [row for name, row in known.items() if name.startswith(f"{place}.P")]
         elif place == EACH:
-            raise ValueError("@each is a study of every place in turn, for compare.py; name the places for one model")
+            raise ValueError(
+                "@each is a study of every place in turn, for compare.py (--attention CBAM@each there); for one model "
+                "name the places, e.g. CBAM@neck.P3,neck.P4"
+            )
         else:
             names = ", ".join([*known, *_GROUPS])
             last = len(spec.layers) - 2

@@ -85,25 +85,14 @@ def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | 
     """
     spec, state, name = _source(source)
     rows = match_rows(spec, model.spec)
-    plan = _Plan(rows, _by_row(state), _levels(spec, model.spec), len(model.spec.layers) - 1, model.detect.na)
-    entries: list[Entry] = []
-    used: set[str] = set()
-    with torch.no_grad():
-        for key, tensor in model.state_dict().items():
-            entry = _copy(key, tensor, plan)
-            used.add(entry.source)
-            entries.append(entry)
-    if all(entry.fate == "new" for entry in entries):
+    head = Head(len(model.spec.layers) - 1, _levels(spec, model.spec), model.detect.na)
+    report = copy_rows(model.state_dict(), state, rows, name, head)
+    if all(entry.fate == "new" for entry in report.entries if entry.target):
         raise ValueError(
             f"nothing of {name} fits {model.spec.file}: are the size (width_multiple {spec.width_multiple} and "
             f"{model.spec.width_multiple}) and the layout those of one family?"
         )
-    matched = set(rows.values())
-    for key in state:
-        if key not in used:
-            reason = "no such tensor in the matched row" if _split(key)[0] in matched else "its row has no counterpart"
-            entries.append(Entry("unused", "", key, tuple(state[key].shape), reason))
-    return TransferReport(name, tuple(entries))
+    return report
 
 
 def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
@@ -125,14 +114,47 @@ def _source(source: Checkpoint | DetectionModel | str | Path) -> tuple[ModelSpec
     return checkpoint.spec, checkpoint.state_dict, name
 
 
+class Head(NamedTuple):
+    """The head of the model that is filled, an anchor-based Detect."""
+
+    row: int
+    levels: Mapping[int, int]  # from its levels to those of the source's head, by stride
+    anchors_a_level: int
+
+
 class _Plan(NamedTuple):
     """Where each tensor of the model comes from."""
 
     rows: Mapping[int, int]  # from rows of the model to rows of the source
     available: Mapping[int, Mapping[str, tuple[str, Tensor]]]  # by row of the source and name: key, tensor
-    levels: Mapping[int, int]  # from levels of the model's head to those of the source's, by stride
-    head: int  # the model's last row
-    anchors_a_level: int  # of the model's head
+    head: Head | None
+
+
+def copy_rows(
+    target: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
+    rows: Mapping[int, int],
+    name: str,
+    head: Head | None = None,
+) -> TransferReport:
+    """Copy the tensors of matched rows, in place.
+
+    Args:
+        target: State dict to fill, with keys `model.<row>.…`.
+        source: State dict to read, with such keys.
+        rows: From rows of `target` to rows of `source`.
+        name: Of the source, for the report.
+        head: The row that is copied level by level; None copies every tensor whole or not at all.
+    """
+    plan = _Plan(rows, _by_row(source), head)
+    with torch.no_grad():
+        entries = [_copy(key, tensor, plan) for key, tensor in target.items()]
+    used, matched = {entry.source for entry in entries}, set(rows.values())
+    for key, tensor in source.items():
+        if key not in used:
+            reason = "no such tensor in the matched row" if _split(key)[0] in matched else "its row has no counterpart"
+            entries.append(Entry("unused", "", key, tuple(tensor.shape), reason))
+    return TransferReport(name, tuple(entries))
 
 
 def _by_row(state: Mapping[str, Tensor]) -> dict[int, dict[str, tuple[str, Tensor]]]:
@@ -168,8 +190,8 @@ def _copy(key: str, tensor: Tensor, plan: _Plan) -> Entry:
     if row not in plan.rows:
         return Entry("new", key, "", shape, "inserted row, or no row of the source fits")
     available = plan.available.get(plan.rows[row], {})
-    if row == plan.head:
-        return _copy_head(key, tensor, plan, available)
+    if plan.head is not None and row == plan.head.row:
+        return _copy_head(key, tensor, plan.head, available)
     if rest not in available:
         return Entry("new", key, "", shape, f"row {plan.rows[row]} of the source has no such tensor")
     return _copy_whole(key, tensor, *available[rest])
@@ -184,17 +206,17 @@ def _copy_whole(key: str, tensor: Tensor, source_key: str, value: Tensor) -> Ent
     return Entry(fate, key, source_key, shape, "" if fate == "loaded" else f"from {source_key}")
 
 
-def _copy_head(key: str, tensor: Tensor, plan: _Plan, available: Mapping[str, tuple[str, Tensor]]) -> Entry:
+def _copy_head(key: str, tensor: Tensor, head: Head, available: Mapping[str, tuple[str, Tensor]]) -> Entry:
     """A tensor of Detect: anchors, or the weight or bias of one level's convolution, from the level of its stride."""
     _, rest = _split(key)
     anchors_key, anchors = available.get("anchors", ("", torch.empty(0, 0, 2)))
     if rest == "anchors":
-        return _copy_anchors(key, tensor, anchors_key, anchors, plan.levels)
+        return _copy_anchors(key, tensor, anchors_key, anchors, head.levels)
     _, level, name = rest.split(".", 2)
-    source_key, value = available.get(f"m.{plan.levels.get(int(level), -1)}.{name}", ("", None))
+    source_key, value = available.get(f"m.{head.levels.get(int(level), -1)}.{name}", ("", None))
     if value is None:
         return Entry("new", key, "", tuple(tensor.shape), "the source's head has no level of this stride and width")
-    here = plan.anchors_a_level
+    here = head.anchors_a_level
     same = here == anchors.shape[1] and value.shape[1:] == tensor.shape[1:] and value.shape[0] % here == 0
     if value.shape == tensor.shape or not same:
         return _copy_whole(key, tensor, source_key, value)

@@ -112,7 +112,7 @@ class DetectionModel(nn.Module):
         self._joins = tuple(isinstance(module, Concat) for module in self.model)
         self._stride_px = math.ceil(max(row.stride for row in graph))
         self._kept_in_eval: tuple[nn.Module, ...] = ()
-        _start_norms(self.model)
+        start_norms(self.model)
         if spec.activation is not None:
             _set_activation(self.model, spec)
         self._try_out()
@@ -274,7 +274,7 @@ def _last_uses(sources: Sequence[Sequence[int]]) -> dict[int, int]:
     return {source: row for row, read in enumerate(sources) for source in read}
 
 
-def _start_norms(model: nn.Module) -> None:
+def start_norms(model: nn.Module) -> None:
     """YOLOv5's batch normalisation constants, which its weights were trained with, and in-place activations."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
