@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.graph import analyse
 from models.layers import ModelSpec
 from models.parsing import MODEL_KEYS, parse_spec
 from models.pickle_reader import Stub, stub_modules, stub_state_dict
+from models.rows import BLOCKS
 
 _OTHER_HEADS = {"Segment": "a segmentation model", "Classify": "a classification model", "Pose": "a pose model"}
 
@@ -40,6 +42,7 @@ def read_original(data: object, file: str) -> Original:
     spec = _with_activations(spec, model)
     grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
     state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
+    state = _with_inner_keys(spec, state)
     given = getattr(model, "names", None) or [str(i) for i in range(spec.nc)]
     names = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
     stride = getattr(model, "stride", torch.tensor([]))
@@ -88,6 +91,28 @@ def _with_activations(spec: ModelSpec, model: Stub) -> ModelSpec:
         if layer.module == "BottleneckCSP" and stub is not None and (text := _activation_text(stub)):
             layers[row] = replace(layer, options={**layer.options, "act": text})
     return replace(spec, layers=tuple(layers))
+
+
+def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Attention inside bottlenecks is `m.<i>.attention.…` here; forks call it `m.<i>.ca.…`, or leave the name out.
+
+    Raises:
+        SpecError: If the graph is wrong, or names modules that are unknown here.
+    """
+    renamed: dict[str, str] = {}
+    for row, planned in enumerate(analyse(spec)[:-1]):
+        module = planned.layer.module
+        if planned.plan is None or not module.startswith("C3") or module in BLOCKS:
+            continue
+        with torch.device("meta"):
+            own = {f"model.{row}.{key}": t.shape for key, t in planned.plan.make().state_dict().items()}
+        for key in (key for key in state if key.startswith(f"model.{row}.m.") and key not in own):
+            start, rest = key[: key.index(".", len(f"model.{row}.m.")) + 1], key.split(".", 4)[-1]
+            for inner in (rest, rest.partition(".")[2]):
+                if own.get(f"{start}attention.{inner}") == state[key].shape:
+                    renamed[key] = f"{start}attention.{inner}"
+                    break
+    return {renamed.get(key, key): tensor for key, tensor in state.items()}
 
 
 def _foreign(data: object) -> str:
