@@ -36,6 +36,22 @@ def test_interval_covers_at_least_as_often_as_it_says(seeds, seed_sd, image_sd) 
     assert covered / studies >= 0.95 - tolerance(0.95, studies)
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_coverage_for_every_share_of_the_two_parts(seeds) -> None:
+    """The table of docs/comparison.md: normal differences, variances estimated with their degrees of freedom."""
+    studies, images, rng = 2000, 200, np.random.default_rng(seeds)
+    for share in (0.0, 0.1, 0.3, 1.0, 3.0, 10.0):  # image variance over seed variance of the mean
+        means = rng.normal(0, math.sqrt(1 + share), studies)
+        seed = rng.chisquare(seeds - 1, studies) / (seeds - 1)
+        image = share * rng.chisquare(images - 1, studies) / (images - 1)
+        found = [
+            Comparison(*row) for row in zip(means, [seeds] * studies, [images] * studies, seed, image, strict=True)
+        ]
+        covered = np.mean([low <= 0 <= high for low, high in (one.interval() for one in found)])
+        print(f"{seeds} seeds, images {share:g} times the seeds: covered {covered:.3f}")
+        assert 0.95 - tolerance(0.95, studies) <= covered <= 0.995
+
+
 def test_interval_is_no_wider_than_it_must_be() -> None:
     """With seeds alone it is Student's interval, with images alone nearly the normal one."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,122 @@
+"""The report of a comparison whose answer is known: CSV, table, pictures and the page."""
+
+import base64
+import csv
+import re
+
+import numpy as np
+import pytest
+
+from analysis.compare import report
+from analysis.compare.collect import FIGURES, collect
+from analysis.compare.latency import measure_latency
+from analysis.compare.page import html
+from analysis.compare.plots import DARK, LIGHT, available, pareto_front, render
+from analysis.compare.report import write_report
+from analysis.compare.resample import ImageResults
+from analysis.compare.runs import RunFolder, folders
+from analysis.compare.summary import summarise
+
+
+def test_whole_report(comparison, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(report, "_time_models", lambda folder: measure_latency(folder, rounds=4))
+    failed = RunFolder(folders(comparison)[0].path.parent / "failed")
+    failed.write("run", folders(comparison)[0].plan.to_dict() | {"key": "other"})
+    failed.write("error", {"stage": "training", "error": "no memory | at all"})
+    write_report(comparison)
+    with (comparison / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    good = [row for row in rows if row["status"] == "finished"]
+    assert {row["seed"] for row in good} == {"0", "1", "2"}
+    for row in good:
+        assert row["training_seconds"] == "65"
+        assert row["AP_small"] == ""  # COCO's -1: nothing of that size
+        assert all(float(row[name]) > 0 for name in FIGURES if name != "AP_small")
+    bad = next(row for row in rows if row["status"] == "failed")
+    assert bad["error"] == "no memory | at all"
+    with (comparison / "differences.csv").open() as file:
+        answers = {row["configuration"]: row for row in csv.DictReader(file)}
+    assert answers["CBAM @ neck, identity"]["verdict"] == "better"
+    assert answers["SE @ neck, identity"]["verdict"] == "cannot be told apart with 3 seeds"
+    low, high = (float(answers["CBAM @ neck, identity"][name]) for name in ("low", "high"))
+    assert 0 < low < float(answers["CBAM @ neck, identity"]["difference"]) < high
+    table = (comparison / "table.md").read_text()
+    assert table in capsys.readouterr().out
+    assert "| none |" in table
+    assert "- failed: failed: no memory" in table
+    for line in table.splitlines():
+        if line.startswith("| "):
+            assert line.count("|") in (8, 18)  # 7 columns of differences, 17 of figures
+    assert {file.stem for file in comparison.glob("*.png")} == {"differences", "tradeoff", "curves", "classes", "sizes"}
+
+
+def test_means_and_deviations_by_hand(comparison) -> None:
+    group = summarise(collect(comparison))[0]
+    one = group.configurations[0]
+    values = [row.figures["mAP50-95"] for row in one.rows]
+    assert one.mean["mAP50-95"] == pytest.approx(np.mean(values))
+    assert one.sd["mAP50-95"] == pytest.approx(np.std(values, ddof=1))
+    assert (one.mean["AP_small"], one.sd["AP_small"]) == (None, None)
+    other = group.configurations[1]
+    paired = [new.figures["mAP50-95"] - old.figures["mAP50-95"] for new, old in zip(other.rows, one.rows, strict=True)]
+    assert other.answer.comparison.difference == pytest.approx(np.mean(paired))
+    assert other.answer.per_class["thing"].difference == pytest.approx(np.mean(paired))
+
+
+def test_without_a_baseline_the_first_is_one_and_other_images_are_not_compared(comparison) -> None:
+    rows = [row for row in collect(comparison) if row.plan.module != "none"]
+    group = summarise(rows)[0]
+    assert [one.plan.module for one in group.configurations] == ["CBAM", "SE"]
+    assert group.configurations[1].answer.verdict == "worse"
+    for row in rows:
+        if row.plan.module == "SE":
+            file = row.folder.path / "images.npz"
+            found = ImageResults.load(file)
+            renamed = tuple(f"other {name}" for name in found.images)
+            type(found)(**{**vars(found), "images": renamed}).save(file)
+    group = summarise(rows)[0]
+    assert group.configurations[1].answer is None
+    assert "no seed in common" in html([group], rows, "x")
+
+
+def test_one_seed_and_nothing_finished(comparison) -> None:
+    rows = collect(comparison)
+    first = [row for row in rows if row.plan.seed == 0]
+    group = summarise(first)[0]
+    assert group.configurations[1].answer.verdict.startswith("cannot be told apart: one seed")
+    for plot in available(group):
+        assert render(plot, group, LIGHT, "svg").startswith(b"<?xml")
+    assert summarise([]) == []
+    assert "No run is finished" in html([], [], "x")
+
+
+def test_page_needs_no_network_and_has_everything(comparison) -> None:
+    rows = collect(comparison)
+    groups = summarise(rows)
+    page = html(groups, rows, "Comparison: <exp>")
+    assert "&lt;exp&gt;" in page
+    links = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
+    assert links
+    assert all(link.startswith("data:") for link in links)
+    assert "@import" not in page
+    assert "url(" not in page
+    pictures = [link for link in links if link.startswith("data:image/svg+xml")]
+    assert len(pictures) == 2 * len(available(groups[0]))  # light and dark
+    assert base64.b64decode(pictures[0].split(",")[1]).startswith(b"<?xml")
+    assert page.count("data:image/jpeg") == 3  # one image, three models
+
+
+def test_pictures_are_repeatable_and_follow_the_page(comparison) -> None:
+    group = summarise(collect(comparison))[0]
+    plot = available(group)[0]
+    light = render(plot, group, LIGHT, "svg")
+    assert light == render(plot, group, LIGHT, "svg")
+    assert light != render(plot, group, DARK, "svg")
+    assert DARK.paper.encode() in render(plot, group, DARK, "svg")
+
+
+def test_pareto_front_by_hand() -> None:
+    spots = [(1.0, 0.2), (2.0, 0.5), (1.5, 0.1), (3.0, 0.5), (2.0, 0.4), (4.0, 0.9)]
+    assert pareto_front(spots) == [0, 1, 5]
+    assert pareto_front([]) == []
