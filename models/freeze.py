@@ -158,9 +158,10 @@ def _named(spec: ModelSpec, name: str) -> list[int]:
     rows = [row for row, layer in enumerate(spec.layers) if _canonical(layer.module) == _canonical(name)]
     if not rows:
         names = ", ".join([*groups, *known])
+        modules = ", ".join(dict.fromkeys(layer.module for layer in spec.layers[:-1]))
         raise ValueError(
-            f"--freeze {name}: expected a number of rows, a range such as 0-9, the name of a module of {spec.file}, or "
-            f"one of {names}; ! before a name takes it out"
+            f"--freeze {name}: expected a number of rows, a range such as 0-9, one of {names}, or a module of "
+            f"{spec.file}: {modules}; ! before a name takes it out"
         )
     return rows
 

@@ -24,7 +24,7 @@ from models.graph import GraphRow
 from models.insertion import Insertion, insert_rows, parse_entries
 from models.layers import LayerSpec, ModelSpec
 from models.newer_yaml import check_rows, find_yaml, read_yaml, scale_letter
-from models.parsing import check_keys
+from models.parsing import check_keys, number
 from models.pickle_reader import DAMAGED, RefusedGlobalError, read_pickled, stub_state_dict
 from models.places import named_places
 from models.transfer import TransferReport, copy_rows
@@ -66,6 +66,8 @@ def build(
         file = beside if beside.is_file() else find_yaml(str(data["base"]))
         cfg, data = data["base"], read_yaml(file)
     insertions += [attention] if isinstance(attention, str) else attention
+    if nc is not None:
+        number({"nc": nc}, "nc", int, file.name)
     data["scale"] = scale_letter(data, Path(cfg).name)
     data["yaml_file"] = Path(cfg).name
     from ultralytics.nn import tasks
@@ -129,14 +131,16 @@ def transfer(model: DetectionModel, source: DetectionModel | str | Path) -> Tran
     here, there = _rows(list(model.model)), _read_source(source)
     pairs = _match(here, there)
     state = model.state_dict()
-    head = f"model.{len(here.modules) - 1}."
     for key, tensor in state.items():
-        _, row, rest = key.split(".", 2)
-        other = there.state.get(f"model.{pairs.get(int(row), -1)}.{rest}")
-        if other is not None and other.shape != tensor.shape and not key.startswith(head):
+        row, rest = int(key.split(".")[1]), key.split(".", 2)[2]
+        if here.base[row] is None or row == len(here.modules) - 1:  # the head depends on the number of classes
+            continue
+        other = there.state.get(f"model.{pairs[row]}.{rest}")
+        if other is None or other.shape != tensor.shape:
+            found = "is missing" if other is None else f"is {list(other.shape)}"
             raise ValueError(
-                f"{there.name}: {key} is {list(other.shape)} there and {list(tensor.shape)} here; expected weights of "
-                "the same scale"
+                f"{there.name}: {key} {found} there and {list(tensor.shape)} here; expected weights of the same scale, "
+                "not fused"
             )
     return copy_rows(state, there.state, pairs, there.name)
 
@@ -185,14 +189,14 @@ def _read_source(source: DetectionModel | str | Path) -> _Rows:
 def _match(here: _Rows, there: _Rows) -> dict[int, int]:
     """From rows of one model to rows of the other: by the base's numbers, and by place for what was inserted."""
     own, theirs = ({b: i for i, b in enumerate(r.base) if b is not None} for r in (here, there))
-    for number in sorted({*own, *theirs}):
-        a, b = (r.modules[o[number]] if number in o else "nothing" for r, o in ((here, own), (there, theirs)))
+    for base_row in sorted({*own, *theirs}):
+        a, b = (r.modules[o[base_row]] if base_row in o else "nothing" for r, o in ((here, own), (there, theirs)))
         if a != b:
             raise ValueError(
-                f"{there.name}: row {number} of the base is {b} there and {a} here; expected weights of the same layer "
-                "list"
+                f"{there.name}: row {base_row} of the base is {b} there and {a} here; expected weights of the same "
+                "layer list"
             )
-    pairs = {own[number]: theirs[number] for number in own}
+    pairs = {own[base_row]: theirs[base_row] for base_row in own}
     placed = _inserted(there)
     return pairs | {row: placed[place] for place, row in _inserted(here).items() if place in placed}
 
@@ -206,8 +210,8 @@ def _inserted(rows: _Rows) -> dict[tuple[int, str, int], int]:
         behind = rows.behind[i]
         while rows.base[behind] is None:
             behind = rows.behind[behind]
-        number = sum(key[:2] == (rows.base[behind], rows.modules[i]) for key in found)
-        found[rows.base[behind], rows.modules[i], number] = i
+        count = sum(key[:2] == (rows.base[behind], rows.modules[i]) for key in found)
+        found[rows.base[behind], rows.modules[i], count] = i
     return found
 
 

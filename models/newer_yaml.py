@@ -56,18 +56,27 @@ def read_yaml(file: Path) -> dict[str, Any]:
 def scale_letter(data: Mapping[str, Any], name: str) -> str:
     """The letter of the scale, which gives depth, width and the most channels; "" for a file without scales."""
     match = _NAME.fullmatch(Path(name).stem)
-    scale = data.get("scale") or (match[2] if match else None) or ""
+    scale = str(data.get("scale") or (match[2] if match else None) or "")
     known = data.get("scales") or {}
+    if not isinstance(known, Mapping):
+        raise ValueError(f"{name}: scales: expected letters with [depth, width, channels] but got {shown(known)}")
     if known and scale not in known:
-        raise ValueError(f"{name}: expected a scale behind the number, one of {', '.join(known)}, as in yolo11n.yaml")
+        letters = ", ".join(map(str, known))
+        raise ValueError(f"{name}: expected a scale behind the number, one of {letters}, as in yolo11n.yaml")
     return scale
 
 
 def check_rows(data: Mapping[str, Any], tasks: Any, file: Path) -> None:  # noqa: ANN401  (a module)
     """Rows name classes of layers, so that the package's parser, which calls what it finds, calls nothing else."""
     check_keys(data, set(data), ("nc", "backbone", "head"), file.name)
+    for part in ("backbone", "head"):
+        if not isinstance(data[part], list) or not data[part]:
+            raise ValueError(f"{file.name}: {part}: expected a list of rows but got {shown(data[part])}")
     if data.get("activation") is not None:
-        parse_activation(str(data["activation"]))  # the package evaluates this text
+        try:
+            parse_activation(str(data["activation"]))  # the package evaluates this text
+        except ValueError as error:
+            raise ValueError(f"{file.name}: {error}") from error
     for i, row in enumerate([*data["backbone"], *data["head"]]):
         if not isinstance(row, list) or len(row) != 4 or not isinstance(row[2], str):
             raise ValueError(f"{file.name}: row {i}: expected [from, number, module, args] but got {shown(row)}")

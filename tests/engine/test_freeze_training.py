@@ -154,7 +154,10 @@ def test_the_learning_rate_does_not_know_of_the_thaw(warm):
     ("changes", "message"),
     [
         ({"attention": ()}, r"--thaw-after: expected inserted modules to train in last.pt, but it has none; add"),
-        ({"attention": ("SimAM",)}, "--thaw-after: .* but its attention modules have no parameters"),
+        (
+            {"attention": ("SimAM",), "attention_start": "paper"},
+            "--thaw-after: .* but its attention modules have no parameters",
+        ),
         ({"freeze": ("attention",)}, "--freeze attention: nothing is left to train in the warm start of --thaw-after"),
         ({"freeze": ("spine",)}, r"--freeze spine: expected .* one of backbone, neck, head, detect, attention, backb"),
         ({"attention": ("CBAM@each",)}, "@each is a study .* compare.py"),

@@ -93,7 +93,10 @@ def test_numbers_mean_the_base_whatever_is_inserted(base: ModelSpec) -> None:
         (["26"], "--freeze 26: the base of yolov5n.yaml has 25 rows"),
         (["3", "25"], "--freeze 25: the base of yolov5n.yaml has the rows 0 to 24"),
         (["5-3"], "--freeze 5-3: the base of yolov5n.yaml has the rows 0 to 24; write 3-5"),
-        (["spine"], r"--freeze spine: expected a number of rows, a range such as 0-9.* one of backbone, neck, head"),
+        (
+            ["spine"],
+            r"--freeze spine: expected a number of rows, a range such as 0-9, one of backbone, neck, head.*: Conv, C",
+        ),
         (["neck.P9"], "--freeze neck.P9"),
         (["CBAM"], "--freeze CBAM"),
         (["-1"], "--freeze -1"),

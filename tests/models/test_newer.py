@@ -152,6 +152,7 @@ def test_another_number_of_classes(images: torch.Tensor) -> None:
         ("yolo11n.yaml", "SE(x=1)@neck", "Expected options of SE but got 'x'"),
         ("yolo11n.yaml", "SE@23", "no place 23"),
         ("yolo11.yaml", "SE", "yolo11.yaml: expected a scale behind the number, one of n, s, m, l, x"),
+        ("yolo11n.yaml", "SE@each", "@each is a study of every place in turn, for compare.py"),
         ("yolo11q.yaml", "SE", "'yolo11q.yaml' is no file and no YAML of the ultralytics package"),
         ("yolo11n-seg.yaml", "SE", "yolo11-seg.yaml: expected a detection model but its head is Segment"),
     ],
@@ -179,9 +180,29 @@ def test_lists_that_are_wrong(tmp_path: Path, row: list, message: str) -> None:
     file.write_text(yaml.safe_dump(data), "utf-8")
     with pytest.raises(ValueError, match=message):
         newer.build(file)
-    file.write_text(yaml.safe_dump({**data, "activation": "__import__('os').abort()"}), "utf-8")
-    with pytest.raises(ValueError, match=r"activation: expected one of|row 1"):
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"activation": "__import__('os').abort()"}, "mine-n.yaml: activation: expected one of nn.SiLU"),
+        ({"backbone": None}, "mine-n.yaml: backbone: expected a list of rows but got None"),
+        ({"head": []}, r"mine-n.yaml: head: expected a list of rows but got \[\]"),
+        ({"scales": [1]}, "mine-n.yaml: scales: expected letters with"),
+        ({"scales": {1: [1, 1, 1]}}, "mine-n.yaml: expected a scale behind the number, one of 1"),
+        ({"base": "yolo11n.yaml"}, "mine-n.yaml: unknown key|mine-n.yaml: expected the keys"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path: Path, change: dict, message: str) -> None:
+    import yaml
+
+    data = {"nc": 1, "backbone": [[-1, 1, "Conv", [16, 3, 2]]], "head": [[[-1], 1, "Detect", ["nc"]]]}
+    file = tmp_path / "mine-n.yaml"
+    file.write_text(yaml.safe_dump({**data, **change}), "utf-8")
+    with pytest.raises(ValueError, match=message):
         newer.build(file)
+    with pytest.raises(ValueError, match="nc: expected a positive whole number, at most 100000, but got 0"):
+        newer.build("yolo11n.yaml", nc=0)
 
 
 def test_sources_that_do_not_fit(tmp_path: Path) -> None:
@@ -190,6 +211,8 @@ def test_sources_that_do_not_fit(tmp_path: Path) -> None:
         newer.transfer(model, newer.build("yolov8n.yaml"))
     with pytest.raises(ValueError, match=r"model\.0\.conv.weight is .* expected weights of the same scale"):
         newer.transfer(model, newer.build("yolo11s.yaml"))
+    with pytest.raises(ValueError, match=r"model\.0\.bn\.weight is missing there .* not fused"):
+        newer.transfer(model, newer.build("yolo11n.yaml", nc=3).eval().fuse(verbose=False))
     (tmp_path / "no.pt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(ValueError, match=r"refused: it names the global os\.system; nothing in it was run"):
         newer.transfer(model, tmp_path / "no.pt")

@@ -72,6 +72,20 @@ def test_outputs_stay_bit_for_bit_at_each_place_alone(base: DetectionModel, imag
         assert not torch.equal(paper.eval()(images), base(images))
 
 
+@pytest.mark.parametrize("name", ["p2", "p6", "fpn", "bifpn", "v3-tiny"])
+def test_outputs_stay_bit_for_bit_in_other_layouts(name: str) -> None:
+    source = build_model(parse_spec(layout(name, 2), f"{name}.yaml")).eval()
+    every = ",".join(places(source.spec))
+    model = build_model(insert(source.spec, f"CBAM@{every}", start="identity"))
+    report = transfer(model, source)
+    assert report.count("loaded") + report.count("shifted") == len(source.state_dict())
+    arrived(model, source)
+    side_px = 2 * source.stride_px
+    sample = torch.rand(1, 3, side_px, side_px)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(sample), source(sample))
+
+
 def test_limited_readers_change_nothing_either(base: DetectionModel, images: torch.Tensor) -> None:
     model = build_model(insert(base.spec, Insertion("SE", (4,), (("start", "identity"),), (16,))))
     transfer(model, base)
