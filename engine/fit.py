@@ -157,17 +157,32 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
     )
     names = ("lr0", "lrf", "momentum", "warmup_epochs", "warmup_momentum", "warmup_bias_lr")
     rates = {name: getattr(hyp, name) for name in names}
+    schedule = Schedule(config.epochs, len(run.train), config.batch_size, cosine=config.cos_lr, **rates)
     return DetectionModule(
         model,
         DetectionLoss(model.detect, hyp, image_px=run.image_px, label_smoothing=config.label_smoothing),
         ema,
         optimizer,
-        Schedule(config.epochs, len(run.train), config.batch_size, cosine=config.cos_lr, **rates),
+        schedule,
         precision=run.precision,
         image_px=run.image_px,
         multi_scale=config.multi_scale,
         seed=config.seed,
+        fp32_steps=_fp32_steps(run, schedule),
     )
+
+
+def _fp32_steps(run: Run, schedule: Schedule) -> int:
+    """How many batches of a run in bf16 are computed in fp32 all the same: the warm-up of random weights.
+
+    At the start of a YOLOv5n each rounding grows from layer to layer: bf16 gradients have a cosine of 0.65 to 0.9 with
+    the true ones. After the warm-up, and with pretrained weights, it is above 0.99.
+    """
+    if run.config.precision != "auto" or run.precision.dtype is not torch.bfloat16 or run.config.weights:
+        return 0
+    steps = schedule.warmup_steps
+    say(f"The warm-up, {steps} batches, in fp32: bf16 would round away much of the gradient of random weights")
+    return steps
 
 
 @contextmanager

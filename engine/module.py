@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import lightning.pytorch as pl
@@ -75,6 +76,7 @@ class DetectionModule(pl.LightningModule):
         image_px: Training image size.
         multi_scale: Vary the image size from batch to batch.
         seed: Of everything random; an epoch depends on the seed and its number only.
+        fp32_steps: How many batches from the run's begin are computed in fp32, whatever `precision` says.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class DetectionModule(pl.LightningModule):
         image_px: int,
         multi_scale: bool = False,
         seed: int = 0,
+        fp32_steps: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.loss, self.ema = model, loss, ema
         self.optimizer, self.schedule, self.precision = optimizer, schedule, precision
         self.image_px, self.multi_scale, self.seed = image_px, multi_scale, seed
+        self.fp32_steps = fp32_steps
         self._parameter_list = list(model.parameters())  # walking the modules takes longer than the clipping
         self.last_update_step = -1  # the batch after which the optimiser last stepped, counted from the run's begin
         self.trail = LossTrail()
@@ -123,7 +127,9 @@ class DetectionModule(pl.LightningModule):
         settings = self.schedule.at(step, self.current_epoch)
         apply_settings(self.optimizer, settings)
         images = self._network_input(batch.images, batch_idx)
-        parts = self.loss(self._raw_maps(images), batch.targets)
+        with torch.autocast(images.device.type, enabled=False) if step < self.fp32_steps else nullcontext():
+            raw = self._raw_maps(images.float() if step < self.fp32_steps else images)
+        parts = self.loss(raw, batch.targets)
         self._count(self.trail.push(parts, batch.paths))
         self.manual_backward(parts.total)
         if step - self.last_update_step >= settings.accumulate:

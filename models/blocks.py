@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.normalisation import BatchNorm2d
+
 Kernel = int | tuple[int, int]
 
 
@@ -51,7 +53,7 @@ class Conv(nn.Module):
         super().__init__()
         padding = same_padding(k, d) if p is None else p
         self.conv = nn.Conv2d(c1, c2, k, s, padding, groups=g, dilation=d, bias=False)
-        self.bn = nn.BatchNorm2d(c2)
+        self.bn = BatchNorm2d(c2)
         self.has_default_act = act is True
         if act is True:
             self.act: nn.Module = nn.SiLU(inplace=True)
@@ -170,7 +172,7 @@ class BottleneckCSP(nn.Module):
         self.cv2 = nn.Conv2d(c1, hidden, 1, 1, bias=False)
         self.cv3 = nn.Conv2d(hidden, hidden, 1, 1, bias=False)
         self.cv4 = Conv(2 * hidden, c2, 1, 1)
-        self.bn = nn.BatchNorm2d(2 * hidden)
+        self.bn = BatchNorm2d(2 * hidden)
         self.act = act if isinstance(act, nn.Module) else nn.SiLU(inplace=True) if act else nn.Identity()
         self.m = nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, g, e=1.0) for _ in range(n)))
 

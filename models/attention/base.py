@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from models import normalisation
+
 STARTS = ("paper", "identity")
 OUT_CHANNELS = "out_channels"
 
@@ -90,20 +92,22 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C) or (B, C, L)."""
-        return _batch_norm(self, x) if self.training else super().forward(x)
+        return _by_running_statistics(self, x) if self.training and _is_single(x) else super().forward(x)
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class BatchNorm2d(normalisation.BatchNorm2d):
     """As `BatchNorm1d`, for (B, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
-        return _batch_norm(self, x) if self.training else super().forward(x)
+        return _by_running_statistics(self, x) if self.training and _is_single(x) else super().forward(x)
 
 
-def _batch_norm(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    if x.numel() // x.shape[1] > 1:
-        return nn.modules.batchnorm._BatchNorm.forward(norm, x)
+def _is_single(x: Tensor) -> bool:
+    return x.numel() // x.shape[1] <= 1
+
+
+def _by_running_statistics(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
     return nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 

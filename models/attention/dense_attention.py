@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from models.attention.base import float32
-from models.attention.reductions import is_traced
+from models.tensor_traits import is_traced
 
 KEPT = 2**25  # largest number of weights (B * N * N) that is kept for the backward pass
 BLOCK = 2**20  # weights in one block of queries

@@ -8,20 +8,12 @@ one thread). Compilers and exporters get the plain reduction.
 import torch
 from torch import Tensor
 
-
-def is_traced() -> bool:
-    """Whether a compiler or an exporter is looking."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+from models.tensor_traits import is_channels_last, is_traced
 
 
 def records_graph() -> bool:
     """Whether eager autograd is at work, so that a hand-written backward is of use."""
     return torch.is_grad_enabled() and not is_traced()
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether x (B, C, H, W) is stored with the channels innermost, and not contiguous as well."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def sum_positions(x: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from types import SimpleNamespace
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
+from data.loader import Batch
 from engine.device import Precision
+from engine.fit import _fp32_steps, quiet_lightning
 from engine.module import DetectionModule, LossTrail, scale_images
+from engine.optimizer import Schedule, create_optimizer
 from engine.progress import Progress, clock
 from models.loss import LossParts
 
@@ -25,6 +29,53 @@ def test_gradients_are_limited_to_norm_10():
     DetectionModule.on_before_optimizer_step(SimpleNamespace(_parameter_list=parameters), None)
     torch.testing.assert_close(torch.cat([p.grad for p in parameters]).norm(), torch.tensor(10.0))
     torch.testing.assert_close(parameters[0].grad, torch.tensor([3.0, 4.0]) * 2**0.5)
+
+
+class Recorder(torch.nn.Module):
+    """A convolution that notes in which type its result is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 1)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, images):
+        maps = self.conv(images)
+        self.seen.append(maps.dtype)
+        return maps.float().mean()
+
+
+def test_the_first_batches_of_a_bf16_run_may_be_in_fp32():
+    model = Recorder()
+    schedule = Schedule(1, 4, 64, 0.01, 0.01, 0.9, 0, 0.8, 0.1)
+    module = DetectionModule(
+        model, lambda maps, targets: LossParts(maps, *[maps.detach()] * 3), SimpleNamespace(update=lambda: None),
+        create_optimizer(model, "SGD", lr=0.01, momentum=0.9, weight_decay=0.0), schedule,
+        precision=Precision(torch.bfloat16, True, ""), image_px=32, fp32_steps=2,
+    )  # fmt: skip
+    trainer = pl.Trainer(
+        max_epochs=1, precision="bf16-mixed", accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    batch = Batch(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, 6), ("a", "b"), ())
+    with quiet_lightning():
+        trainer.fit(module, torch.utils.data.DataLoader([batch] * 4, batch_size=None))
+    assert model.seen == [torch.float32, torch.float32, torch.bfloat16, torch.bfloat16]
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 132),
+        ({"weights": "base.pt"}, 0),
+        ({"precision": "bf16"}, 0),
+        ({"dtype": torch.float32}, 0),
+    ],
+)
+def test_the_warm_up_of_random_weights_is_in_fp32(settings, steps):
+    given = {"weights": "", "precision": "auto", "dtype": torch.bfloat16} | settings
+    run = SimpleNamespace(config=SimpleNamespace(**given), precision=Precision(given["dtype"], True, ""))
+    assert _fp32_steps(run, Schedule(30, 44, 16, 0.01, 0.01, 0.937, 3, 0.8, 0.1)) == steps
 
 
 def test_multi_scale_varies_the_size_by_half_in_strides():
