@@ -90,7 +90,7 @@ def _seen(group: Group) -> str:
             file = one.rows[0].folder.path / "seen" / name
             if file.is_file():
                 label = escape(one.plan.label)
-                image = f'<img loading="lazy" src="{_data(file.read_bytes(), "jpeg")}" alt="found by {label}">'
+                image = f'<img src="{_data(file.read_bytes(), "jpeg")}" alt="found by {label}">'
                 figures.append(f"<figure>{image}<figcaption>{label}</figcaption></figure>")
         rows.append(f'<div class="seen">{"".join(figures)}</div>')
     if not rows:

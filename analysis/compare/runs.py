@@ -76,9 +76,10 @@ class RunFolder:
         return INTERRUPTED if "optimizer" in training else TRAINED
 
     @property
-    def seconds(self) -> float:
-        """What training took, all sessions together, start-up included."""
-        return float(sum(self.read("sessions", [])))
+    def seconds(self) -> float | None:
+        """What training took, all sessions together, start-up included; None if it was not written down."""
+        sessions = self.read("sessions", [])
+        return float(sum(sessions)) if sessions else None
 
     def read(self, name: str, missing: Any = None) -> Any:  # noqa: ANN401  (JSON)
         """The content of `<name>.json`, `missing` where there is none.

@@ -30,7 +30,8 @@ def run_study(request: CompareRequest) -> int:
         merge(request.merge, request.folder)
         write_report(request.folder)
         return 0
-    choose_precision(request.shared["precision"], select_device(request.shared["device"]))
+    if request.ray is None:  # a cluster's machines have other devices than this one
+        choose_precision(request.shared["precision"], select_device(request.shared["device"]))
     plans = expand(request.axes, request.shared)
     if request.dry_run:
         _dry_run(plans, request)

@@ -1,6 +1,7 @@
 """A run from wherever it is to its end, runs that fail, and a comparison that is stopped, with made-up training."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -154,7 +155,7 @@ def test_stopping_reaches_the_processes_and_records_no_error(runs, tmp_path, mon
     def interrupt_when_up() -> None:
         while "up" not in "".join(f.read_text() for f in tmp_path.glob("exp/runs/*/log.txt")):
             done.wait(0.05)
-        signal.raise_signal(signal.SIGTERM)  # the same as Ctrl-C
+        os.kill(os.getpid(), signal.SIGTERM)  # the same as Ctrl-C
 
     done = threading.Event()
     monkeypatch.setattr(local, "run_process", child)
