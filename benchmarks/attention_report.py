@@ -33,8 +33,9 @@ OMP_NUM_THREADS=1 python -m benchmarks.attention
 *Forward* is eval mode without a graph, *forward and backward* train mode with the gradients of the input and of every
 parameter. Figures are medians over the rounds; the speed-up is the median of published / project's within a round, in
 brackets its quartiles. The clock is the CPU time of the one thread, so another process disturbs only through the
-caches; memory that is freed stays with the process (`mallopt`), so that neither form pays for fresh pages. All columns,
-the load of the machine during each row among them, are in [cells.csv](cells.csv).
+caches. Freed blocks up to 32 MB stay with the process and larger ones go back to the system, as glibc does by itself in
+a process that has run for a while; fresh pages are part of what a form costs. All columns, the load of the machine
+during each row among them, are in [cells.csv](cells.csv).
 
 *Peak memory* is the rise of the process' resident memory during one forward and backward (the kernel's high-water mark,
 reset before, with freed memory handed back), so buffers inside operations and scratch memory of libraries count.

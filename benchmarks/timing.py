@@ -16,7 +16,7 @@ Work = Callable[[], object]
 
 LEAST_MS = 10.0  # a sample repeats its function until it takes about this long
 LEAST_ROUNDS = 3
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ def clock_of(threads: int) -> tuple[str, Callable[[], float]]:
 
 @contextlib.contextmanager
 def malloc(*, keeps: bool) -> Iterator[None]:
-    """While it lasts, glibc's malloc keeps what is freed, or hands each large block back at once; then the latter.
+    """While it lasts, glibc's malloc keeps freed blocks up to 32 MB, or hands each large block back; then the latter.
 
-    Timed work keeps it: a fresh page costs, and a map of fresh pages about as much as a pass. Measured memory is handed
-    back: kept blocks of the right size are not always found again, so the process would seem to need more than it does.
+    Timed work keeps them, as a process does that has run for a while (32 MB is where glibc's own adjustment ends), but
+    without its chance trimming: a map of fresh pages costs about as much as a pass. Measured memory is handed back:
+    kept blocks of the right size are not always found again, so the process would seem to need more than it does.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keeps else 2**17)
-        libc.mallopt(M_MMAP_MAX, 0 if keeps else 2**16)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**17)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**25 if keeps else 2**17)
         libc.malloc_trim(0)
     try:
         yield
@@ -62,21 +62,21 @@ def malloc(*, keeps: bool) -> Iterator[None]:
 
 
 def paired_ms(
-    works: Sequence[Work], *, rounds: int, seconds: float, clock: Callable[[], float]
+    works: Sequence[Work], repeats: Sequence[int], *, rounds: int, seconds: float, clock: Callable[[], float]
 ) -> list[tuple[float, ...]]:
     """Milliseconds of each function in each round; the order turns round every time.
 
     Args:
         works: The functions.
+        repeats: How often a sample calls each, from `warm_up`.
         rounds: Number of rounds.
-        seconds: Wall time after which no further round begins, once three are done.
+        seconds: Time on the clock after which no further round begins, once three are done.
         clock: In seconds.
     """
-    started = time.perf_counter()
-    repeats = [_repeats(work, clock) for work in works]
+    started = clock()
     samples: list[tuple[float, ...]] = []
     while len(samples) < rounds:
-        if len(samples) >= min(LEAST_ROUNDS, rounds) and time.perf_counter() - started > seconds:
+        if len(samples) >= min(LEAST_ROUNDS, rounds) and clock() - started > seconds:
             break
         sample = [0.0] * len(works)
         order = range(len(works))
@@ -86,10 +86,11 @@ def paired_ms(
     return samples
 
 
-def _repeats(work: Work, clock: Callable[[], float]) -> int:
-    """How often a sample calls the function; warms it up."""
-    work()
-    return max(1, round(LEAST_MS / max(_sample_ms(work, 1, clock), 1e-3)))
+def warm_up(work: Work, clock: Callable[[], float]) -> int:
+    """Call the function unmeasured, and say how often a sample must call it to take about `LEAST_MS`."""
+    first = _sample_ms(work, 1, clock)
+    again = _sample_ms(work, 1, clock) if first < 50 * LEAST_MS else first  # the first call may prepare something
+    return max(1, round(LEAST_MS / max(again, 1e-3)))
 
 
 def _sample_ms(work: Work, repeats: int, clock: Callable[[], float]) -> float:
@@ -100,7 +101,7 @@ def _sample_ms(work: Work, repeats: int, clock: Callable[[], float]) -> float:
 
 
 def peak_mb(work: Work) -> float | None:
-    """Megabytes by which the resident memory of this process rises at most while the function runs.
+    """Megabytes by which the resident memory of this process rises at most while the function, run before, runs again.
 
     Everything counts: tensors, buffers that live only inside an operation, scratch memory of libraries. Before, freed
     memory goes back to the system, so that none of it is used unseen, and the kernel's high-water mark is reset.
@@ -109,7 +110,6 @@ def peak_mb(work: Work) -> float | None:
         None where the system has no such mark (it is Linux's).
     """
     with malloc(keeps=False):
-        work()  # what is made once, such as compiled kernels
         gc.collect()
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

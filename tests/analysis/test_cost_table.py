@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from analysis.cost import main
+from analysis.cost import main, read_rows
 
 
 def test_writes_a_row_for_each_module_and_place(tmp_path, capsys):
@@ -17,6 +17,23 @@ def test_writes_a_row_for_each_module_and_place(tmp_path, capsys):
     table = (tmp_path / "cost.md").read_text(encoding="utf-8")
     assert "| yolov5n | SE | neck |" in table
     assert "| yolov5n | SE | neck |" in capsys.readouterr().out
+
+    # As after an interruption: what is there stays, what is missing is measured.
+    lines = (tmp_path / "cost.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "cost.csv").write_text("\n".join([lines[0], lines[1], lines[3]]) + "\n", encoding="utf-8")
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "| yolov5n | SE | neck |" in out
+    assert "SimAM" not in out
+    after = (tmp_path / "cost.csv").read_text(encoding="utf-8").splitlines()
+    assert after[:3] == [lines[0], lines[1], lines[3]]
+    assert after[3].startswith("yolov5n,SE,neck,64,1,")
+
+
+def test_a_table_of_another_version_is_refused(tmp_path):
+    (tmp_path / "cost.csv").write_text("model,attention\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="columns are those of another version"):
+        read_rows(tmp_path / "cost.csv")
 
 
 def test_an_unknown_place_is_named(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from benchmarks.attention import OPPONENTS, build, parse_args, run
 from benchmarks.attention_rows import COLUMNS, read_rows
 from benchmarks.floor import KINDS, PASSES
-from benchmarks.timing import Spread, limited_memory, paired_ms, peak_mb
+from benchmarks.timing import Spread, limited_memory, paired_ms, peak_mb, warm_up
 from models.attention import list_attention
 
 TINY = ["--modules", "SE", "EffectiveSE", "--shapes", "1x16x4x4", "--dtypes", "fp32", "--rounds", "3", "--seconds", "0"]
@@ -94,11 +94,22 @@ def test_rounds_alternate_and_end_in_time():
     calls = []
     ticks = iter(range(10**6))
     samples = paired_ms(
-        [lambda: calls.append("a"), lambda: calls.append("b")], rounds=4, seconds=60, clock=lambda: next(ticks)
+        [lambda: calls.append("a"), lambda: calls.append("b")],
+        [1, 1],
+        rounds=4,
+        seconds=60,
+        clock=lambda: next(ticks),
     )
     assert samples == [(1000.0, 1000.0)] * 4  # a tick of one second between the two readings
-    assert "".join(calls[4:]) == "abba" * 2
-    assert len(paired_ms([lambda: None], rounds=50, seconds=0, clock=lambda: next(ticks))) == 3
+    assert "".join(calls) == "abba" * 2
+    assert len(paired_ms([lambda: None], [1], rounds=50, seconds=0, clock=lambda: next(ticks))) == 3
+
+
+def test_short_work_is_repeated():
+    readings = iter([0.0, 1.0, 1.0, 1.001, 2.0, 2.0])
+    assert warm_up(lambda: None, lambda: next(readings)) == 1  # 1 s: called once
+    readings = iter([0.0, 0.1, 1.0, 1.001])
+    assert warm_up(lambda: None, lambda: next(readings)) == 10  # 1 ms the second time
 
 
 def test_quartiles():
@@ -113,6 +124,7 @@ def test_peak_memory_counts_what_is_freed_again():
         del first
         return second * 2  # at most two at a time
 
+    work()
     assert peak_mb(work) == pytest.approx(16.8, abs=1.5)
 
 
