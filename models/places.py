@@ -106,7 +106,7 @@ def parse_request(text: str) -> Insertion:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(
             f"--attention {shown(text)}: expected Name, Name@place,place or Name(option=value)@place, "
-            f"e.g. 'CBAM(kernel_size=3)@neck.P3,neck.P4' ({error})"
+            f"e.g. 'CBAM(kernel_size=3)@neck.P3,neck.P4' ({getattr(error, 'msg', error)})"
         ) from error
     canonical_name(name)
     return Insertion(name, wanted or DEFAULT_PLACES, tuple(options.items()))
@@ -133,7 +133,10 @@ def _call(text: str) -> tuple[str, dict[str, Any]]:
     for keyword in call.keywords if isinstance(call, ast.Call) else []:
         if keyword.arg is None or keyword.arg in options:
             raise ValueError(f"option {keyword.arg} is given twice" if keyword.arg else "** is no option")
-        options[keyword.arg] = ast.literal_eval(keyword.value)
+        try:
+            options[keyword.arg] = ast.literal_eval(keyword.value)
+        except ValueError:
+            raise ValueError(f"option {keyword.arg} is no number, text or list") from None
     return name.id, options
 
 

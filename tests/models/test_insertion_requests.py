@@ -47,8 +47,10 @@ def test_requests(text: str, name: str, where: tuple, options: dict) -> None:
      "SE(**{})", "SE(reduction=print())", "a.b@neck", "SE; SE", "SE(" * 300, "(" * 900, "SE(a={[]: 1})", "\0", "SE(a"],
 )  # fmt: skip
 def test_requests_in_another_form(text: str) -> None:
-    with pytest.raises(ValueError, match=r"--attention .*: expected Name, Name@place,place or Name\(option=value\)@p"):
+    message = r"--attention .*: expected Name, Name@place,place or Name\(option=value\)@p"
+    with pytest.raises(ValueError, match=message) as caught:
         parse_request(text)
+    assert "<" not in str(caught.value).removeprefix(f"--attention {text!r}")  # no objects, no <unknown> file
 
 
 @pytest.mark.parametrize(
