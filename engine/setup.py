@@ -112,7 +112,7 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
     if source is not None:
         anchors = model.detect.anchors.clone()
         report = transfer(model, source)
-        say(report.summary)
+        say(report.overview)
         if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
     else:

@@ -53,6 +53,20 @@ class TransferReport:
         parts = ", ".join(f"{self.count(fate)} {fate}" for fate in FATES if self.count(fate))
         return f"{arrived} of {total} tensors of {self.source} arrived ({parts})"
 
+    @property
+    def overview(self) -> str:
+        """The summary, then a line for each reason why tensors are not whole: fate, their number, their rows, why."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        for entry in self.entries:
+            if entry.fate in ("partly", "new", "unused"):
+                groups.setdefault((entry.fate, entry.reason), []).append(_split(entry.target or entry.source)[0])
+        lines = [
+            f"{fate:<8}{len(rows):>4} in row {', '.join(map(str, dict.fromkeys(rows)))}"
+            f"{' of the source' if fate == 'unused' else ''}: {reason}"
+            for (fate, reason), rows in groups.items()
+        ]
+        return "\n".join([self.summary, *lines])
+
     def __str__(self) -> str:
         """The summary, then a line for every tensor that was not simply loaded under its own key."""
         rows = [e for e in self.entries if e.fate != "loaded"]

@@ -241,6 +241,11 @@ def test_the_report_is_a_table(base: DetectionModel, tmp_path: Path) -> None:
     )
     assert len(lines) == 1 + 1 + 6 + 2
     assert "partly  model.25.m.0.weight" in str(report)
+    assert report.overview.splitlines() == [
+        report.summary,
+        "new        2 in row 24: inserted row, or no row of the source fits",
+        "partly     6 in row 25: box and objectness channels; the classes differ in number",
+    ]
     report.save(tmp_path / "transfer.csv")
     rows = list(csv.DictReader((tmp_path / "transfer.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == len(model.state_dict())
