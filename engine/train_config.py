@@ -109,6 +109,11 @@ class TrainConfig:
                 "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes "
                 "on from the pretrained model (fetched if it is not on disk)"
             )
+        if 0 < self.patience < self.thaw_after and not self.noval:
+            raise ValueError(
+                f"--patience {self.patience}: may stop the run before --thaw-after {self.thaw_after}; expected "
+                f"at least {self.thaw_after}, or 0 for never"
+            )
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))

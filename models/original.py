@@ -107,10 +107,11 @@ def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, 
         with torch.device("meta"):
             own = {f"model.{row}.{key}": t.shape for key, t in planned.plan.make().state_dict().items()}
         for key in (key for key in state if key.startswith(f"model.{row}.m.") and key not in own):
-            start, rest = key[: key.index(".", len(f"model.{row}.m.")) + 1], key.split(".", 4)[-1]
+            *start, rest = key.split(".", 4)  # model, row, m, number of the bottleneck
             for inner in (rest, rest.partition(".")[2]):
-                if own.get(f"{start}attention.{inner}") == state[key].shape:
-                    renamed[key] = f"{start}attention.{inner}"
+                name = ".".join([*start, "attention", inner])
+                if own.get(name) == state[key].shape:
+                    renamed[key] = name
                     break
     return {renamed.get(key, key): tensor for key, tensor in state.items()}
 

@@ -130,6 +130,7 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--local_rank", "0"], "--local_rank 0: expected -1"),
         (["--thaw-after", "-1"], "--thaw-after -1: expected at least 0"),
         (["--thaw-after", "5", "--epochs", "5"], "--thaw-after 5: expected less than --epochs 5"),
+        (["--thaw-after", "9", "--patience", "8"], "--patience 8: may stop the run before --thaw-after 9; expected"),
         (["--resume", "none.pt", "--attention", "SE"], "so --attention, --cfg"),
         (["--attention-start", "paper"], "--attention-start says how inserted modules begin, and none is inserted"),
         (["--cfg", "yolov5nn.yaml"], "model file 'yolov5nn.yaml' was not found.*yolov5n.yaml"),
