@@ -2,13 +2,14 @@
 
 Yang et al. 2021, "SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks", ICML.
 Same values as the widely used release. Deviations: a 1x1 map, whose variance the release divides by zero, counts as
-having no deviation (gate s(0.5)); float16 and bfloat16 maps are squared in float32.
+having no deviation (gate s(0.5)); float16 maps are squared in float32, bfloat16 maps while a graph is recorded.
 """
 
 import torch
 from torch import Tensor
 
 from models.attention.base import Attention, float32
+from models.attention.reductions import mean_positions, records_graph, sum_positions
 from models.attention.registry import register
 from models.attention.tensors import add_strength, check_number, gate_map, gate_values
 
@@ -43,10 +44,12 @@ class SimAM(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        wide = float32(x)
-        deviation = (wide - wide.mean((2, 3), keepdim=True)).square()  # (B, C, H, W)
+        # bfloat16 has the range for squares, but autograd's sums of its gradients cost more than the conversion.
+        wide = x if x.dtype is torch.bfloat16 and not records_graph() else float32(x)
+        deviation = (wide - mean_positions(wide)[..., None, None]).square()  # (B, C, H, W)
         positions = torch.full((), x.shape[2] * x.shape[3] - 1, device=x.device).clamp(min=1)
-        variance = deviation.sum((2, 3), keepdim=True) / positions  # (B, C, 1, 1)
-        logits = torch.addcmul(0.5 * self.strength, deviation, self.strength / (4 * (variance + self.e_lambda)))
+        variance = sum_positions(deviation.flatten(2))[..., None, None] / positions  # (B, C, 1, 1)
+        factor = self.strength / (4 * (variance + self.e_lambda))
+        logits = torch.addcmul((0.5 * self.strength).to(wide.dtype), deviation, factor.to(wide.dtype))
         self._report(full=lambda: gate_values(logits, identity=self.identity))
         return gate_map(x, logits, identity=self.identity)
