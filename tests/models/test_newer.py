@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models import newer
+from models.attention import ATTENTION
 from models.checkpoint import read_checkpoint
 from models.insertion import Insertion
 
@@ -80,6 +81,17 @@ def test_outputs_stay_bit_for_bit_and_every_weight_arrives(name: str, images: to
     paper = newer.build(name, requests, nc=3, start="paper")
     newer.transfer(paper, base)
     assert not torch.equal(raw(paper, images)[0], expected[0])  # so the comparison can fail
+
+
+def test_every_module_of_the_zoo_keeps_the_outputs(images: torch.Tensor) -> None:
+    """All of them at one place, one behind the other."""
+    zoo = sorted(set(ATTENTION) - {"Timm"})
+    base = base_model("yolo11n.yaml")
+    model = newer.build("yolo11n.yaml", [f"{name}@neck.P5" for name in zoo], nc=3, start="identity")
+    assert [type(m).__name__ for m in model.model if m.base_row is None] == zoo
+    report = newer.transfer(model, base)
+    assert report.count("loaded") + report.count("shifted") == len(base.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(raw(base, images), raw(model, images), strict=True))
 
 
 def test_both_ways_and_between_placements(tmp_path: Path) -> None:
