@@ -59,7 +59,12 @@ class Annotator:
         self._text = TextPainter(names.values() if self.style.labels else ())
 
     def draw(
-        self, rgb: np.ndarray, boxes_xyxy_px: np.ndarray, confidences: np.ndarray, class_ids: np.ndarray
+        self,
+        rgb: np.ndarray,
+        boxes_xyxy_px: np.ndarray,
+        confidences: np.ndarray,
+        class_ids: np.ndarray,
+        track_ids: np.ndarray | None = None,
     ) -> np.ndarray:
         """Draw detections, the least confident first so that the best labels end on top.
 
@@ -68,6 +73,7 @@ class Annotator:
             boxes_xyxy_px: (n, 4), most confident first.
             confidences: (n,).
             class_ids: (n,) int.
+            track_ids: (n,) int, drawn before the class name; None draws none.
 
         Returns:
             A drawn copy.
@@ -80,8 +86,10 @@ class Annotator:
         for (x1, y1, x2, y2), class_id in zip(corners, ids, strict=True):
             cv2.rectangle(picture, (x1, y1), (x2, y2), class_colour(class_id), self.style.line_px)
         if self.style.labels:  # after all boxes, so that no line runs through a text
-            for (x1, y1, _, _), confidence, class_id in zip(corners, confidences[::-1].tolist(), ids, strict=True):
-                label = self.names[class_id]
+            tracks = [""] * len(ids) if track_ids is None else [f"#{number} " for number in track_ids[::-1].tolist()]
+            rows = zip(corners, confidences[::-1].tolist(), ids, tracks, strict=True)
+            for (x1, y1, _, _), confidence, class_id, track in rows:
+                label = f"{track}{self.names[class_id]}"
                 text = f"{label} {confidence:.2f}" if self.style.confidences else label
                 self._draw_label(picture, text, (x1, y1), text_px, class_colour(class_id))
         return picture

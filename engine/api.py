@@ -108,7 +108,7 @@ class Detector:
         def flush() -> None:
             found = predictor([image for _, image in waiting])
             for (path, image), one in zip(waiting, found, strict=True):
-                results.append(Result(image, *one, self.names, path))
+                results.append(Result(image, *one[:3], self.names, path))
             waiting.clear()
 
         for item in images:

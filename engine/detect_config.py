@@ -9,6 +9,8 @@ from pathlib import Path
 
 from engine.cli import ROOT, ArgumentParser
 
+TRACKERS = ("bytetrack", "botsort")
+LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
 PRECISIONS = ("auto", "32", "bf16", "16")
 DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 DEFAULT_SOURCE = "data/images"
@@ -32,6 +34,7 @@ class DetectConfig:
         save_format: Of the label files: 0 is centre and size, 1 is corners.
         batch_size: Images that go through the network together; None chooses.
         precision: "auto", "32", "bf16" or "16"; `--half` is "16".
+        track: One of `TRACKERS`; None follows nothing.
     """
 
     weights: tuple[str, ...] = (DEFAULT_WEIGHTS,)
@@ -62,6 +65,7 @@ class DetectConfig:
     hide_conf: bool = False
     precision: str = "32"
     vid_stride: int = 1
+    track: str | None = None
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +141,13 @@ def build_parser() -> ArgumentParser:
     add("--half", action="store_true", help="fp16, the same as --precision 16")
     add("--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help="arithmetic (32)")
     add("--vid-stride", type=int, default=1, help="use every n-th frame of videos and streams")
+    add(
+        "--track",
+        nargs="?",
+        const=TRACKERS[0],
+        choices=TRACKERS,
+        help=f"follow objects: {TRACKERS[0]}, or the one named",
+    )
     add("--batch-size", type=int, help="images that go through the network together (chosen by device)")
     parser.unsupported(_UNSUPPORTED)
     return parser

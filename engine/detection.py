@@ -17,7 +17,7 @@ import yaml
 
 from data.sources import Frame, Source, Trouble, open_source
 from engine.cli import ROOT, new_run_folder, resolve_file
-from engine.detect_config import DetectConfig
+from engine.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.device import select_device
 from engine.network import Network, open_network
 from engine.overlap import in_batches, read_ahead
@@ -45,6 +45,7 @@ def run_detection(config: DetectConfig) -> int:
             from engine.viewer import Viewer
 
             viewer = stack.enter_context(closing(Viewer()))
+        tracking = _tracking(config)
         weights = [_find_weights(name) for name in config.weights]
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
@@ -52,9 +53,18 @@ def run_detection(config: DetectConfig) -> int:
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
         recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
-        run = _Run(predictor, recorder, size, viewer.show if viewer else None)
+        run = _Run(predictor, recorder, size, viewer.show if viewer else None, tracking)
         run.over(source)
     return run.report(folder)
+
+
+def _tracking(config: DetectConfig) -> Callable[[Frame, Detections], Detections] | None:
+    """The trackers' package is imported only where it is wanted."""
+    if config.track is None:
+        return None
+    from engine.track import Tracking
+
+    return Tracking(config.track, config.conf_thres)
 
 
 def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
@@ -70,7 +80,7 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
         network.names = _read_names(config.data, network.nc)
     image_hw = _image_hw(config.imgsz, network)
     selection = Selection(
-        config.conf_thres,
+        config.conf_thres if config.track is None else min(config.conf_thres, LOWEST_TRACKED),
         config.iou_thres,
         _class_ids(config.classes, network.names),
         config.agnostic_nms,
@@ -137,7 +147,9 @@ class _Run:
         recorder: Recorder,
         batch_size: int,
         show: Callable[[str, np.ndarray], bool] | None,
+        tracking: Callable[[Frame, Detections], Detections] | None,
     ) -> None:
+        self.tracking = tracking
         self.predictor, self.recorder, self.batch_size, self.show = predictor, recorder, batch_size, show
         self.troubles: list[Trouble] = []
         self.used: set[str] = set()
@@ -174,6 +186,8 @@ class _Run:
                 self.troubles.append(item)
                 continue
             detections = next(found)
+            if self.tracking is not None:
+                detections = self.tracking(item, detections)
             self.used.add(item.path)
             print(self._line(item, prepared, detections), flush=True)
             for frame, picture in self.recorder.submit(item, detections):

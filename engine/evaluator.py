@@ -174,6 +174,9 @@ def evaluate(
     result = _result(tally, names, clock, losses)
     if plots:
         _save_plots(result, save_dir)
+        for observer in observers:
+            if hasattr(observer, "close"):
+                observer.close()
     return result
 
 
@@ -298,8 +301,9 @@ def _plotters(save_dir: Path | None, names: Mapping[int, str], plots: bool) -> l
     if save_dir is None:
         raise ValueError("Expected `save_dir` for the plots but got None")
     from engine.mosaics import MosaicWriter
+    from engine.worst import WorstImages
 
-    return [MosaicWriter(save_dir, names)]
+    return [MosaicWriter(save_dir, names), WorstImages(save_dir / "worst.html", names)]
 
 
 def _save_plots(result: EvalResult, save_dir: Path | None) -> None:

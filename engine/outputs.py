@@ -126,7 +126,7 @@ class _Video:
 
 
 class LabelWriter:
-    """`labels/<name>.txt`: class, box normalised by the image's size, and the confidence if wanted.
+    """`labels/<name>.txt`: class, box normalised by the image's size; the confidence if wanted, the track if known.
 
     The coordinates are those of the detections; YOLOv5 rounds them to whole pixels first. A picture without detections
     has no file.
@@ -146,8 +146,10 @@ class LabelWriter:
             return
         height, width = frame.image.shape[:2]
         boxes = convert_boxes(found.boxes_xyxy_px.astype(np.float64), "xyxy_px", self._format, width, height)
-        rows = np.column_stack([found.class_ids, boxes, found.confidences])
-        rows = rows if self._confidences else rows[:, :5]
+        columns = [found.class_ids, boxes]
+        columns += [found.confidences] if self._confidences else []
+        columns += [] if found.track_ids is None else [found.track_ids]
+        rows = np.column_stack(columns)
         file.write_text("".join(" ".join(f"{value:.6g}" for value in row) + "\n" for row in rows), encoding="utf-8")
         self.files += 1
 
@@ -186,16 +188,17 @@ class CropWriter:
 class CsvWriter:
     """`predictions.csv`: YOLOv5's three columns, then the frame number and the box in pixels."""
 
-    def __init__(self, file: Path, names: Mapping[int, str]) -> None:
+    def __init__(self, file: Path, names: Mapping[int, str], *, tracks: bool = False) -> None:
         self._names = names
         self._file: TextIO = file.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
-        self._rows.writerow(_CSV_COLUMNS)
+        self._rows.writerow((*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS)
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Add a row for each detection."""
-        for box, confidence, class_id in zip(*found, strict=True):
+        for index, (box, confidence, class_id) in enumerate(zip(*found[:3], strict=True)):
             place = [frame.number or "", *(f"{value:.2f}" for value in box)]
+            place += [] if found.track_ids is None else [int(found.track_ids[index])]
             self._rows.writerow([Path(frame.path).name, self._names[int(class_id)], f"{confidence:.4f}", *place])
 
     def close(self) -> None:
@@ -213,7 +216,9 @@ class JsonWriter:
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Add an entry for each detection."""
         stem = frame_stem(frame)
-        for (x1, y1, x2, y2), confidence, class_id in zip(*(part.tolist() for part in found), strict=True):
+        rows = zip(*(part.tolist() for part in found[:3]), strict=True)
+        for index, ((x1, y1, x2, y2), confidence, class_id) in enumerate(rows):
+            track = {} if found.track_ids is None else {"track_id": int(found.track_ids[index])}
             self._rows.append(
                 {
                     "image_id": int(stem) if stem.isdecimal() else stem,
@@ -223,6 +228,7 @@ class JsonWriter:
                     "category_name": self._names[class_id],
                     "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
                     "score": round(confidence, 5),
+                    **track,
                 }
             )
 

@@ -26,11 +26,13 @@ class Detections(NamedTuple):
         boxes_xyxy_px: (n, 4) float32 corners in pixels of the original image, inside it.
         confidences: (n,) float32.
         class_ids: (n,) int64.
+        track_ids: (n,) int64 where objects are followed from frame to frame.
     """
 
     boxes_xyxy_px: np.ndarray
     confidences: np.ndarray
     class_ids: np.ndarray
+    track_ids: np.ndarray | None = None
 
 
 class Prepared(NamedTuple):

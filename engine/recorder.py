@@ -56,7 +56,7 @@ class Recorder:
             self.labels = LabelWriter(folder / "labels", corners=config.save_format == 1, confidences=config.save_conf)
             self._in_order.append(self.labels)
         if config.save_csv:
-            self._in_order.append(CsvWriter(folder / "predictions.csv", names))
+            self._in_order.append(CsvWriter(folder / "predictions.csv", names, tracks=config.track is not None))
         if config.save_json:
             self._in_order.append(JsonWriter(folder / "predictions.json", names))
 

@@ -12,26 +12,14 @@ import numpy as np
 
 from data.boxes import convert_boxes
 from data.images import unletterbox
+from engine.coco_figures import COCO_LAYOUT, Evaluation
 
 if TYPE_CHECKING:
     from faster_coco_eval import COCO
 
     from engine.evaluator import EvaluatedBatch
 
-COCO_FIGURES = (
-    "AP",
-    "AP50",
-    "AP75",
-    "AP_small",
-    "AP_medium",
-    "AP_large",
-    "AR_max1",
-    "AR_max10",
-    "AR_max100",
-    "AR_small",
-    "AR_medium",
-    "AR_large",
-)
+COCO_FIGURES = tuple(figure.name for figure in COCO_LAYOUT)
 # Numbers of COCO's 80 classes in its own files, which leave out 11 of 1..90.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
@@ -105,7 +93,11 @@ class CocoWriter:
         file.write_text(json.dumps(self.detections), encoding="utf-8")
 
     def figures(self, names: Mapping[int, str], annotations: Path | None = None) -> dict[str, float]:
-        """COCO's 12 figures, -1 where there is nothing to measure.
+        """COCO's 12 figures, -1 where there is nothing to measure; see `evaluation`."""
+        return self.evaluation(names, annotations).values(COCO_LAYOUT)
+
+    def evaluation(self, names: Mapping[int, str], annotations: Path | None = None) -> Evaluation:
+        """The detections against the truth.
 
         Args:
             names: Class names by number.
@@ -114,20 +106,15 @@ class CocoWriter:
         Raises:
             ValueError: If the annotations are not those of the images.
         """
-        from faster_coco_eval import COCO, COCOeval_faster
+        from faster_coco_eval import COCO
 
         if annotations is None:
             truth, numbers = COCO(self._truth(names)), {name: i for i, name in enumerate(self._sizes, 1)}
         else:
             truth = COCO(str(annotations))
             numbers = _numbers(truth, annotations, list(self._sizes))
-        found = truth.loadRes([{**row, "image_id": numbers[row["image_id"]]} for row in self.detections])
-        evaluation = COCOeval_faster(truth, found, "bbox")
-        evaluation.params.imgIds = list(numbers.values())
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-        return dict(zip(COCO_FIGURES, (float(value) for value in evaluation.stats[:12]), strict=True))
+        detections = [{**row, "image_id": numbers[row["image_id"]]} for row in self.detections]
+        return Evaluation(truth, detections, list(numbers.values()))
 
     def _image_id(self, path: Path) -> int | str:
         image_id = int(path.stem) if path.stem.isdecimal() else path.stem

@@ -14,6 +14,7 @@ import torch
 from data.dataset import DatasetSpec, load_dataset_spec
 from data.loader import Batch, create_loader
 from engine.cli import new_run_folder
+from engine.coco_figures import COCO_LAYOUT, FIELD_LAYOUT, MAX_DETS
 from engine.device import select_device
 from engine.eval_result import EvalResult
 from engine.evaluator import evaluate
@@ -81,7 +82,7 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
         _note(f"{len(loader.dataset.unreadable)} images could not be read, the first: {loader.dataset.unreadable[0]}")
     extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
     if coco is not None:
-        extra["coco"] = _coco_figures(coco, spec, folder / f"{Path(files[0]).stem}_predictions.json")
+        extra |= _coco_figures(coco, spec, folder / f"{Path(files[0]).stem}_predictions.json", config.max_det)
     _write_results(result, extra, folder)
     if labels is not None:
         print(f"{labels.files} labels saved to {labels.folder}")
@@ -166,16 +167,19 @@ def _is_coco(spec: DatasetSpec) -> bool:
     return spec.nc == 80 and any(entry.name == "val2017.txt" for entry in spec.val)
 
 
-def _coco_figures(coco: CocoWriter, spec: DatasetSpec, file: Path) -> Mapping[str, float]:
+def _coco_figures(coco: CocoWriter, spec: DatasetSpec, file: Path, max_det: int) -> dict[str, Mapping[str, float]]:
     coco.save(file)
     print(f"{len(coco.detections)} detections saved to {file}")
     own = spec.path / "annotations" / "instances_val2017.json"
     use_own = _is_coco(spec) and own.is_file()
     print(f"COCO metrics against {own if use_own else 'the labels of the data set'}:", flush=True)
-    figures = coco.figures(spec.names, own if use_own else None)
-    for name, value in figures.items():
-        print(f"{name:>22}{value:>11.3f}")
-    return figures
+    evaluation = coco.evaluation(spec.names, own if use_own else None)
+    print(evaluation.table(COCO_LAYOUT))
+    print("The same with up to 1000 detections an image:")
+    print(evaluation.table(FIELD_LAYOUT))
+    if max_det < MAX_DETS[-1]:
+        _note(f"--max-det {max_det} limits the detections of an image; --max-det 1000 keeps what the table asks for")
+    return {"coco": evaluation.values(COCO_LAYOUT), "coco_max_dets_1000": evaluation.values(FIELD_LAYOUT)}
 
 
 def _print(result: EvalResult, config: ValConfig, image_px: int) -> None:

@@ -49,7 +49,7 @@ def test_labels_of_frames_are_numbered_and_nothing_found_means_no_file(tmp_path)
 
 
 def test_crops_by_hand(tmp_path):
-    twice = Detections(*(np.concatenate([part, part[:1]]) for part in FOUND))
+    twice = Detections(*(np.concatenate([part, part[:1]]) for part in FOUND[:3]))
     writer = CropWriter(tmp_path, NAMES)
     writer.write(frame(), twice, None)
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))

@@ -80,7 +80,7 @@ def test_every_selection_option_matters():
 
 def test_nothing_found_and_nothing_given():
     (found,) = predictor()([scene(50, 50)])
-    assert [part.shape for part in found] == [(0, 4), (0,), (0,)]
+    assert [part.shape for part in found[:3]] == [(0, 4), (0,), (0,)]
     assert predictor()([]) == []
 
 
