@@ -118,12 +118,11 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[int | None]:
+def locked(folder: Path) -> Iterator[int | None]:
     """Keep other processes out of a folder while this one, or a child that inherits the lock and outlives it, works.
 
     Args:
         folder: Made if missing.
-        wait: Until it is free, instead of an error.
 
     Yields:
         The file descriptor that children inherit; None where the system has no such locks.
@@ -139,7 +138,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[int | None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w", encoding="ascii") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{folder}: another compare.py, or a run of one, is at work in this folder") from None
         yield file.fileno()

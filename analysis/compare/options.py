@@ -74,7 +74,6 @@ class CompareRequest:
         jobs: Runs at the same time.
         dry_run: Print the matrix and an estimate of its time, and stop.
         merge: Folders whose runs are to be put together.
-        ray: Address of a Ray cluster, `auto`, or None to run here.
     """
 
     axes: Axes | None
@@ -83,7 +82,6 @@ class CompareRequest:
     jobs: int = 1
     dry_run: bool = False
     merge: tuple[Path, ...] = ()
-    ray: str | None = None
 
 
 def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
@@ -110,7 +108,7 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     shared = {name: values[name] for name in shared_names}
     shared["hyp"] = str(resolve_file(shared["hyp"], ("data/hyps",), "hyperparameter").resolve())
     load_hyp(shared["hyp"])
-    return CompareRequest(axes, shared, folder, values["jobs"], values["dry_run"], ray=values["ray"])
+    return CompareRequest(axes, shared, folder, values["jobs"], values["dry_run"])
 
 
 def create_parser(prog: str = "compare.py") -> ArgumentParser:
@@ -138,8 +136,6 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     add("--jobs", type=int, default=1, help="runs at the same time")
     add("--dry-run", action="store_true", help="print the runs and an estimate of their time, and stop")
     add("--merge", nargs="+", default=[], metavar="FOLDER", help="put the runs of these folders together and report")
-    text = "run on a Ray cluster: auto, local, or an address such as 10.0.0.1:6379 (needs the package ray)"
-    add("--ray", default=None, metavar="ADDRESS", help=text)
     trained = create_train_parser()
     parser.unsupported({**trained._refused, **_REFUSED})
     return parser

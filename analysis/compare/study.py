@@ -30,19 +30,13 @@ def run_study(request: CompareRequest) -> int:
         merge(request.merge, request.folder)
         write_report(request.folder)
         return 0
-    if request.ray is None:  # a cluster's machines have other devices than this one
-        choose_precision(request.shared["precision"], select_device(request.shared["device"]))
+    choose_precision(request.shared["precision"], select_device(request.shared["device"]))
     plans = expand(request.axes, request.shared)
     if request.dry_run:
         _dry_run(plans, request)
         return 0
     planned = [_planned(request.folder, plan) for plan in plans]
-    if request.ray is None:
-        run_locally(planned, request.folder, request.jobs)
-    else:
-        from analysis.compare.cluster import run_on_ray
-
-        run_on_ray(planned, request.ray, request.shared["device"])
+    run_locally(planned, request.folder, request.jobs)
     write_report(request.folder)
     failed = [folder for folder in planned if folder.state == FAILED]
     for folder in failed:
