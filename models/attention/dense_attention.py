@@ -1,7 +1,7 @@
 """Attention of every position to every position, without a map of N x N numbers where that would be large.
 
 Small maps keep their weights for the backward pass. Larger ones are worked off in blocks of queries, and the backward
-pass forms each block's weights again; at 80 x 80 that is also the faster way, as the N x N numbers never leave the
+pass forms each block's weights again; from 40 x 40 on that is also the faster way, as the N x N numbers never leave the
 cache. On other devices than the CPU torch's fused kernel does the same. Energies and softmax are in float32 (float64
 stays), and no weight is a denormal number, which would make matrix products on some CPUs many times slower.
 """
@@ -17,7 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from models.attention.base import float32
 from models.tensor_traits import is_traced
 
-KEPT = 2**25  # largest number of weights (B * N * N) that is kept for the backward pass
+KEPT = 2**21  # largest number of weights (B * N * N) that is kept for the backward pass
 BLOCK = 2**20  # weights in one block of queries
 LEAST_WEIGHT = 1e-30
 
