@@ -45,7 +45,7 @@ def require(package: str, why: str) -> ModuleType:
 
 def write_torchscript(module: ExportModule, images: Tensor, file: Path, metadata: Metadata) -> None:
     """Trace the network; facts lie in the archive as `config.txt`, as in the original."""
-    with _quiet_tracing():
+    with _quiet_tracing(), torch.no_grad():
         traced = torch.jit.trace(module, images, strict=False, check_trace=False)
         extra = json.dumps({"shape": list(images.shape), **metadata.to_dict()}, ensure_ascii=False)
         traced.save(str(file), _extra_files={TORCHSCRIPT_EXTRA: extra})
@@ -62,7 +62,7 @@ def write_onnx(
     onnx = require("onnx", "writing ONNX")
     axes = {INPUT: {0: "batch", 2: "height", 3: "width"}, OUTPUT: {0: "batch", 1: "boxes"}}
     try:
-        with _quiet_tracing():
+        with _quiet_tracing(), torch.no_grad():
             torch.onnx.export(
                 module,
                 (images,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -25,6 +26,7 @@ from engine.export_module import ExportModule, Suppression
 from engine.exported import open_exported
 from engine.network import OPENVINO_FOLDER, TorchNetwork
 from models.checkpoint import load_model
+from models.download import find_weights
 
 COMPARED = 8  # images that a file is compared on
 
@@ -46,13 +48,14 @@ def export(config: ExportConfig) -> list[Exported]:
         ValueError: On weights, sizes or packages that do not go together, or a file that differs too much.
     """
     device = select_device(config.device)
-    if config.half and "torchscript" in config.include and device.type == "cpu" and config.nms:
-        raise ValueError("--half --nms for torchscript needs a GPU: suppression is not written in fp16 for the CPU")
+    weights = find_weights(config.weights)
+    if not os.access(weights.parent, os.W_OK):
+        raise ValueError(f"{weights.parent}: files cannot be written beside the weights; copy them to another folder")
     images = _image_files(config)
-    source = TorchNetwork(load_model(config.weights), device, Precision(torch.float32, False, "fp32"))
+    source = TorchNetwork(load_model(weights), device, Precision(torch.float32, False, "fp32"))
     if any(side % source.stride_px for side in config.imgsz):
         raise ValueError(f"--imgsz {config.imgsz}: expected multiples of the model's stride {source.stride_px}")
-    job = _Job(config, source, images)
+    job = _Job(config, weights, source, images)
     return [job.write(name) for name in config.include]
 
 
@@ -76,8 +79,8 @@ def _image_files(config: ExportConfig) -> list[Path]:
 class _Job:
     """One source and what is written from it."""
 
-    def __init__(self, config: ExportConfig, source: TorchNetwork, images: Sequence[Path]) -> None:
-        self.config, self.source, self.images = config, source, images
+    def __init__(self, config: ExportConfig, weights: Path, source: TorchNetwork, images: Sequence[Path]) -> None:
+        self.config, self.weights, self.source, self.images = config, weights, source, images
         suppression = Suppression(config.conf_thres, config.iou_thres, config.topk_all) if config.nms else None
         self.module = ExportModule(source.model, suppression).eval()
         self.metadata = Metadata(
@@ -93,7 +96,7 @@ class _Job:
         )
 
     def write(self, name: str) -> Exported:
-        """Write one format and compare it; a file that differs too much is kept under another name."""
+        """Write one format and compare it; a file that differs too much is removed."""
         started = time.perf_counter()
         file = self._file(name)
         {"torchscript": self._torchscript, "onnx": self._onnx, "openvino": self._openvino, "engine": self._engine}[
@@ -105,17 +108,17 @@ class _Job:
         problem = difference.problem(LIMITS[numbers])
         if problem is not None:
             _remove(file)
-            raise ValueError(f"{name}: the written file does not agree with {self.config.weights}: {problem}; removed")
+            raise ValueError(f"{name}: the written file does not agree with {self.weights}: {problem}; removed")
         done = Exported(name, file, _megabytes(file), seconds, difference)
         print(f"{name} {numbers}: {file} ({done.megabytes:.1f} MB, {seconds:.1f} s)")
-        print(f"  against {self.config.weights} on {self._count()} images: {difference}", flush=True)
+        print(f"  against {self.weights} on {self._count()} images: {difference}", flush=True)
         return done
 
     def _reopened(self, file: Path) -> object:
         return open_exported(str(file), self.source.device, "32")
 
     def _file(self, name: str) -> Path:
-        stem = Path(self.config.weights).with_suffix("")
+        stem = self.weights.with_suffix("")
         if name == "openvino":
             return stem.with_name(f"{stem.name}{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}")
         return stem.with_name(f"{stem.name}.{name}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 24  # images on the page
 _CONFIDENCE = 0.25
-_WIDTH_PX = 560  # of a picture
+_WIDTH_PX, _HEIGHT_PX = 560, 420  # of a picture, at most
 _RIGHT, _WRONG = (46, 160, 67), (215, 40, 40)
 _STYLE = (
     "body{font:15px system-ui,sans-serif;margin:2em;max-width:1180px;color:#222}"
@@ -115,13 +115,14 @@ def _judge(path: str, number: int, truth: np.ndarray, found: np.ndarray) -> _Cas
 def _picture(image: np.ndarray, boxes: np.ndarray, texts: list[str], good: np.ndarray, painter: TextPainter) -> str:
     """A JPEG as a data URL."""
     height, width = image.shape[:2]
-    scale = _WIDTH_PX / width
-    picture = cv2.resize(image, (_WIDTH_PX, max(round(height * scale), 1)), interpolation=cv2.INTER_AREA)
+    scale = min(_WIDTH_PX / width, _HEIGHT_PX / height)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     for box, text, right in zip((boxes * scale).round().astype(int).tolist(), texts, good, strict=True):
         colour = _RIGHT if right else _WRONG
         cv2.rectangle(picture, tuple(box[:2]), tuple(box[2:]), colour, 2)
         text_w, text_h = painter.size(text, 14)
-        x, y = max(0, min(box[0], _WIDTH_PX - text_w)), max(box[1] - text_h - 3, 0)
+        x, y = max(0, min(box[0], size[0] - text_w)), max(box[1] - text_h - 3, 0)
         cv2.rectangle(picture, (x, y), (x + text_w + 3, y + text_h + 3), colour, cv2.FILLED)
         painter.draw(picture, text, (x + 2, y + 1), 14, (255, 255, 255))
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
