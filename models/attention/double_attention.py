@@ -84,7 +84,7 @@ class DoubleAttention(Attention):
                 output = torch.baddbmm(x.flatten(2), descriptors.to(x.dtype), distribute)
         else:
             output = descriptors @ distribute
-        return like_format(output.unflatten(2, x.shape[2:]).to(x.dtype), x)
+        return like_format(output.reshape(x.shape).to(x.dtype), x)
 
     def _affinity(self, gather: Tensor, distribute: Tensor, x: Tensor) -> Tensor:
         row, column = self._query_position(*x.shape[2:])

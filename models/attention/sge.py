@@ -134,7 +134,7 @@ def _apply(x: Tensor, gate: Tensor) -> Tensor:
     if is_channels_last(x) and not is_traced():
         return _spread(gate, x).mul_(x)
     grouped = x.unflatten(1, (gate.shape[1], -1))  # (B, G, C/G, H, W)
-    return (grouped * gate.unflatten(2, x.shape[2:]).unsqueeze(2)).flatten(1, 2)
+    return (grouped * gate.unflatten(2, x.shape[2:]).unsqueeze(2)).reshape(x.shape)
 
 
 class _Likeness(torch.autograd.Function):
