@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.attention_rows import WORKS
-from benchmarks.floor import KINDS
+from benchmarks.floor import KINDS, PASSES
 
 TRICKS = Path(__file__).with_name("dropped_tricks.csv")
 NOISE = 0.05
+CELLS = 3 * 2 * 2  # maps, arithmetics and works of a module
 TITLES = {"forward": "Forward", "training": "Forward and backward"}
 
 Table = Sequence[dict[str, str]]
@@ -38,7 +39,8 @@ a process that has run for a while; fresh pages are part of what a form costs. A
 during each row among them, are in [cells.csv](cells.csv).
 
 *Peak memory* is the rise of the process' resident memory during one forward and backward (the kernel's high-water mark,
-reset before, with freed memory handed back), so buffers inside operations and scratch memory of libraries count.
+reset before, with freed memory handed back), so buffers inside operations and scratch memory of libraries count. Where
+the kernel takes pages away meanwhile, the figure is too low: single cells of the smallest maps, down to 0.
 
 *Distance from the floor*: the time divided by that of reading and writing the map as often as the module must at least.
 A pass (one read or one write) is half of a copy of the map, timed in the same rounds. How often, and why:
@@ -69,8 +71,13 @@ def _machine(rows: Table) -> str:
     has = ", ".join(f"{'' if flag in flags else 'no '}{name}" for flag, name in known.items())
     threads = ", ".join(sorted({row["threads"] for row in rows}))
     loads = sorted(float(row["load"]) for row in rows)
-    busy = f"load average {loads[0]:.1f} to {loads[-1]:.1f} meanwhile" if loads else ""
-    return f"{model} ({has}), torch {torch.__version__.split('+')[0]}, threads: {threads}; {busy}."
+    rounds = sorted(int(row["rounds"]) for row in rows)
+    busy = f"{rounds[0]} to {rounds[-1]} rounds a cell, load average {loads[0]:.1f} to {loads[-1]:.1f}" if rows else ""
+    every = len(PASSES) * CELLS
+    return (
+        f"{model} ({has}), torch {torch.__version__.split('+')[0]}, threads: {threads}; {busy}. {len(rows)} of the "
+        f"{every} cells that the command measures by default; it goes on with the missing ones when it is run again."
+    )
 
 
 def _floor_table() -> str:
@@ -110,8 +117,8 @@ def _pivot(rows: Table, shown: Callable[[dict[str, str]], str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _column_order(row: dict[str, str]) -> tuple[int, str, int]:
-    return int(row["threads"]), row["dtype"], int(row["shape"].split("x")[2])
+def _column_order(row: dict[str, str]) -> tuple[int, bool, int]:
+    return int(row["threads"]), row["dtype"] != "fp32", int(row["shape"].split("x")[2])
 
 
 def _speedup(row: dict[str, str]) -> str:
