@@ -138,12 +138,13 @@ class SaveWeights(Checkpoint):
         if self.only_last and epoch < self.epochs - 1 and not trainer.should_stop:
             return
         state = self.training_state(trainer, pl_module)
-        names = ["last.pt"]
+        names = []
         if self.best.epoch == epoch:
             names.append("best.pt")
         if self.period > 0 and epoch % self.period == 0:
             names.append(f"epoch{epoch}.pt")
-        for name in names:
+        # last.pt comes last: a run that is killed in between does the epoch again, and writes the others again.
+        for name in [*names, "last.pt"]:
             save_model(pl_module.ema.model, self.folder / name, training=state)
 
     def training_state(self, trainer: pl.Trainer, pl_module: DetectionModule) -> dict[str, Any]:

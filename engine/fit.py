@@ -64,6 +64,8 @@ class Fit:
         if self.stopping and state["early_stopping"]:
             self.stopping.load_state_dict(state["early_stopping"])
         self.results.keep_until(int(state["epoch"]))
+        for unfinished in self.run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
+            unfinished.unlink()
         say(f"Resuming {self.run.folder} at epoch {self.start_epoch} of {self.run.config.epochs}")
 
     @property

@@ -126,7 +126,7 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     if not run.config.noplots:
         plot_results(fit.results, run.folder / "results.png")
     done = len(fit.results.rows())
-    for file in (run.last, run.best):
+    for file in (run.best, run.last):  # the one that --resume reads last, so that a killed run can be finished
         if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
             state = {"epoch": checkpoint.training["epoch"], "epochs_done": done, **run.settings()}
             save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)

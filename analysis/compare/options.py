@@ -24,7 +24,7 @@ NONE = "none"
 MAX_SEEDS = 1000
 # Axes of the matrix, and what this script decides for every run; all else is a flag of train.py.
 _OWN = ("cfg", "data", "imgsz", "weights", "attention", "attention_start", "seed", "project", "name")
-_DECIDED = ("exist_ok", "resume", "nosave", "noval", "noplots", "save_period", "local_rank")
+_DECIDED = ("exist_ok", "resume", "nosave", "noval", "noplots", "save_period", "thaw_after", "local_rank")
 _REFUSED = {
     "--seed": "every configuration is trained with the same --seeds, e.g. --seeds 3",
     "--attention-start": "here it is --start, which takes several: --start identity paper",
@@ -32,6 +32,7 @@ _REFUSED = {
     "--exist-ok": "the folder is always gone on with; choose another --name for a fresh one",
     "--noval": "the curves over epochs need the validation of every epoch",
     "--nosave": "interrupted runs go on from their saved weights",
+    "--thaw-after": "the baseline has nothing to thaw, and configurations are compared on equal terms",
     "--noplots": "runs draw nothing of their own here; the report is drawn at the end",
 }
 
