@@ -96,19 +96,21 @@ class _Job:
         )
 
     def write(self, name: str) -> Exported:
-        """Write one format and compare it; a file that differs too much is removed."""
+        """Write one format and compare it; a file that differs too much does not replace a former one."""
         started = time.perf_counter()
         file = self._file(name)
-        {"torchscript": self._torchscript, "onnx": self._onnx, "openvino": self._openvino, "engine": self._engine}[
-            name
-        ](file)
-        seconds = time.perf_counter() - started
-        numbers = "int8" if self.config.int8 else "fp16" if self.config.half else "fp32"
-        difference = compare(self.source, self._reopened(file), list(self._compared()))
-        problem = difference.problem(LIMITS[numbers])
-        if problem is not None:
+        writers = {"torchscript": self._torchscript, "onnx": self._onnx, "openvino": self._openvino}
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as place:
+            draft = Path(place) / file.name
+            writers.get(name, self._engine)(draft)
+            seconds = time.perf_counter() - started
+            numbers = "int8" if self.config.int8 else "fp16" if self.config.half else "fp32"
+            difference = compare(self.source, self._reopened(draft), list(self._compared()))
+            problem = difference.problem(LIMITS[numbers])
+            if problem is not None:
+                raise ValueError(f"{name}: the file does not agree with {self.weights}: {problem}; it is not kept")
             _remove(file)
-            raise ValueError(f"{name}: the written file does not agree with {self.weights}: {problem}; removed")
+            draft.replace(file)
         done = Exported(name, file, _megabytes(file), seconds, difference)
         print(f"{name} {numbers}: {file} ({done.megabytes:.1f} MB, {seconds:.1f} s)")
         print(f"  against {self.weights} on {self._count()} images: {difference}", flush=True)
@@ -223,4 +225,4 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)

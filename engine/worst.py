@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from data.images import read_image, unletterbox
+from data.images import ImageReadError, read_image, unletterbox
 from engine.annotate import TextPainter
 from engine.metrics import match_detections
 
@@ -89,14 +89,18 @@ class WorstImages:
         )
 
     def _section(self, case: _Case, painter: TextPainter) -> str:
-        image = read_image(case.path)
+        heading = f"<h2>{html.escape(case.path)}</h2>"
+        try:
+            image = read_image(case.path)
+        except ImageReadError as error:  # gone since it was measured; the others are still worth a look
+            return f"{heading}<p>{html.escape(str(error))}</p>"
         labels = [self._names[int(k)] for k in case.truth[:, 0]]
         found = [f"{self._names[int(row[5])]} {row[4]:.2f}" for row in case.found]
         left = _picture(image, case.truth[:, 1:], labels, case.seen, painter)
         right = _picture(image, case.found[:, :4], found, case.right, painter)
         missed, false = int((~case.seen).sum()), int((~case.right).sum())
         return (
-            f"<h2>{html.escape(case.path)}</h2><p>{missed} missed of {len(labels)}, {false} false of {len(found)}</p>"
+            f"{heading}<p>{missed} missed of {len(labels)}, {false} false of {len(found)}</p>"
             f'<table><tr><td><img alt="labels" src="{left}"><td><img alt="detections" src="{right}"></table>'
         )
 

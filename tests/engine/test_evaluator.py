@@ -234,7 +234,9 @@ def test_plots(tmp_path: Path):
         "val_batch0_pred.jpg",
         "val_batch1_labels.jpg",
         "val_batch1_pred.jpg",
+        "worst.html",
     ]
+    assert "image1.jpg: cannot be read" in (tmp_path / "worst.html").read_text()  # the images of this test are no files
     with pytest.raises(ValueError, match="Expected `save_dir`"):
         _run(ANSWERS, LABELS, plots=True)
 

@@ -102,11 +102,13 @@ def test_suppression_inside_the_file(weights, source, root):
     assert all(len(rows) <= 3 and (rows[:, 5] == 1).all() for rows in only)
 
 
-def test_a_file_that_differs_is_refused_and_removed(weights, monkeypatch):
+def test_a_file_that_differs_does_not_replace_the_former_one(dynamic, weights, monkeypatch):
+    former = dynamic["torchscript"].read_bytes()
     monkeypatch.setattr("engine.exporter.write_torchscript", _write_another)
     with pytest.raises(ValueError, match=r"does not agree with .*confidences differ"):
         export(ExportConfig(weights=str(weights), imgsz=(96, 96)))
-    assert not weights.with_suffix(".torchscript").exists()
+    assert dynamic["torchscript"].read_bytes() == former
+    assert not list(weights.parent.glob(".export-*"))
 
 
 def _write_another(module, images, file, metadata):
