@@ -339,6 +339,7 @@ def test_round_trips(name, options):
         assert torch.equal(copied(x), expected)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")  # torch's advice
 @every_case
 def test_traces_without_graph_breaks(name, options):
     module = randomise(build(name, **options)).eval()

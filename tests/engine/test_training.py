@@ -199,7 +199,7 @@ def test_noval_and_nosave_wait_for_the_last_epoch(configure, monkeypatch):
     monkeypatch.setattr(Run, "validate", counted)
     folder = train(configure(epochs=3, noval=True, nosave=True)).folder
     assert len(validated) == 1
-    assert saved == [("last.pt", 2), ("best.pt", 2)]
+    assert saved == [("best.pt", 2), ("last.pt", 2)]
     rows = ResultsFile(folder / "results.csv").rows()
     assert [np.isnan(row["metrics/mAP_0.5"]) for row in rows] == [True, True, False]
 
