@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from models.paths import is_file
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -81,20 +83,13 @@ def resolve_file(name: str | Path, folders: Iterable[str], kind: str, suffixes: 
     roots = [Path(), *([] if given.is_absolute() else [ROOT, *(ROOT / folder for folder in folders)])]
     for root in roots:
         for stem in stems:
-            if _is_file(root / stem):
+            if is_file(root / stem):
                 return root / stem
     present = {path.name for folder in folders for suffix in suffixes for path in (ROOT / folder).glob(f"**/*{suffix}")}
     near = difflib.get_close_matches(given.name[:100], sorted(present), n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     places = ", ".join(["the current folder", *(f"{folder}/" for folder in folders)])
     raise ValueError(f"{kind} file {str(name)[:200]!r} was not found; looked in {places}{hint}")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a null character, is no file
-        return False
 
 
 def new_run_folder(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.dataset import load_dataset_spec
-from data.images import IMAGE_SUFFIXES, letterbox, read_image
+from data.dataset import list_images, load_dataset_spec
+from data.images import letterbox, read_image
 from engine.cli import ROOT
 from engine.device import Precision, select_device
 from engine.export_check import LIMITS, Difference, compare
@@ -63,17 +63,8 @@ def _image_files(config: ExportConfig) -> list[Path]:
     """The val images of the data set, spread over it; else the sample images of this repository."""
     if config.data is None:
         return sorted((ROOT / "data" / "images").glob("*.jpg"))
-    found: list[Path] = []
-    for entry in load_dataset_spec(config.data).entries("val"):
-        if entry.is_file():
-            rows = (row.strip() for row in entry.read_text(encoding="utf-8-sig").splitlines())
-            found += [entry.parent / row for row in rows if row]
-        else:
-            found += [path for path in entry.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not found:
-        raise ValueError(f"--data {config.data}: its val split holds no images")
-    found.sort()
-    return found
+    dataset = load_dataset_spec(config.data)
+    return [Path(file) for file in list_images(dataset.entries("val"), root=dataset.path)]
 
 
 class _Job:

@@ -127,8 +127,9 @@ class DetectionModule(pl.LightningModule):
         settings = self.schedule.at(step, self.current_epoch)
         apply_settings(self.optimizer, settings)
         images = self._network_input(batch.images, batch_idx)
-        with torch.autocast(images.device.type, enabled=False) if step < self.fp32_steps else nullcontext():
-            raw = self._raw_maps(images.float() if step < self.fp32_steps else images)
+        in_fp32 = step < self.fp32_steps
+        with torch.autocast(images.device.type, enabled=False) if in_fp32 else nullcontext():
+            raw = self._raw_maps(images.float() if in_fp32 else images)
         parts = self.loss(raw, batch.targets)
         self._count(self.trail.push(parts, batch.paths))
         self.manual_backward(parts.total)

@@ -11,6 +11,8 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+from models.paths import is_file, is_folder
+
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 RELEASE = "https://github.com/ultralytics/yolov5/releases/download/v7.0/"
 STOCK = tuple(f"yolov5{size}{kind}.pt" for kind in ("", "6") for size in "nsmlx")
@@ -27,29 +29,15 @@ def find_weights(path: str | Path) -> Path:
     given = Path(path)
     bare = given.parent in (Path(), Path(FOLDER.name), FOLDER)
     for candidate in (given, FOLDER / given.name if bare else given):
-        if _is_file(candidate):
+        if is_file(candidate):
             return candidate
     if bare and given.name in STOCK:
         return fetch(RELEASE + given.name, FOLDER / given.name)
-    if str(path) and _is_folder(given):
+    if str(path) and is_folder(given):
         raise ValueError(f"{path}: expected a weights file but this is a folder; try {given / 'weights' / 'best.pt'}")
     near = difflib.get_close_matches(given.name[:100], [*STOCK, *(p.name for p in FOLDER.glob("*.pt"))], n=2)
     hint = f"; nearest known: {', '.join(near)}" if near else ""
     raise ValueError(f"weights file {str(path)[:200]!r} was not found here or in weights/{hint}")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a null character, is no file
-        return False
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def fetch(address: str, target: Path) -> Path:

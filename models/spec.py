@@ -16,6 +16,7 @@ import yaml
 
 from models.layers import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
 from models.parsing import check_keys, number, parse_activation_name, parse_anchors, parse_spec, shown
+from models.paths import is_file
 
 __all__ = [
     "IMAGE",
@@ -60,18 +61,11 @@ def find_spec(path: str | Path) -> Path:
         names = [given] if given.suffix in (".yaml", ".yml") else [given, given.with_name(given.name + ".yaml")]
         for folder in (Path(), FOLDER.parent, FOLDER, FOLDER / "overlays"):
             for name in names:
-                if _is_file(folder / name):
+                if is_file(folder / name):
                     return folder / name
     near = difflib.get_close_matches(given.name, sorted({p.name for p in FOLDER.glob("**/*.yaml")}), n=3, cutoff=0.4)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     raise ValueError(f"model file {shown(str(path))} was not found in the current folder or in models/{hint}")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a null character, is no file
-        return False
 
 
 def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:
@@ -106,7 +100,7 @@ def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...]) 
     if not isinstance(name, str):
         raise ValueError(f"{file.name}: base: expected the name of a model YAML but got {shown(name)}")
     beside = file.parent / name
-    spec = _load(beside if _is_file(beside) else find_spec(name), above)
+    spec = _load(beside if is_file(beside) else find_spec(name), above)
     if "nc" in data:
         spec = spec.with_classes(number(data, "nc", int, file.name))
     if "anchors" in data:
