@@ -16,8 +16,8 @@ import yaml
 
 from data.hyp import load_hyp
 from engine.cli import ArgumentParser, resolve_file
-from engine.train_config import STARTS
-from engine.train_config import create_parser as create_train_parser
+from engine.train_flags import STARTS
+from engine.train_flags import create_parser as create_train_parser
 from models.download import find_weights
 
 NONE = "none"

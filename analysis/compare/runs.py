@@ -25,7 +25,7 @@ from typing import Any
 
 from analysis.compare.plan import RunPlan
 from engine.cli import ROOT
-from engine.train_config import create_parser
+from engine.train_flags import create_parser
 from models.checkpoint import read_checkpoint
 
 WAITING, INTERRUPTED, TRAINED, FINISHED, FAILED = "waiting", "interrupted", "trained", "finished", "failed"

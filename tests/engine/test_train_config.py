@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.train_config import UNSUPPORTED, ResumeRequest, TrainConfig, create_parser, parse_train_args
+from engine.train_config import ResumeRequest, TrainConfig, parse_train_args
+from engine.train_flags import UNSUPPORTED, create_parser
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_resume_request(tmp_path):
 
 
 def test_help_is_fast_because_nothing_heavy_is_imported(root):
-    code = "import sys, train; from engine.train_config import create_parser; create_parser().format_help(); "
+    code = "import sys, train; from engine.train_flags import create_parser; create_parser().format_help(); "
     code += "print([m for m in ('torch', 'lightning', 'ultralytics', 'cv2', 'matplotlib') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

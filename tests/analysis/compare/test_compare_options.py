@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.compare.options import create_parser, parse_compare_args
-from engine.train_config import create_parser as create_train_parser
+from engine.train_flags import create_parser as create_train_parser
 
 BASE = ["--cfg", "yolov5n.yaml", "--attention", "none", "SE"]
 

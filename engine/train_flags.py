@@ -1,0 +1,89 @@
+"""The parser of `train.py`: its flags, and those of YOLOv5 that are refused by name. Imports no torch."""
+
+from __future__ import annotations
+
+from engine.cli import ArgumentParser
+
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
+CACHES = ("ram", "disk", "val")
+PRECISIONS = ("auto", "32", "bf16", "16")
+STARTS = ("identity", "paper")
+
+_NO_LOGGER = "there is no connection to that service; results.csv in the run folder holds the figures"
+UNSUPPORTED = {
+    "--evolve": "hyperparameter evolution is not built in; run train.py with several --hyp files and compare",
+    "--evolve_population": "it belongs to --evolve, which is not built in",
+    "--resume_evolve": "it belongs to --evolve, which is not built in",
+    "--bucket": "nothing is uploaded; copy the run folder yourself",
+    "--image-weights": "images are drawn evenly, so that runs can be repeated; balance the image list instead",
+    "--quad": "the quad loader is not built in; use a larger --imgsz",
+    "--sync-bn": "it joins the batch statistics of several processes, and this script runs one process on one device",
+    "--entity": _NO_LOGGER,
+    "--upload_dataset": _NO_LOGGER,
+    "--bbox_interval": _NO_LOGGER,
+    "--artifact_alias": _NO_LOGGER,
+    "--ndjson-console": _NO_LOGGER,
+    "--ndjson-file": _NO_LOGGER,
+}
+
+
+def create_parser() -> ArgumentParser:
+    """The parser of `train.py`."""
+    parser = ArgumentParser(prog="train.py", description="Train a detection model on a dataset in YOLO format.")
+    _add_what(parser)
+    _add_how(parser)
+    _add_where(parser)
+    parser.unsupported(UNSUPPORTED)
+    return parser
+
+
+def _add_what(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("model and data")
+    add = group.add_argument
+    add("--weights", default="", help="start from these weights, e.g. yolov5s.pt; empty trains from scratch")
+    add("--cfg", default="", help="model YAML; empty: the model inside --weights")
+    text = (
+        "insert attention modules, e.g. CoordAtt@neck.P3,neck.P4 or 'CBAM(kernel_size=3)@backbone.P5'; may be repeated"
+    )
+    add("--attention", action="append", default=[], metavar="MODULE@PLACE", help=text)
+    add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
+    add("--data", default="signs.yaml", help="dataset YAML")
+    add("--hyp", default="hyp.scratch-low.yaml", help="hyperparameter YAML")
+    add("--imgsz", "--img", "--img-size", type=int, default=640, help="training and validation image size, pixels")
+    add("--single-cls", action="store_true", help="treat all classes as one")
+    text = "rows of the base not trained: 10 is the first ten; 0 1 2, 0-9, backbone, 'backbone,!attention' name them"
+    add("--freeze", nargs="+", default=["0"], metavar="ROWS", help=text)
+    add("--thaw-after", type=int, default=0, metavar="EPOCHS", help="first train only the inserted modules for so long")
+    add("--rect", action="store_true", help="rectangular batches by aspect ratio; no mosaic, no shuffling")
+    add("--cache", nargs="?", const="ram", choices=CACHES, help="keep decoded images in memory or on disk")
+    add("--noautoanchor", action="store_true", help="keep the model's anchors even if they do not fit the labels")
+
+
+def _add_how(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    add = group.add_argument
+    add("--epochs", type=int, default=100, help="number of epochs")
+    add("--batch-size", "--batch", type=int, default=16, help="images per batch")
+    add("--optimizer", choices=OPTIMIZERS, default="SGD", help="optimiser")
+    add("--cos-lr", action="store_true", help="cosine instead of linear learning rate decay")
+    add("--label-smoothing", type=float, default=0.0, help="epsilon of the class targets")
+    add("--multi-scale", action="store_true", help="vary the image size by +/- 50%% from batch to batch")
+    add("--patience", type=int, default=100, help="stop after so many epochs without improvement; 0 never")
+    add("--seed", type=int, default=0, help="seed of everything random")
+    add("--device", default="", help="cpu, mps or a GPU number; empty: a GPU if there is one")
+    add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the network; the loss is always fp32")
+    add("--workers", type=int, default=8, help="most loader processes")
+    add("--local_rank", type=int, default=-1, help="only -1, no distribution")
+
+
+def _add_where(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    add = group.add_argument
+    add("--project", default="runs/train", help="parent of the run folder")
+    add("--name", default="exp", help="name of the run folder; 'cfg' takes the model's name")
+    add("--exist-ok", action="store_true", help="write into an existing run folder")
+    add("--resume", nargs="?", const=True, default=False, help="continue a run: its last.pt, or the newest interrupted")
+    add("--nosave", action="store_true", help="save only after the last epoch")
+    add("--noval", action="store_true", help="validate only after the last epoch")
+    add("--noplots", action="store_true", help="draw nothing")
+    add("--save-period", type=int, default=-1, help="also keep the weights of every so many epochs; below 1 never")
