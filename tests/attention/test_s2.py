@@ -17,13 +17,13 @@ def moved(x, moves):
     for c in range(depth):
         quarter = [low <= c < high for low, high in zip(BOUNDS(depth)[:-1], BOUNDS(depth)[1:], strict=True)].index(True)
         down, right = moves[quarter]
-        rows = []
+        origins = []
         for i in range(height):
             for j in range(width):
                 from_i, from_j = i - down, j - right
                 inside = 0 <= from_i < height and 0 <= from_j < width
-                rows.append(x[:, c, from_i, from_j] if inside else x[:, c, i, j])
-        planes.append(torch.stack(rows, 1).view(-1, height, width))
+                origins.append(from_i * width + from_j if inside else i * width + j)
+        planes.append(x[:, c].flatten(1)[:, origins].view(-1, height, width))
     return torch.stack(planes, 1)
 
 
