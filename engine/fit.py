@@ -14,6 +14,7 @@ import torch
 
 from engine.callbacks import Best, DrawTrainBatches, SaveWeights, Thaw, ValidateEpoch, early_stopping
 from engine.ema import ModelEMA
+from engine.loggers import LogFigures
 from engine.module import DetectionModule
 from engine.optimizer import BIAS, DECAYED, NORM, Schedule, accumulation, create_optimizer, scaled_decay
 from engine.progress import Progress, say
@@ -46,6 +47,7 @@ class Fit:
         self.scaler: Mapping[str, Any] = interrupted.state["scaler"] if interrupted else {}
         self.best = Best()
         self.results = ResultsFile(run.folder / "results.csv")
+        self.logs = LogFigures(run, self.results, self.start_epoch)
         self.progress = Progress(config.epochs, len(run.train))
         self.stopping = None if config.noval else early_stopping(config.patience)
         ema = ModelEMA(model)
@@ -130,6 +132,7 @@ class Fit:
         callbacks: list[pl.Callback] = [
             self.progress,
             ValidateEpoch(validate, self.results, self.best, self.progress, **measured),
+            self.logs,
             SaveWeights(run.last.parent, self.best, run.settings(), stopping=self.stopping, **saved),
         ]
         if config.thaw_after:

@@ -11,7 +11,7 @@ from typing import Any
 from data.dataset import load_dataset_spec
 from data.hyp import load_hyp
 from engine.cli import resolve_file
-from engine.train_flags import create_parser
+from engine.train_flags import create_parser, require_loggers
 from models.download import find_weights
 
 RESUME_KEEPS = ("device", "workers")  # what may be given beside --resume: neither changes the result
@@ -55,10 +55,20 @@ class TrainConfig:
     freeze: tuple[str, ...] = ("0",)
     thaw_after: int = 0
     save_period: int = -1
+    logger: tuple[str, ...] = ()
+    entity: str = ""
     seed: int = 0
     local_rank: int = -1
 
     def __post_init__(self) -> None:
+        self._check_ranges()
+        self._check_combinations()
+        requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
+        object.__setattr__(self, "attention", tuple(requests))
+        object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
+        object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
+
+    def _check_ranges(self) -> None:
         for name, low in (
             ("epochs", 1),
             ("imgsz", 32),
@@ -69,11 +79,6 @@ class TrainConfig:
         ):
             if getattr(self, name) < low:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least {low}")
-        if self.thaw_after >= max(self.epochs, 1):
-            raise ValueError(
-                f"--thaw-after {self.thaw_after}: expected less than --epochs {self.epochs}, so that epochs follow the "
-                "thaw; --freeze '!attention' trains the attention modules alone from first to last"
-            )
         if self.batch_size == -1:
             raise ValueError("--batch-size -1: the batch size is not searched automatically; give a number, e.g. 16")
         if self.batch_size < 1:
@@ -84,23 +89,34 @@ class TrainConfig:
             raise ValueError(
                 f"--local_rank {self.local_rank}: expected -1, no distribution; one process drives one device here"
             )
+
+    def _check_combinations(self) -> None:
         if not self.cfg and not self.weights:
             raise ValueError(
                 "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes "
                 "on from the pretrained model (fetched if it is not on disk)"
+            )
+        if self.thaw_after >= max(self.epochs, 1):
+            raise ValueError(
+                f"--thaw-after {self.thaw_after}: expected less than --epochs {self.epochs}, so that epochs follow the "
+                "thaw; --freeze '!attention' trains the attention modules alone from first to last"
             )
         if 0 < self.patience < self.thaw_after and not self.noval:
             raise ValueError(
                 f"--patience {self.patience}: may stop the run before --thaw-after {self.thaw_after}; expected "
                 f"at least {self.thaw_after}, or 0 for never"
             )
-        object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
-        requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
-        object.__setattr__(self, "attention", tuple(requests))
+        if self.entity and not {"wandb", "comet"} & set(self.logger):
+            raise ValueError(f"--entity {self.entity}: it is W&B's or Comet's; add --logger wandb or --logger comet")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints."""
-        return {**asdict(self), "attention": list(self.attention), "freeze": list(self.freeze)}
+        return {
+            **asdict(self),
+            "attention": list(self.attention),
+            "freeze": list(self.freeze),
+            "logger": list(self.logger),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -156,6 +172,7 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     if values["name"] == "cfg":
         values["name"] = Path(values["cfg"] or values["weights"]).stem
     config = TrainConfig(**values)
+    require_loggers(config.logger)
     # Last, because reading a generated set for the first time draws it.
     return replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
 

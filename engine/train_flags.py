@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib.util import find_spec
+
 from engine.cli import ArgumentParser
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
@@ -9,7 +12,16 @@ CACHES = ("ram", "disk", "val")
 PRECISIONS = ("auto", "32", "bf16", "16")
 STARTS = ("identity", "paper")
 
-_NO_LOGGER = "there is no connection to that service; results.csv in the run folder holds the figures"
+# Services that figures can be sent to: the module that must be there, and what pip calls it.
+LOGGERS = {
+    "wandb": ("wandb", "wandb"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "comet": ("comet_ml", "comet-ml"),
+    "clearml": ("clearml", "clearml"),
+}
+
+_NO_UPLOAD = "--logger sends figures, settings and the path of the weights; no data, image or file is uploaded"
+_CSV = "the figures of every epoch are in results.csv in the run folder"
 UNSUPPORTED = {
     "--evolve": "hyperparameter evolution is not built in; run train.py with several --hyp files and compare",
     "--evolve_population": "it belongs to --evolve, which is not built in",
@@ -18,12 +30,11 @@ UNSUPPORTED = {
     "--image-weights": "images are drawn evenly, so that runs can be repeated; balance the image list instead",
     "--quad": "the quad loader is not built in; use a larger --imgsz",
     "--sync-bn": "it joins the batch statistics of several processes, and this script runs one process on one device",
-    "--entity": _NO_LOGGER,
-    "--upload_dataset": _NO_LOGGER,
-    "--bbox_interval": _NO_LOGGER,
-    "--artifact_alias": _NO_LOGGER,
-    "--ndjson-console": _NO_LOGGER,
-    "--ndjson-file": _NO_LOGGER,
+    "--upload_dataset": _NO_UPLOAD,
+    "--bbox_interval": _NO_UPLOAD,
+    "--artifact_alias": _NO_UPLOAD,
+    "--ndjson-console": _CSV,
+    "--ndjson-file": _CSV,
 }
 
 
@@ -81,9 +92,24 @@ def _add_where(parser: ArgumentParser) -> None:
     add = group.add_argument
     add("--project", default="runs/train", help="parent of the run folder")
     add("--name", default="exp", help="name of the run folder; 'cfg' takes the model's name")
+    text = "also send the figures there; mlflow writes into the run folder unless MLFLOW_TRACKING_URI is set"
+    add("--logger", nargs="+", choices=LOGGERS, default=[], help=text)
+    add("--entity", default="", help="team or workspace at W&B or Comet")
     add("--exist-ok", action="store_true", help="write into an existing run folder")
     add("--resume", nargs="?", const=True, default=False, help="continue a run: its last.pt, or the newest interrupted")
     add("--nosave", action="store_true", help="save only after the last epoch")
     add("--noval", action="store_true", help="validate only after the last epoch")
     add("--noplots", action="store_true", help="draw nothing")
     add("--save-period", type=int, default=-1, help="also keep the weights of every so many epochs; below 1 never")
+
+
+def require_loggers(names: Iterable[str]) -> None:
+    """Check that the packages of these loggers are installed.
+
+    Raises:
+        ValueError: If one is not; gives the command that installs it.
+    """
+    for name in names:
+        module, package = LOGGERS[name]
+        if find_spec(module) is None:
+            raise ValueError(f"--logger {name}: the package {package} is not installed; pip install {package}")

@@ -105,7 +105,8 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
 
 def _new_folder(config: TrainConfig) -> Path:
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
-    (folder / "results.csv").unlink(missing_ok=True)  # of the run that --exist-ok replaces
+    for file in (folder / "results.csv", *folder.glob("events.out.tfevents.*")):  # of the run that --exist-ok replaces
+        file.unlink(missing_ok=True)
     return folder
 
 
@@ -137,5 +138,6 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     precision = replace(run.precision, dtype=torch.float32, reason="fp32: for the record")
     result = run.validate(model, precision=precision, save_dir=run.folder, plots=not run.config.noplots)
     say(result.table())
+    fit.logs.finish(weights)
     say(f"Results are in {run.folder}")
     return TrainResult(run.folder, weights, result)

@@ -25,7 +25,10 @@ from models.spec import load_spec
 from models.yolo import build_model
 
 # Settings that change where or how fast a run is done, and not what comes out.
-_WITHOUT_EFFECT = ("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "nosave", "save_period")
+_WITHOUT_EFFECT = (
+    *("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "nosave", "save_period"),
+    *("logger", "entity"),
+)
 _NAMED_FILES = ("cfg", "weights", "data", "hyp")  # they count by their content, so that runs of other machines match
 
 
