@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
+class EpochSampler(Sampler[tuple[int, ...]]):
     """Yield `(epoch, index)` for this process's share of an epoch.
+
+    While `weights` is set, samples are drawn by these probabilities with replacement. One that comes again in the same
+    epoch is `(epoch, index, 1)`, then `(epoch, index, 2)` and so on, so that it is augmented differently.
 
     The order depends on `seed` and the epoch alone. With several processes, `pad` gives every process equally many
     samples by starting again at the front (training); without it each sample comes exactly once (validation).
@@ -43,19 +47,23 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.count, self.shuffle, self.seed = count, shuffle, seed
         self.rank, self.world, self.pad, self.block = rank, world, pad, block
         self.epoch = 0
+        self.weights: np.ndarray | None = None  # (count,), adding up to 1
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration belongs to."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.arange(self.count)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        epoch = self.epoch
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        epoch, order, rng = self.epoch, np.arange(self.count), np.random.default_rng([self.seed, self.epoch])
+        if self.weights is not None:
+            order = rng.choice(self.count, self.count, p=self.weights)
+        elif self.shuffle:
+            order = rng.permutation(self.count)
+        again = _repetitions(order) if self.weights is not None else np.zeros(self.count, int)
         for number in self._blocks():
-            for index in order[number * self.block : (number + 1) * self.block]:
-                yield epoch, int(index)
+            part = slice(number * self.block, (number + 1) * self.block)
+            for index, repetition in zip(order[part].tolist(), again[part].tolist(), strict=True):
+                yield (epoch, index, repetition) if repetition else (epoch, index)
 
     def __len__(self) -> int:
         return sum(min(self.block, self.count - number * self.block) for number in self._blocks())
@@ -65,3 +73,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
         blocks = math.ceil(self.count / self.block)
         end = math.ceil(blocks / self.world) * self.world if self.pad else blocks
         return [number % blocks for number in range(self.rank, end, self.world)]
+
+
+def _repetitions(order: np.ndarray) -> np.ndarray:
+    """How often each entry has stood before."""
+    seen: Counter[int] = Counter()
+    numbers = np.empty(len(order), int)
+    for position, index in enumerate(order.tolist()):
+        numbers[position] = seen[index]
+        seen[index] += 1
+    return numbers

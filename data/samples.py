@@ -58,8 +58,9 @@ class Item(NamedTuple):
 class DetectionDataset(Dataset[Item]):
     """The images of a split, resized, augmented and with their boxes.
 
-    Indexed by `(epoch, index)`; a plain index means epoch 0. An image that cannot be read is replaced by the next one
-    when augmenting, and by a grey image without objects otherwise; `unreadable` names it.
+    Indexed by `(epoch, index)`, or `(epoch, index, n)` for its n-th repetition; a plain index means epoch 0. An image
+    that cannot be read is replaced by the next one when augmenting, and by a grey image without objects otherwise;
+    `unreadable` names it.
 
     Args:
         scan: Images and labels.
@@ -116,13 +117,15 @@ class DetectionDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: tuple[int, int] | int) -> Item:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+    def __getitem__(self, key: tuple[int, ...] | int) -> Item:
+        epoch, index, *repetition = key if isinstance(key, tuple) else (0, key)
         if self.augment is None:
             return self._plain(index)
         while True:
             try:
-                return self._augmented(np.random.default_rng([self.seed, epoch, index]), index, self.augment)
+                return self._augmented(
+                    np.random.default_rng([self.seed, epoch, index, *repetition]), index, self.augment
+                )
             except ImageReadError:
                 continue  # the image is marked now: the same choices again, with the next one in its place
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from engine.imbalance import average_precisions
 from engine.optimizer import BIAS, DECAYED, NORM
 from engine.plots import plot_train_batch
 from engine.progress import Progress, say
@@ -37,6 +38,7 @@ class Best:
     fitness: float = 0.0
     epoch: int = -1
     latest: float = 0.0  # fitness of the last validated epoch
+    class_ap: Sequence[float] = ()  # of the last validated epoch; --image-weights draws the next one by it
 
     def take(self, epoch: int, fitness: float) -> None:
         """Count an epoch in; an equal one replaces the former best, as in YOLOv5."""
@@ -75,6 +77,7 @@ class ValidateEpoch(pl.Callback):
             values |= _metric_columns(result)
             text = _metric_text(result)
             self.best.take(epoch, result.fitness)
+            self.best.class_ap = average_precisions(result)
             pl_module.log(FITNESS, result.fitness, logger=False)
         for column, position in (("x/lr0", BIAS), ("x/lr1", DECAYED), ("x/lr2", NORM)):
             values[column] = pl_module.optimizer.param_groups[position]["lr"]
@@ -158,6 +161,7 @@ class SaveWeights(Checkpoint):
             "last_update_step": pl_module.last_update_step,
             "best_fitness": self.best.fitness,
             "best_epoch": self.best.epoch,
+            "class_ap": list(self.best.class_ap),
             "early_stopping": self.stopping.state_dict() if self.stopping else {},
             "scaler": trainer.precision_plugin.state_dict(),
         }

@@ -14,6 +14,7 @@ import torch
 
 from engine.callbacks import Best, DrawTrainBatches, SaveWeights, Thaw, ValidateEpoch, early_stopping
 from engine.ema import ModelEMA
+from engine.imbalance import WeightImages, class_weights
 from engine.loggers import LogFigures
 from engine.module import DetectionModule
 from engine.optimizer import BIAS, DECAYED, NORM, Schedule, accumulation, create_optimizer, scaled_decay
@@ -65,6 +66,7 @@ class Fit:
         self.best.fitness, self.best.epoch = float(state["best_fitness"]), int(state["best_epoch"])
         if self.stopping and state["early_stopping"]:
             self.stopping.load_state_dict(state["early_stopping"])
+        self.best.class_ap = state.get("class_ap", ())
         self.results.keep_until(int(state["epoch"]))
         for unfinished in self.run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
             unfinished.unlink()
@@ -135,6 +137,8 @@ class Fit:
             self.logs,
             SaveWeights(run.last.parent, self.best, run.settings(), stopping=self.stopping, **saved),
         ]
+        if config.image_weights:
+            callbacks.append(WeightImages(run.train, len(run.names), self.best))
         if config.thaw_after:
             callbacks.append(Thaw(config.thaw_after, config.freeze))
         if not config.noplots:
@@ -165,7 +169,7 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
     schedule = Schedule(config.epochs, len(run.train), config.batch_size, cosine=config.cos_lr, **rates)
     return DetectionModule(
         model,
-        DetectionLoss(model.detect, hyp, image_px=run.image_px, label_smoothing=config.label_smoothing),
+        create_loss(run, model),
         ema,
         optimizer,
         schedule,
@@ -175,6 +179,16 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
         seed=config.seed,
         fp32_steps=_fp32_steps(run, schedule),
     )
+
+
+def create_loss(run: Run, model: DetectionModel) -> DetectionLoss:
+    """The loss of a run; says what the classes weigh where they do not weigh the same."""
+    config, weights = run.config, None
+    if config.class_weights:
+        weights = class_weights(run.train.dataset.labels, len(run.names), config.class_weights).tolist()
+        say("Class weights: " + ", ".join(f"{run.names[i]} {weight:.3g}" for i, weight in enumerate(weights)))
+    smoothing = config.label_smoothing
+    return DetectionLoss(model.detect, run.hyp, image_px=run.image_px, label_smoothing=smoothing, class_weights=weights)
 
 
 def _fp32_steps(run: Run, schedule: Schedule) -> int:

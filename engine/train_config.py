@@ -55,6 +55,8 @@ class TrainConfig:
     freeze: tuple[str, ...] = ("0",)
     thaw_after: int = 0
     save_period: int = -1
+    image_weights: bool = False
+    class_weights: float = 0.0
     logger: tuple[str, ...] = ()
     entity: str = ""
     seed: int = 0
@@ -85,6 +87,8 @@ class TrainConfig:
             raise ValueError(f"--batch-size {self.batch_size}: expected at least 1")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"--label-smoothing {self.label_smoothing}: expected 0 to below 1")
+        if not 0 <= self.class_weights <= 1:
+            raise ValueError(f"--class-weights {self.class_weights}: expected 0, equal weights, to 1, balanced classes")
         if self.local_rank != -1:
             raise ValueError(
                 f"--local_rank {self.local_rank}: expected -1, no distribution; one process drives one device here"
@@ -106,6 +110,8 @@ class TrainConfig:
                 f"--patience {self.patience}: may stop the run before --thaw-after {self.thaw_after}; expected "
                 f"at least {self.thaw_after}, or 0 for never"
             )
+        if self.rect and self.image_weights:
+            raise ValueError("--rect sorts the images by shape and --image-weights draws them; leave one of them out")
         if self.entity and not {"wandb", "comet"} & set(self.logger):
             raise ValueError(f"--entity {self.entity}: it is W&B's or Comet's; add --logger wandb or --logger comet")
 

@@ -27,7 +27,6 @@ UNSUPPORTED = {
     "--evolve_population": "it belongs to --evolve, which is not built in",
     "--resume_evolve": "it belongs to --evolve, which is not built in",
     "--bucket": "nothing is uploaded; copy the run folder yourself",
-    "--image-weights": "images are drawn evenly, so that runs can be repeated; balance the image list instead",
     "--quad": "the quad loader is not built in; use a larger --imgsz",
     "--sync-bn": "it joins the batch statistics of several processes, and this script runs one process on one device",
     "--upload_dataset": _NO_UPLOAD,
@@ -78,6 +77,9 @@ def _add_how(parser: ArgumentParser) -> None:
     add("--optimizer", choices=OPTIMIZERS, default="SGD", help="optimiser")
     add("--cos-lr", action="store_true", help="cosine instead of linear learning rate decay")
     add("--label-smoothing", type=float, default=0.0, help="epsilon of the class targets")
+    add("--image-weights", action="store_true", help="draw images of rare and badly detected classes more often")
+    text = "weigh objects in the class loss by (1 / labels of their class) ** POWER; without a number 1"
+    add("--class-weights", nargs="?", type=float, const=1.0, default=0.0, metavar="POWER", help=text)
     add("--multi-scale", action="store_true", help="vary the image size by +/- 50%% from batch to batch")
     add("--patience", type=int, default=100, help="stop after so many epochs without improvement; 0 never")
     add("--seed", type=int, default=0, help="seed of everything random")

@@ -213,15 +213,23 @@ class DetectionLoss(nn.Module):
         hyp: A mapping or an object with YOLOv5's names: box, obj, cls, cls_pw, obj_pw, anchor_t, fl_gamma.
         image_px: Training image size, to which the objectness gain is scaled.
         label_smoothing: Epsilon of the class targets.
+        class_weights: (nc,) weight of an object in the class loss, by its class; None for 1 each.
     """
 
     def __init__(
-        self, detect: nn.Module, hyp: Mapping[str, Any] | object, *, image_px: int, label_smoothing: float = 0.0
+        self,
+        detect: nn.Module,
+        hyp: Mapping[str, Any] | object,
+        *,
+        image_px: int,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         # Targets come from the loader, on the CPU: matched there, a GPU is never waited for.
         self.anchors_wh_grid = detect.anchors.detach().float().cpu()  # (levels, anchors, 2)
         self.nc = int(detect.nc)
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         levels = len(self.anchors_wh_grid)
         self.balance = LEVEL_BALANCE.get(levels, LEVEL_BALANCE_OTHER)[:levels]
         if len(self.balance) < levels:
@@ -278,4 +286,6 @@ class DetectionLoss(nn.Module):
         target = torch.full_like(logits, settings.label_smoothing / 2)
         target[torch.arange(len(classes), device=classes.device), classes] = 1 - settings.label_smoothing / 2
         loss = binary_loss(logits, target, settings.cls_pw, settings.fl_gamma)
+        if self.class_weights is not None:
+            share = share * self.class_weights.to(share.device)[classes]
         return (loss.mean(1) * share).sum()

@@ -1,5 +1,6 @@
 """Every sample once per epoch, whatever the number of processes."""
 
+import numpy as np
 import pytest
 
 from data.sampler import EpochSampler
@@ -69,3 +70,28 @@ def test_mistakes() -> None:
         EpochSampler(4, rank=2, world=2)
     with pytest.raises(ValueError, match="Expected `block` to be 1 with `shuffle`"):
         EpochSampler(4, shuffle=True, block=2)
+
+
+def test_weights_draw_with_replacement_from_seed_and_epoch() -> None:
+    sampler = EpochSampler(1000, shuffle=True, seed=1)
+    sampler.weights = np.repeat([0.0, 0.9 / 500, 0.1 / 300], [200, 500, 300])
+    drawn = list(sampler)
+    indices = np.array([item[1] for item in drawn])
+    assert len(drawn) == 1000
+    assert indices.min() >= 200
+    assert 0.87 < ((indices >= 200) & (indices < 700)).mean() < 0.93
+    again = EpochSampler(1000, shuffle=True, seed=1)
+    again.weights = sampler.weights
+    assert list(again) == drawn
+    again.set_epoch(1)
+    assert [item[1] for item in again] != indices.tolist()
+
+
+def test_an_image_drawn_again_is_numbered_so_that_it_is_augmented_differently() -> None:
+    sampler = EpochSampler(5, shuffle=True)
+    sampler.weights = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
+    assert list(sampler) == [(0, 2), (0, 2, 1), (0, 2, 2), (0, 2, 3), (0, 2, 4)]
+    shares = [EpochSampler(5, shuffle=True, rank=rank, world=2, pad=True) for rank in range(2)]
+    for share in shares:
+        share.weights = sampler.weights
+    assert sorted({item for share in shares for item in share}) == sorted(set(sampler))

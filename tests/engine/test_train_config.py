@@ -66,6 +66,9 @@ FLAGS = [
     (["--attention", "CBAM", "--attention", "SE@neck.P3"], "attention", ("CBAM", "SE@neck.P3")),
     (["--save-period", "2"], "save_period", 2),
     (["--seed", "7"], "seed", 7),
+    (["--image-weights"], "image_weights", True),
+    (["--class-weights"], "class_weights", 1.0),
+    (["--class-weights", "0.5"], "class_weights", 0.5),
     (["--local_rank", "-1"], "local_rank", -1),
 ]
 
@@ -128,6 +131,8 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--batch-size", "-1"], "--batch-size -1: the batch size is not searched"),
         (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
         (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
+        (["--class-weights", "2"], "--class-weights 2.0: expected 0, equal weights, to 1, balanced classes"),
+        (["--image-weights", "--rect"], "--rect sorts the images by shape and --image-weights draws them"),
         (["--local_rank", "0"], "--local_rank 0: expected -1"),
         (["--thaw-after", "-1"], "--thaw-after -1: expected at least 0"),
         (["--thaw-after", "5", "--epochs", "5"], "--thaw-after 5: expected less than --epochs 5"),

@@ -65,7 +65,12 @@ def test_finished_weights_are_half_and_hold_no_training_state(configure):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "AdamW", "multi_scale": True, "precision": "bf16", "patience": 9}]
+    "changes",
+    [
+        {},
+        {"optimizer": "AdamW", "multi_scale": True, "precision": "bf16", "patience": 9},
+        {"image_weights": True, "class_weights": 0.5},
+    ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(configure, monkeypatch, changes, capsys):
     whole = train(configure(epochs=4, name="whole", **changes)).folder
@@ -114,6 +119,7 @@ def plain_run(workshop: Path) -> Path:
         {"multi_scale": True},
         {"rect": True},
         {"seed": 1},
+        {"image_weights": True},
     ],
 )
 def test_flags_change_the_weights(configure, plain_run, change):
@@ -211,7 +217,8 @@ def evaluations(fitnesses: list[float]) -> Callable[..., SimpleNamespace]:
     def validate(run: Run, model: torch.nn.Module, **options: object) -> SimpleNamespace:
         value = next(left, 0.0)
         figures = {"precision": 0.0, "recall": 0.0, "map50": value, "map50_95": value, "fitness": value}
-        return SimpleNamespace(**figures, loss=(0.0, 0.0, 0.0), table=lambda: "")
+        classes = {"per_class": (), "names": run.names}
+        return SimpleNamespace(**figures, **classes, loss=(0.0, 0.0, 0.0), table=lambda: "")
 
     return validate
 

@@ -272,6 +272,23 @@ def test_every_setting_changes_the_loss(change):
     assert not math.isclose(base.item(), changed.item(), rel_tol=1e-4)
 
 
+def test_class_weights_weigh_objects_by_their_class():
+    raw, targets = random_batch(3)
+    head, weights = make_head(3), [0.5, 2.0, 3.0]
+    weighed = DetectionLoss(head, HYP, image_px=128, class_weights=weights)(raw, targets)
+    plain = DetectionLoss(head, HYP, image_px=128)(raw, targets)
+    assert (weighed.box, weighed.obj) == (plain.box, plain.obj)
+    grids = [(level.shape[2], level.shape[3]) for level in raw]
+    wanted = 0.0
+    for level, matches in zip(raw, assign_targets(targets, head.anchors, grids, 4.0), strict=True):
+        picked = level[matches.image, matches.anchor, matches.row, matches.column][:, 5:]
+        for logits, number in zip(picked.detach(), matches.classes.tolist(), strict=True):
+            target = torch.nn.functional.one_hot(torch.tensor(number), 3).float()
+            entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+            wanted += weights[number] * entropy.item() / len(picked)
+    assert weighed.cls.item() == pytest.approx(wanted * 0.5 * 3 / 80, rel=1e-5)
+
+
 def test_too_many_levels():
     head = SimpleNamespace(anchors=torch.ones(6, 1, 2), nc=1)
     with pytest.raises(ValueError, match="Expected at most 5 detection levels but got 6"):
