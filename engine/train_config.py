@@ -55,6 +55,8 @@ class TrainConfig:
     freeze: tuple[str, ...] = ("0",)
     thaw_after: int = 0
     save_period: int = -1
+    folds: int = 0
+    fold: int = -1
     image_weights: bool = False
     class_weights: float = 0.0
     logger: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._check_ranges()
         self._check_combinations()
+        self._check_folds()
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
@@ -114,6 +117,15 @@ class TrainConfig:
             raise ValueError("--rect sorts the images by shape and --image-weights draws them; leave one of them out")
         if self.entity and not {"wandb", "comet"} & set(self.logger):
             raise ValueError(f"--entity {self.entity}: it is W&B's or Comet's; add --logger wandb or --logger comet")
+
+    def _check_folds(self) -> None:
+        if self.folds and self.folds < 2:
+            raise ValueError(f"--folds {self.folds}: expected at least 2")
+        if self.folds and not 0 <= self.fold < self.folds:
+            given = f"--fold {self.fold}" if self.fold != -1 else "no --fold"
+            raise ValueError(f"{given}: --folds {self.folds} expects the one that is validated, 0 to {self.folds - 1}")
+        if not self.folds and self.fold != -1:
+            raise ValueError(f"--fold {self.fold}: expected the number of folds too, e.g. --folds 5")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints."""

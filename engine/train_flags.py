@@ -58,6 +58,10 @@ def _add_what(parser: ArgumentParser) -> None:
     add("--attention", action="append", default=[], metavar="MODULE@PLACE", help=text)
     add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
     add("--data", default="signs.yaml", help="dataset YAML")
+    text = "cross-validation: deal the train and val images into K folds"
+    add("--folds", type=int, default=0, metavar="K", help=text)
+    text = "the fold that is validated, from 0; the others are trained on"
+    add("--fold", type=int, default=-1, metavar="I", help=text)
     add("--hyp", default="hyp.scratch-low.yaml", help="hyperparameter YAML")
     add("--imgsz", "--img", "--img-size", type=int, default=640, help="training and validation image size, pixels")
     add("--single-cls", action="store_true", help="treat all classes as one")

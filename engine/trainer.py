@@ -17,6 +17,7 @@ from engine.cli import new_run_folder
 from engine.device import choose_precision, select_device
 from engine.evaluator import EvalResult
 from engine.fit import Fit
+from engine.folds import FOLD_DATA, write_fold
 from engine.plots import plot_labels, plot_results
 from engine.progress import clock, say
 from engine.resume import Interrupted, find_interrupted
@@ -73,7 +74,12 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
     precision = choose_precision(config.precision, device)
     hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
-    dataset = load_dataset_spec(config.data, single_cls=config.single_cls)
+    folder = interrupted.run_folder if interrupted else None
+    if config.folds and not folder:  # made before the model here, because the split is written into it
+        folder = _new_folder(config)
+        write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
+    data = folder / FOLD_DATA if config.folds else config.data
+    dataset = load_dataset_spec(data, single_cls=config.single_cls)
     if interrupted:
         model, report = model_from_checkpoint(interrupted.checkpoint), None
     else:
@@ -92,7 +98,7 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
         say(f"{frozen}{until}")
     say(label_statistics(train, dataset.names, image_px))
     model.to(device=device, memory_format=precision.memory_format).train()
-    folder = interrupted.run_folder if interrupted else _new_folder(config)
+    folder = folder or _new_folder(config)
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val)
     if not interrupted:
         _describe_run(run, model)

@@ -24,7 +24,10 @@ NONE = "none"
 MAX_SEEDS = 1000
 # Axes of the matrix, and what this script decides for every run; all else is a flag of train.py.
 _OWN = ("cfg", "data", "imgsz", "weights", "attention", "attention_start", "seed", "project", "name")
-_DECIDED = ("exist_ok", "resume", "nosave", "noval", "noplots", "save_period", "thaw_after", "local_rank")
+_DECIDED = (
+    *("exist_ok", "resume", "nosave", "noval", "noplots", "save_period", "thaw_after", "local_rank"),
+    *("folds", "fold"),
+)
 _REFUSED = {
     "--seed": "every configuration is trained with the same --seeds, e.g. --seeds 3",
     "--attention-start": "here it is --start, which takes several: --start identity paper",
@@ -33,6 +36,8 @@ _REFUSED = {
     "--noval": "the curves over epochs need the validation of every epoch",
     "--nosave": "interrupted runs go on from their saved weights",
     "--thaw-after": "the baseline has nothing to thaw, and configurations are compared on equal terms",
+    "--folds": "train.py --folds writes a data.yaml into the run folder; name that with --data",
+    "--fold": "train.py --folds writes a data.yaml into the run folder; name that with --data",
     "--noplots": "runs draw nothing of their own here; the report is drawn at the end",
 }
 
