@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.base import Attention, check_divisible, check_integer, float32, zero
+from models.attention.reductions import mean_height, mean_positions, mean_width
 from models.attention.registry import register
-from models.attention.tensors import group_norm
+from models.attention.tensors import group_norm, like_format
 
 
 @register("EMA")
@@ -55,22 +56,23 @@ class EMA(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
         batch, channels, height, width = x.shape
-        part = x.reshape(batch * self.groups, channels // self.groups, height, width)  # (BG, K, H, W)
+        part = x.contiguous().reshape(batch * self.groups, channels // self.groups, height, width)  # (BG, K, H, W)
         gate = self._logits(part).sigmoid().to(x.dtype)  # (BG, 1, H, W)
         if self.identity:
             gate = 2 * gate
-        gate = gate.reshape(batch, self.groups, 1, height, width)
-        self._report(full=lambda: gate.repeat_interleave(channels // self.groups, 1).squeeze(2))
-        return (x.unflatten(1, (self.groups, channels // self.groups)) * gate).flatten(1, 2)
+        self._report(full=lambda: gate.repeat_interleave(part.shape[1], 1).reshape(x.shape))
+        # Left only here, the contiguous format spares products of two formats, which are many times slower.
+        return like_format((part * gate).reshape(x.shape), x)
 
     def _logits(self, part: Tensor) -> Tensor:
         groups, width = part.shape[:2]
         height, columns = part.shape[2:]
-        means = torch.cat([part.mean(3, keepdim=True), part.mean(2, keepdim=True).transpose(2, 3)], 2)
+        means = torch.cat([mean_width(part), mean_height(part).transpose(2, 3)], 2)
         row, column = self.conv1x1(means).sigmoid().to(part.dtype).split([height, columns], 2)
-        u = group_norm(part * row * column.transpose(2, 3), self.gn)  # (BG, K, H, W)
+        column = column.transpose(2, 3)
+        u = group_norm(part * row * column, self.gn)  # (BG, K, H, W)
         v = self.conv3x3(part)
         weight_v = float32(self.gn.bias).softmax(0).expand(groups, 1, width)  # the mean of u is the bias
-        weight_u = float32(v.mean((2, 3))).softmax(1).unsqueeze(1)  # (BG, 1, K)
+        weight_u = float32(mean_positions(v)).softmax(1).unsqueeze(1)  # (BG, 1, K)
         logits = weight_v.to(v.dtype) @ v.flatten(2) + weight_u.to(u.dtype) @ u.flatten(2)  # (BG, 1, HW)
         return logits.reshape(groups, 1, height, columns)
