@@ -23,9 +23,11 @@ from engine.results import ResultsFile
 from models.loss import DetectionLoss
 
 if TYPE_CHECKING:
+    from engine.device import Precision
     from engine.evaluator import EvalResult
     from engine.resume import Interrupted
     from engine.run import Run
+    from engine.train_config import TrainConfig
     from models.yolo import DetectionModel
 
 LIGHTNING_PRECISION = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
@@ -191,13 +193,18 @@ def create_loss(run: Run, model: DetectionModel) -> DetectionLoss:
     return DetectionLoss(model.detect, run.hyp, image_px=run.image_px, label_smoothing=smoothing, class_weights=weights)
 
 
+def warms_up_in_fp32(config: TrainConfig, precision: Precision) -> bool:
+    """Whether a run in bf16 begins in fp32."""
+    return config.precision == "auto" and precision.dtype is torch.bfloat16 and not config.weights
+
+
 def _fp32_steps(run: Run, schedule: Schedule) -> int:
     """How many batches of a run in bf16 are computed in fp32 all the same: the warm-up of random weights.
 
     At the start of a YOLOv5n each rounding grows from layer to layer: bf16 gradients have a cosine of 0.65 to 0.9 with
     the true ones. After the warm-up, and with pretrained weights, it is above 0.99.
     """
-    if run.config.precision != "auto" or run.precision.dtype is not torch.bfloat16 or run.config.weights:
+    if not warms_up_in_fp32(run.config, run.precision):
         return 0
     steps = schedule.warmup_steps
     say(f"The warm-up, {steps} batches, in fp32: bf16 would round away much of the gradient of random weights")

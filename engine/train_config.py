@@ -84,10 +84,8 @@ class TrainConfig:
         ):
             if getattr(self, name) < low:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least {low}")
-        if self.batch_size == -1:
-            raise ValueError("--batch-size -1: the batch size is not searched automatically; give a number, e.g. 16")
-        if self.batch_size < 1:
-            raise ValueError(f"--batch-size {self.batch_size}: expected at least 1")
+        if self.batch_size < 1 and self.batch_size != -1:
+            raise ValueError(f"--batch-size {self.batch_size}: expected at least 1, or -1 to find one")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"--label-smoothing {self.label_smoothing}: expected 0 to below 1")
         if not 0 <= self.class_weights <= 1:

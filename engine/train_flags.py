@@ -77,7 +77,7 @@ def _add_how(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     add = group.add_argument
     add("--epochs", type=int, default=100, help="number of epochs")
-    add("--batch-size", "--batch", type=int, default=16, help="images per batch")
+    add("--batch-size", "--batch", type=int, default=16, help="images per batch; -1 finds a number")
     add("--optimizer", choices=OPTIMIZERS, default="SGD", help="optimiser")
     add("--cos-lr", action="store_true", help="cosine instead of linear learning rate decay")
     add("--label-smoothing", type=float, default=0.0, help="epsilon of the class targets")

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 import yaml
 
-from data.dataset import load_dataset_spec
+from data.dataset import DatasetSpec, list_images, load_dataset_spec
 from data.hyp import Hyperparameters, load_hyp
+from engine.autobatch import Meter, find_batch
 from engine.cli import new_run_folder
-from engine.device import choose_precision, select_device
+from engine.device import Precision, choose_precision, select_device
 from engine.evaluator import EvalResult
-from engine.fit import Fit
+from engine.fit import Fit, warms_up_in_fp32
 from engine.folds import FOLD_DATA, write_fold
 from engine.plots import plot_labels, plot_results
 from engine.progress import clock, say
@@ -88,6 +89,8 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
     frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
     stride_px = max(int(model.stride.max()), 32)
     image_px = image_size(config.imgsz, stride_px)
+    if config.batch_size == -1:
+        config = replace(config, batch_size=_search_batch(config, dataset, model, hyp, device, precision, image_px))
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
     train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
     if not interrupted and not config.noautoanchor:
@@ -107,6 +110,23 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
     say(f"Device {device}, {precision.reason}; {torch.get_num_threads()} threads, {train.num_workers} loader workers")
     say(f"Results go to {folder}")
     return run, model
+
+
+def _search_batch(
+    config: TrainConfig,
+    dataset: DatasetSpec,
+    model: DetectionModel,
+    hyp: Hyperparameters,
+    device: torch.device,
+    precision: Precision,
+    image_px: int,
+) -> int:
+    """What `--batch-size -1` stands for."""
+    stride_px = max(int(model.stride.max()), 32)
+    largest_px = -(-image_px * 3 // 2 // stride_px) * stride_px if config.multi_scale else image_px
+    images = len(list_images(dataset.entries("train"), root=dataset.path))
+    meter = Meter(model, hyp, device, precision, largest_px)
+    return find_batch(meter, images, fp32_warmup=warms_up_in_fp32(config, precision))
 
 
 def _new_folder(config: TrainConfig) -> Path:

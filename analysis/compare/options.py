@@ -114,6 +114,10 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     shared = {name: values[name] for name in shared_names}
     shared["hyp"] = str(resolve_file(shared["hyp"], ("data/hyps",), "hyperparameter").resolve())
     load_hyp(shared["hyp"])
+    if shared["batch_size"] == -1:
+        raise ValueError(
+            "--batch-size -1: it finds a batch of its own for every model; runs that are compared need one"
+        )
     return CompareRequest(axes, shared, folder, values["jobs"], values["dry_run"])
 
 

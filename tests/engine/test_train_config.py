@@ -39,6 +39,7 @@ FLAGS = [
     (["--img-size", "320"], "imgsz", 320),
     (["--batch", "8"], "batch_size", 8),
     (["--batch-size", "8"], "batch_size", 8),
+    (["--batch", "-1"], "batch_size", -1),
     (["--epochs", "3"], "epochs", 3),
     (["--rect"], "rect", True),
     (["--nosave"], "nosave", True),
@@ -130,7 +131,7 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
     ("words", "message"),
     [
         (["--epochs", "0"], "--epochs 0: expected at least 1"),
-        (["--batch-size", "-1"], "--batch-size -1: the batch size is not searched"),
+        (["--batch-size", "-2"], "--batch-size -2: expected at least 1, or -1 to find one"),
         (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
         (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
         (["--folds", "5"], "no --fold: --folds 5 expects the one that is validated, 0 to 4"),

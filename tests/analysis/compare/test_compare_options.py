@@ -114,6 +114,7 @@ def test_a_value_of_the_wrong_kind_names_the_plan(tmp_path, capsys) -> None:
         ([*BASE, "--weights", "missing.pt"], "missing.pt"),
         ([*BASE, "--seeds", "0"], "--seeds 0: expected a number of seeds from 1"),
         ([*BASE, "--seeds", "1", "1"], "expected different seeds"),
+        ([*BASE, "--batch", "-1"], "--batch-size -1: it finds a batch of its own for every model"),
         ([*BASE, "--jobs", "0"], "--jobs 0: expected at least 1"),
         ([*BASE, "--plan", "missing.yaml"], "--plan missing.yaml: there is no such file"),
         ([*BASE, "--hyp", "hyp.scratch-lo.yaml"], "nearest: hyp.scratch-low.yaml"),
@@ -125,7 +126,9 @@ def test_wrong_command_lines(words, message) -> None:
         parse_compare_args(words)
 
 
-@pytest.mark.parametrize("flag", ["--seed", "--resume", "--noval", "--evolve", "--attention-start"])
+@pytest.mark.parametrize(
+    "flag", ["--seed", "--resume", "--noval", "--evolve", "--attention-start", "--folds", "--fold"]
+)
 def test_flags_that_do_not_belong_here_are_refused_by_name(flag, capsys) -> None:
     with pytest.raises(SystemExit):
         parse_compare_args([*BASE, flag])
