@@ -19,6 +19,7 @@ from torch import Tensor
 
 from engine.ema import ModelEMA
 from engine.optimizer import MAX_GRADIENT_NORM, Schedule, apply_settings
+from engine.recovery import GoodState
 
 if TYPE_CHECKING:
     from data.loader import Batch
@@ -102,6 +103,7 @@ class DetectionModule(pl.LightningModule):
         self._parameter_list = list(model.parameters())  # walking the modules takes longer than the clipping
         self.last_update_step = -1  # the batch after which the optimiser last stepped, counted from the run's begin
         self.trail = LossTrail()
+        self.good_state = GoodState(model, optimizer, ema)
         self.loss_sums = np.zeros(3)
         self.loss_count = 0
         self.network_px = image_px  # longer side of the last batch
@@ -119,6 +121,7 @@ class DetectionModule(pl.LightningModule):
         seed_epoch(self.seed, self.current_epoch)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
+        self.good_state.begin_epoch()
         self.loss_sums, self.loss_count = np.zeros(3), 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -131,7 +134,11 @@ class DetectionModule(pl.LightningModule):
         with torch.autocast(images.device.type, enabled=False) if in_fp32 else nullcontext():
             raw = self._raw_maps(images.float() if in_fp32 else images)
         parts = self.loss(raw, batch.targets)
-        self._count(self.trail.push(parts, batch.paths))
+        if not self._count(self.trail.push(parts, batch.paths), batch_idx - 1):
+            self.trail.flush()  # of this batch, computed with the weights that are given up
+            self.last_update_step = step
+            return
+        self.good_state.offer(batch_idx)
         self.manual_backward(parts.total)
         if step - self.last_update_step >= settings.accumulate:
             self.optimizers().step()
@@ -143,9 +150,18 @@ class DetectionModule(pl.LightningModule):
         """Limit the gradient's norm; it is unscaled here in fp16 too."""
         torch.nn.utils.clip_grad_norm_(self._parameter_list, MAX_GRADIENT_NORM, foreach=True)
 
-    def settle_losses(self) -> None:
-        """Take in the losses that are still on their way; call before the epoch's mean is read."""
-        self._count(self.trail.flush())
+    def settle_losses(self, batches: int) -> None:
+        """Take in the losses that are still on their way; call before the epoch's mean and weights are read.
+
+        Args:
+            batches: Batches of the epoch.
+
+        Raises:
+            ValueError: If the weights are not numbers and going back did not help.
+        """
+        losses = self.trail.flush()
+        if self._count(losses, batches - 1) and not self.good_state.is_sound():
+            self.good_state.restore("A weight", f"epoch {self.current_epoch}, last batch", losses.paths if losses else ())
 
     def mean_losses(self) -> tuple[float, float, float]:
         """Box, objectness and class loss, mean over the epoch's batches so far."""
@@ -164,20 +180,20 @@ class DetectionModule(pl.LightningModule):
                 "one image; choose a --batch-size above 1 that does not leave a single image at the end of an epoch"
             ) from error
 
-    def _count(self, losses: StepLosses | None) -> None:
+    def _count(self, losses: StepLosses | None, batch_idx: int) -> bool:
+        """Add the losses of a batch to the epoch's; False if they are not numbers and the good state is back."""
         if losses is None:
-            return
+            return True
         values = np.array(losses[:3])
-        if not np.isfinite(values).all():
-            names = ", ".join(losses.paths[:4]) + (", …" if len(losses.paths) > 4 else "")
-            box, obj, cls = values
-            raise ValueError(
-                f"the loss is not a number in epoch {self.current_epoch}, batch {self.loss_count} ({names}): "
-                f"box {box:g}, obj {obj:g}, cls {cls:g}; the weights of the last full epoch are kept. "
-                "Try a smaller lr0 or --precision 32"
-            )
-        self.loss_sums += values
-        self.loss_count += 1
+        if np.isfinite(values).all():
+            self.good_state.confirm()
+            self.loss_sums += values
+            self.loss_count += 1
+            return True
+        box, obj, cls = values
+        what = f"The loss (box {box:g}, obj {obj:g}, cls {cls:g})"
+        self.good_state.restore(what, f"epoch {self.current_epoch}, batch {batch_idx}", losses.paths)
+        return False
 
     def _network_input(self, images: Tensor, batch_idx: int) -> Tensor:
         """Uint8 images -> 0..1 in the compute type and layout."""

@@ -8,6 +8,7 @@ import torch
 
 from data.loader import Batch
 from engine.device import Precision
+from engine.ema import ModelEMA
 from engine.fit import _fp32_steps, quiet_lightning
 from engine.module import DetectionModule, LossTrail, scale_images
 from engine.optimizer import Schedule, create_optimizer
@@ -49,7 +50,7 @@ def test_the_first_batches_of_a_bf16_run_may_be_in_fp32():
     model = Recorder()
     schedule = Schedule(1, 4, 64, 0.01, 0.01, 0.9, 0, 0.8, 0.1)
     module = DetectionModule(
-        model, lambda maps, targets: LossParts(maps, *[maps.detach()] * 3), SimpleNamespace(update=lambda: None),
+        model, lambda maps, targets: LossParts(maps, *[maps.detach()] * 3), ModelEMA(model),
         create_optimizer(model, "SGD", lr=0.01, momentum=0.9, weight_decay=0.0), schedule,
         precision=Precision(torch.bfloat16, True, ""), image_px=32, fp32_steps=2,
     )  # fmt: skip
