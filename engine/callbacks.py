@@ -21,12 +21,14 @@ from models.freeze import freeze
 
 if TYPE_CHECKING:
     from data.loader import Batch
+    from data.samples import DetectionDataset
     from engine.evaluator import EvalResult
     from engine.module import DetectionModule
     from models.yolo import DetectionModel
 
 FITNESS = "fitness"
 TRAIN_PICTURES = 3
+NAMED_IMAGES = 10
 
 Validate = Callable[["DetectionModel"], "EvalResult"]
 
@@ -195,6 +197,21 @@ class DrawTrainBatches(pl.Callback):
         """Draw the batch if it is among the first."""
         if pl_module.current_epoch == 0 and batch_idx < TRAIN_PICTURES:
             plot_train_batch(batch, self.names, self.folder / f"train_batch{batch_idx}.jpg")
+
+
+class CountUnreadable(pl.Callback):
+    """Says after an epoch which training images it could not read; others stood in for them."""
+
+    def __init__(self, dataset: DetectionDataset) -> None:
+        self.dataset, self.known = dataset, 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
+        """Say so if there are more than after the epoch before."""
+        unreadable = self.dataset.unreadable
+        if len(unreadable) > self.known:
+            self.known = len(unreadable)
+            names = ", ".join(unreadable[:NAMED_IMAGES]) + (", …" if self.known > NAMED_IMAGES else "")
+            say(f"{self.known} of {len(self.dataset)} training images could not be read and were left out: {names}")
 
 
 def early_stopping(patience: int) -> EarlyStopping | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -119,16 +120,23 @@ def new_run_folder(project: str | Path, name: str, *, exist_ok: bool = False) ->
         return folder
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a job scheduler sends it; handled like Ctrl-C."""
+
+
 def run_cli(main: Callable[[], int | None]) -> int:
     """Run a script's `main`; a ValueError becomes one line on stderr and exit code 2.
 
-    Ctrl-C gives exit code 130 without a traceback.
+    Ctrl-C gives exit code 130 and SIGTERM 143 without a traceback.
     """
     try:
         return main() or 0
     except ValueError as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         return 2
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from engine.callbacks import Best, DrawTrainBatches, SaveWeights, Thaw, ValidateEpoch, early_stopping
+from engine.callbacks import Best, CountUnreadable, DrawTrainBatches, SaveWeights, Thaw, ValidateEpoch, early_stopping
+from engine.cli import Terminated
 from engine.ema import ModelEMA
 from engine.imbalance import WeightImages, class_weights
 from engine.loggers import LogFigures
 from engine.module import DetectionModule
 from engine.optimizer import BIAS, DECAYED, NORM, Schedule, accumulation, create_optimizer, scaled_decay
 from engine.progress import Progress, say
+from engine.recovery import OutOfMemory, is_out_of_memory
 from engine.results import ResultsFile
 from models.loss import DetectionLoss
 
@@ -47,32 +50,34 @@ class Fit:
         config = run.config
         self.run = run
         self.start_epoch = interrupted.next_epoch if interrupted else 0
-        self.scaler: Mapping[str, Any] = interrupted.state["scaler"] if interrupted else {}
+        self.scaler: Mapping[str, Any] = interrupted.state.get("scaler", {}) if interrupted else {}
         self.best = Best()
         self.results = ResultsFile(run.folder / "results.csv")
         self.logs = LogFigures(run, self.results, self.start_epoch)
         self.progress = Progress(config.epochs, len(run.train))
         self.stopping = None if config.noval else early_stopping(config.patience)
         ema = ModelEMA(model)
-        if interrupted:
+        if interrupted and "model" in interrupted.state:
             model.load_state_dict(interrupted.state["model"])
         self.module = create_module(run, model, ema)
         if interrupted:
             self._take_over(interrupted.state)
 
     def _take_over(self, state: Mapping[str, Any]) -> None:
-        """Go on where the interrupted run saved."""
-        self.module.optimizer.load_state_dict(state["optimizer"])
+        """Go on where the run saved; a finished one from its average, with a fresh optimiser and patience."""
+        if "optimizer" in state:
+            self.module.optimizer.load_state_dict(state["optimizer"])
         self.module.ema.updates = int(state["ema_updates"])
         self.module.last_update_step = int(state["last_update_step"])
         self.best.fitness, self.best.epoch = float(state["best_fitness"]), int(state["best_epoch"])
-        if self.stopping and state["early_stopping"]:
+        if self.stopping and state.get("early_stopping"):
             self.stopping.load_state_dict(state["early_stopping"])
         self.best.class_ap = state.get("class_ap", ())
         self.results.keep_until(int(state["epoch"]))
         for unfinished in self.run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
             unfinished.unlink()
-        say(f"Resuming {self.run.folder} at epoch {self.start_epoch} of {self.run.config.epochs}")
+        what = "Resuming" if "optimizer" in state else "Finished, now longer, from the averaged weights:"
+        say(f"{what} {self.run.folder} at epoch {self.start_epoch} of {self.run.config.epochs}")
 
     @property
     def finished(self) -> bool:
@@ -85,7 +90,8 @@ class Fit:
 
         Raises:
             ValueError: If the loss is no longer a number.
-            KeyboardInterrupt: After Ctrl-C; the last full epoch's weights are saved.
+            OutOfMemory: If a batch does not fit.
+            KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
         """
         config, run = self.run.config, self.run
         say(
@@ -100,11 +106,15 @@ class Fit:
         try:
             with quiet_lightning():
                 trainer.fit(self.module, run.train)
-        except SystemExit:  # what Lightning makes of Ctrl-C
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C and SIGTERM
             if not trainer.interrupted:
                 raise
             self._say_interrupted()
-            raise KeyboardInterrupt from None
+            raise (Terminated if isinstance(stop, SIGTERMException) else KeyboardInterrupt) from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory from None
         if self.stopping and self.stopping.stopped_epoch:
             say(
                 f"Stopped early: no better fitness in the last {config.patience} epochs; the best was epoch "
@@ -137,6 +147,7 @@ class Fit:
             self.progress,
             ValidateEpoch(validate, self.results, self.best, self.progress, **measured),
             self.logs,
+            CountUnreadable(run.train.dataset),
             SaveWeights(run.last.parent, self.best, run.settings(), stopping=self.stopping, **saved),
         ]
         if config.image_weights:

@@ -161,7 +161,9 @@ class DetectionModule(pl.LightningModule):
         """
         losses = self.trail.flush()
         if self._count(losses, batches - 1) and not self.good_state.is_sound():
-            self.good_state.restore("A weight", f"epoch {self.current_epoch}, last batch", losses.paths if losses else ())
+            self.good_state.restore(
+                "A weight", f"epoch {self.current_epoch}, last batch", losses.paths if losses else ()
+            )
 
     def mean_losses(self) -> tuple[float, float, float]:
         """Box, objectness and class loss, mean over the epoch's batches so far."""

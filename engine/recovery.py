@@ -1,4 +1,4 @@
-"""What training does about a loss that is not a number: back to a good state, and stop when that does not help."""
+"""What training does when it goes wrong: a loss that is not a number, and memory that runs out."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 EVERY_BATCHES = 32
 SHOWN_IMAGES = 4
+
+
+class OutOfMemory(Exception):  # noqa: N818  (an event, which the trainer answers)
+    """A batch does not fit into memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is torch's, or Python's, way to say that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)
+    return "DefaultCPUAllocator: can't allocate memory" in text or "backend out of memory" in text
 
 
 class GoodState:

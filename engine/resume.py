@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Interrupted(NamedTuple):
-    """A run to continue."""
+    """A run to continue; a finished one, to be made longer, has neither raw weights nor optimiser state."""
 
     config: TrainConfig
     run_folder: Path
@@ -31,7 +31,7 @@ def find_interrupted(request: ResumeRequest) -> Interrupted:
     """Read the run that `--resume` means.
 
     Raises:
-        ValueError: If there is none, or the one named is finished.
+        ValueError: If there is none, or the one named is finished and no more epochs are asked for.
     """
     if request.checkpoint is not None:
         return _read(request.checkpoint, request)
@@ -47,10 +47,19 @@ def find_interrupted(request: ResumeRequest) -> Interrupted:
 def _read(file: Path, request: ResumeRequest) -> Interrupted:
     checkpoint = read_checkpoint(file)
     state = checkpoint.training
-    if "optimizer" not in state:
-        done = f"its {state['epochs_done']} epochs are done" if "epochs_done" in state else "it holds no training state"
-        raise ValueError(
-            f"--resume {file}: there is nothing to resume, {done}; to train on from it: --weights {file} --epochs …"
-        )
+    if "optimizer" not in state and not ("best_fitness" in state and request.epochs):
+        raise ValueError(f"--resume {file}: there is nothing to resume, {_how_to_go_on(file, state)}")
+    done = int(state["epoch"]) + 1
+    if request.epochs is not None and request.epochs <= done:
+        raise ValueError(f"--epochs {request.epochs}: expected more than the {done} epochs that {file} has done")
     config = request.apply(TrainConfig.from_dict(state["config"]))
     return Interrupted(config, file.resolve().parents[1], checkpoint, state)
+
+
+def _how_to_go_on(file: Path, state: Mapping[str, Any]) -> str:
+    start = f"--weights {file} --epochs … starts a run from it"
+    if "epochs_done" not in state:
+        return f"it holds no training state; {start}"
+    done = int(state["epochs_done"])
+    longer = f"--resume {file} --epochs {2 * done} goes on to {2 * done}, " if "best_fitness" in state else ""
+    return f"its {done} epochs are done; {longer}{start}"

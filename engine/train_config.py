@@ -14,7 +14,7 @@ from engine.cli import resolve_file
 from engine.train_flags import create_parser, require_loggers
 from models.download import find_weights
 
-RESUME_KEEPS = ("device", "workers")  # what may be given beside --resume: neither changes the result
+RESUME_KEEPS = ("device", "workers", "epochs")  # what may be given beside --resume
 
 
 @dataclass(frozen=True)
@@ -151,17 +151,19 @@ class TrainConfig:
 class ResumeRequest:
     """`--resume`: a checkpoint, or None for the newest interrupted run below `project`.
 
-    `device` and `workers` replace the run's own where they are given.
+    `device`, `workers` and `epochs` replace the run's own where they are given; more epochs than before go on with a
+    finished run too.
     """
 
     checkpoint: Path | None
     project: Path
     device: str | None = None
     workers: int | None = None
+    epochs: int | None = None
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The run's settings with what was given beside `--resume`."""
-        given = {"device": self.device, "workers": self.workers}
+        given = {"device": self.device, "workers": self.workers, "epochs": self.epochs}
         return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from engine.device import Precision, choose_precision, select_device
 from engine.evaluator import EvalResult
 from engine.fit import Fit, warms_up_in_fp32
 from engine.folds import FOLD_DATA, write_fold
+from engine.optimizer import accumulation
 from engine.plots import plot_labels, plot_results
 from engine.progress import clock, say
+from engine.recovery import OutOfMemory
 from engine.resume import Interrupted, find_interrupted
 from engine.run import Run
 from engine.setup import (
@@ -40,6 +43,8 @@ from models.insertion import layer_list
 if TYPE_CHECKING:
     from models.yolo import DetectionModel
 
+TO_MAKE_LONGER = ("epoch", "ema_updates", "last_update_step", "best_fitness", "best_epoch", "class_ap")
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -55,27 +60,65 @@ def train(request: TrainConfig | ResumeRequest) -> TrainResult:
 
     Raises:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
-        KeyboardInterrupt: After Ctrl-C; the last full epoch's weights are saved.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
     interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
     config = interrupted.config if interrupted else request
     started = time.perf_counter()
-    run, model = _prepare(config, interrupted)
-    fit = Fit(run, model, interrupted)
-    if not fit.finished:
-        fit.run_epochs()
+    run, fit = _fit(config, interrupted)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
     return _finish(run, fit)
 
 
-def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run, DetectionModel]:
-    """Read the data, build the model and make the run folder."""
+def _fit(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run, Fit]:
+    """Train; where the first epoch does not fit into memory, begin again with half the batch."""
+    folder = None
+    while True:
+        run, model = _prepare(config, interrupted, folder)
+        fit = Fit(run, model, interrupted)
+        try:
+            if not fit.finished:
+                fit.run_epochs()
+            return run, fit
+        except OutOfMemory:
+            config, folder = _halve(run, fit), run.folder
+        del run, model, fit  # or the next attempt would find the memory still taken
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _halve(run: Run, fit: Fit) -> TrainConfig:
+    """The settings with half the batch.
+
+    Raises:
+        ValueError: If the run is past its first epoch, where another batch would make another run, or at one image.
+    """
+    batch = run.config.batch_size
+    if epochs := len(fit.results.rows()):
+        raise ValueError(
+            f"out of memory in epoch {epochs}, which {epochs} epochs before did not meet: something else has taken "
+            f"memory. The weights are kept; to go on: python train.py --resume {run.last}"
+        )
+    if batch == 1:
+        raise ValueError(f"out of memory with one image of {run.image_px} px: choose a smaller --imgsz or model")
+    say(
+        f"\nOut of memory with --batch {batch} in the first epoch: beginning again with {batch // 2} images a batch "
+        f"and an optimiser step every {accumulation(batch // 2)} batches, so that a step sees as many images as before"
+    )
+    return replace(run.config, batch_size=batch // 2)
+
+
+def _prepare(
+    config: TrainConfig, interrupted: Interrupted | None, folder: Path | None = None
+) -> tuple[Run, DetectionModel]:
+    """Read the data, build the model and make the run folder, unless it is made already."""
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
     device = select_device(config.device)
     precision = choose_precision(config.precision, device)
     hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
-    folder = interrupted.run_folder if interrupted else None
+    folder = interrupted.run_folder if interrupted else folder
     if config.folds and not folder:  # made before the model here, because the split is written into it
         folder = _new_folder(config)
         write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
@@ -101,8 +144,10 @@ def _prepare(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run,
         say(f"{frozen}{until}")
     say(label_statistics(train, dataset.names, image_px))
     model.to(device=device, memory_format=precision.memory_format).train()
-    folder = folder or _new_folder(config)
+    if folder is None:
+        folder = _new_folder(config)
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val)
+    _write_options(run)
     if not interrupted:
         _describe_run(run, model)
     if report is not None:
@@ -136,12 +181,16 @@ def _new_folder(config: TrainConfig) -> Path:
     return folder
 
 
-def _describe_run(run: Run, model: DetectionModel) -> None:
-    """Write what the run is made of: opt.yaml, hyp.yaml, model.yaml and, with pictures, labels.jpg."""
+def _write_options(run: Run) -> None:
+    """Write opt.yaml and hyp.yaml."""
     options = {**run.config.to_dict(), "save_dir": str(run.folder)}
     for name, values in (("opt", options), ("hyp", run.hyp.to_dict())):
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         (run.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def _describe_run(run: Run, model: DetectionModel) -> None:
+    """Write what the run is made of: model.yaml and, with pictures, labels.jpg."""
     (run.folder / "model.yaml").write_text(layer_list(model.spec), encoding="utf-8")
     labels = run.train.dataset.labels
     if not run.config.noplots and sum(map(len, labels)):
@@ -155,7 +204,8 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     done = len(fit.results.rows())
     for file in (run.best, run.last):  # the one that --resume reads last, so that a killed run can be finished
         if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
-            state = {"epoch": checkpoint.training["epoch"], "epochs_done": done, **run.settings()}
+            kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER}
+            state = {**kept, "epochs_done": done, **run.settings()}
             save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
     weights = run.best if run.best.is_file() else run.last
     say(f"Validating {weights}")

@@ -1,17 +1,26 @@
 """A loss that is not a number, memory that runs out, and signals: what they cost a run."""
 
+import os
 import re
+import shutil
+import signal
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from tiny_runs import assert_same_weights, stop_in_epoch, weights_of
 
+from engine.cli import Terminated
 from engine.ema import ModelEMA
-from engine.recovery import EVERY_BATCHES, GoodState
+from engine.module import DetectionModule
+from engine.progress import Progress
+from engine.recovery import EVERY_BATCHES, GoodState, is_out_of_memory
 from engine.results import ResultsFile
+from engine.train_config import ResumeRequest
 from engine.trainer import train
 from models.checkpoint import read_checkpoint
 from models.loss import DetectionLoss, LossParts
-from tests.engine.tiny_runs import weights_of
 
 
 def spoil(monkeypatch, calls):
@@ -107,3 +116,111 @@ def test_weights_that_are_not_numbers_are_noticed(state):
     assert state.is_sound()
     state.ema.model[0].weight[1, 1] = float("inf")
     assert not state.is_sound()
+
+
+def short_of_memory(monkeypatch, most_images, from_epoch=0):
+    plain = DetectionModule.training_step
+
+    def step(self, batch, batch_idx):
+        if len(batch.images) > most_images and self.current_epoch >= from_epoch:
+            torch.empty(2**60)  # what torch itself says when there is not enough
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(DetectionModule, "training_step", step)
+
+
+def test_without_memory_in_the_first_epoch_the_batch_is_halved(configure, monkeypatch, capsys):
+    fitting = train(configure(batch_size=1, noval=True, name="fitting")).folder
+    short_of_memory(monkeypatch, 1)
+    folder = train(configure(batch_size=4, noval=True, name="short")).folder
+    out = capsys.readouterr().out
+    assert "Out of memory with --batch 4 in the first epoch: beginning again with 2 images a batch" in out
+    assert "1 images a batch and an optimiser step every 64 batches" in out
+    assert_same_weights(fitting / "weights" / "last.pt", folder / "weights" / "last.pt")
+    assert yaml.safe_load((folder / "opt.yaml").read_text())["batch_size"] == 1
+    assert not folder.with_name("short2").exists()
+
+
+def test_memory_that_runs_out_later_or_with_one_image_ends_the_run(configure, monkeypatch):
+    with monkeypatch.context() as patch:
+        short_of_memory(patch, 1, from_epoch=1)
+        with pytest.raises(ValueError, match=r"out of memory in epoch 1, .*: python train.py --resume .*last\.pt$"):
+            train(configure(batch_size=2))
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(ValueError, match=r"out of memory with one image of 64 px: choose a smaller --imgsz"):
+        train(configure(batch_size=2))
+
+
+def test_other_errors_of_torch_are_not_taken_for_a_lack_of_memory():
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_sigterm_saves_and_says_how_to_go_on(configure, monkeypatch, capsys):
+    plain = Progress.on_train_batch_end
+
+    def terminated(self, lightning, module, outputs, batch, batch_idx):
+        plain(self, lightning, module, outputs, batch, batch_idx)
+        if module.current_epoch == 1 and batch_idx == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    whole = train(configure(epochs=3, batch_size=2, name="whole")).folder
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_train_batch_end", terminated)
+        with pytest.raises(Terminated):
+            train(configure(epochs=3, batch_size=2, name="parts"))
+    parts = whole.with_name("parts")
+    assert f"python train.py --resume {parts / 'weights' / 'last.pt'}" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) is before
+    train(ResumeRequest(None, whole.parent))
+    assert_same_weights(whole / "weights" / "last.pt", parts / "weights" / "last.pt")
+
+
+def test_a_finished_run_can_be_made_longer(configure, capsys):
+    folder = train(configure(epochs=2, patience=1)).folder
+    last = folder / "weights" / "last.pt"
+    before, first = weights_of(last), (folder / "results.csv").read_text()
+    again = train(ResumeRequest(last, folder.parent, epochs=4))
+    assert again.folder == folder
+    assert "Finished, now longer, from the averaged weights" in capsys.readouterr().out
+    assert (folder / "results.csv").read_text().startswith(first)
+    rates = [row["x/lr1"] for row in ResultsFile(folder / "results.csv").rows()]
+    assert len(rates) in (3, 4)  # patience 1 counts afresh
+    assert read_checkpoint(last).training["epochs_done"] == len(rates)
+    assert any(not torch.equal(value, before[name]) for name, value in weights_of(last).items())
+    assert yaml.safe_load((folder / "opt.yaml").read_text())["epochs"] == 4
+    with pytest.raises(ValueError, match=rf"--epochs 2: expected more than the {len(rates)} epochs that .*last.pt has"):
+        train(ResumeRequest(last, folder.parent, epochs=2))
+
+
+def test_an_interrupted_run_can_be_made_longer_too(configure, monkeypatch):
+    config = configure(epochs=2)
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    folder = train(ResumeRequest(None, Path(config.project), epochs=3)).folder
+    assert len(ResultsFile(folder / "results.csv").rows()) == 3
+
+
+def test_an_image_that_goes_bad_during_training_is_skipped_and_counted(
+    configure, monkeypatch, workshop, tmp_path, capsys
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(workshop, copy)
+    images = sorted((copy / "set" / "images" / "train").iterdir())
+    text = (copy / "set.yaml").read_text().replace(str(workshop), str(copy))
+    (copy / "set.yaml").write_text(text)
+    plain = Progress.on_train_epoch_start
+
+    def damage(self, lightning, module):
+        plain(self, lightning, module)
+        if module.current_epoch == 1:
+            images[2].write_bytes(b"no image")
+
+    monkeypatch.setattr(Progress, "on_train_epoch_start", damage)
+    train(configure(data=str(copy / "set.yaml"), epochs=3))
+    out = capsys.readouterr().out
+    assert out.count("could not be read and were left out") == 1
+    assert f"1 of 6 training images could not be read and were left out: {images[2]}" in out
