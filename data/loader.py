@@ -97,18 +97,17 @@ def create_loader(
         raise ValueError(f"{spec.file}: {split}: no labels to train on; they are expected as {_label_example(scan)}")
     batch_shapes = None
     if rect:
-        scan, batch_shapes = rect_batches(scan, image_px, batch_size, stride_px, pad)
+        # The processes' n-th batches together are one process's n-th batch, and of one shape.
+        scan, batch_shapes = rect_batches(scan, image_px, batch_size * world, stride_px, pad)
     dataset = DetectionDataset(
-        scan, image_px=image_px, seed=seed, augment=config, batch_shapes=batch_shapes, batch_size=batch_size
+        scan, image_px=image_px, seed=seed, augment=config, batch_shapes=batch_shapes, batch_size=batch_size * world
     )
     if cache:
         dataset.use_cache(cache, copies=world, progress=progress)
     batch_size = min(batch_size, len(dataset))
-    block = 1 if shuffle else batch_size  # unshuffled batches stay whole when processes share an epoch
-    sampler = EpochSampler(
-        len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, pad=augment or shuffle, block=block
-    )
-    processes = min(workers, _cores(), batch_size if batch_size > 1 else 0)
+    even_batches = batch_size if augment or shuffle else None
+    sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, even_batches=even_batches)
+    processes = min(workers, available_cores(), batch_size if batch_size > 1 else 0)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -228,7 +227,7 @@ def _label_example(scan: LabelScan) -> str:
     return label_path(scan.paths[0])
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """Return the CPU cores this process may use, fewer than the machine's in a container or a batch job."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

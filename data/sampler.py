@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -16,8 +15,10 @@ class EpochSampler(Sampler[tuple[int, ...]]):
     While `weights` is set, samples are drawn by these probabilities with replacement. One that comes again in the same
     epoch is `(epoch, index, 1)`, then `(epoch, index, 2)` and so on, so that it is augmented differently.
 
-    The order depends on `seed` and the epoch alone. With several processes, `pad` gives every process equally many
-    samples by starting again at the front (training); without it each sample comes exactly once (validation).
+    The order depends on `seed` and the epoch alone. Several processes take from it in turn, so that their n-th batches
+    together hold the samples of the n-th batch of one process alone. Each sample comes exactly once, with one
+    exception: in training, where every process has to have equally many batches, a last batch of fewer samples than
+    processes is filled up from the front of the order.
 
     Args:
         count: Number of samples of the data set.
@@ -25,8 +26,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
-        pad: Give every process the same number of samples.
-        block: Samples that must stay together; whole blocks are dealt to the processes. For batches of equal shape.
+        even_batches: Samples per process in a batch, for equally many batches everywhere; None leaves them as they are.
     """
 
     def __init__(
@@ -37,21 +37,24 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        pad: bool = False,
-        block: int = 1,
+        even_batches: int | None = None,
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"Expected rank from 0 to world - 1 = {world - 1} but got {rank}")
-        if shuffle and block > 1:
-            raise ValueError("Expected `block` to be 1 with `shuffle`: shuffling takes blocks apart")
         self.count, self.shuffle, self.seed = count, shuffle, seed
-        self.rank, self.world, self.pad, self.block = rank, world, pad, block
+        self.rank, self.world = rank, world
+        left = count % (even_batches * world) if even_batches else 0
+        self.end = count - left + world if 0 < left < world else count
         self.epoch = 0
         self.weights: np.ndarray | None = None  # (count,), adding up to 1
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration belongs to."""
         self.epoch = epoch
+
+    def take_all(self) -> None:
+        """From the next iteration on, yield every sample once, as if there were one process."""
+        self.rank, self.world, self.end = 0, 1, self.count
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         epoch, order, rng = self.epoch, np.arange(self.count), np.random.default_rng([self.seed, self.epoch])
@@ -60,19 +63,16 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         elif self.shuffle:
             order = rng.permutation(self.count)
         again = _repetitions(order) if self.weights is not None else np.zeros(self.count, int)
-        for number in self._blocks():
-            part = slice(number * self.block, (number + 1) * self.block)
-            for index, repetition in zip(order[part].tolist(), again[part].tolist(), strict=True):
-                yield (epoch, index, repetition) if repetition else (epoch, index)
+        for position in self._positions():
+            index, repetition = int(order[position % self.count]), int(again[position % self.count])
+            yield (epoch, index, repetition) if repetition else (epoch, index)
 
     def __len__(self) -> int:
-        return sum(min(self.block, self.count - number * self.block) for number in self._blocks())
+        return len(self._positions())
 
-    def _blocks(self) -> list[int]:
-        """Return the numbers of this process's blocks."""
-        blocks = math.ceil(self.count / self.block)
-        end = math.ceil(blocks / self.world) * self.world if self.pad else blocks
-        return [number % blocks for number in range(self.rank, end, self.world)]
+    def _positions(self) -> range:
+        """This process's places in the order; those beyond its end count from the front."""
+        return range(self.rank, self.end, self.world)
 
 
 def _repetitions(order: np.ndarray) -> np.ndarray:

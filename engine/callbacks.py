@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from engine.distributed import Processes, rebuild_gradient_exchange, running_statistics
 from engine.imbalance import average_precisions
 from engine.optimizer import BIAS, DECAYED, NORM
 from engine.plots import plot_train_batch
@@ -49,6 +50,18 @@ class Best:
             self.fitness, self.epoch = fitness, epoch
 
 
+class JoinStatistics(pl.Callback):
+    """Gives all processes the same running statistics at an epoch's end: the mean over them, in model and average."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
+        """Join them before the average is validated and saved."""
+        for model in (pl_module.model, pl_module.ema.model):
+            self.processes.average_(running_statistics(model))
+
+
 class ValidateEpoch(pl.Callback):
     """Measures the averaged weights after every epoch and writes the row of results.csv.
 
@@ -83,7 +96,8 @@ class ValidateEpoch(pl.Callback):
             pl_module.log(FITNESS, result.fitness, logger=False)
         for column, position in (("x/lr0", BIAS), ("x/lr1", DECAYED), ("x/lr2", NORM)):
             values[column] = pl_module.optimizer.param_groups[position]["lr"]
-        self.results.append(epoch, values)
+        if trainer.is_global_zero:
+            self.results.append(epoch, values)
         self.progress.finish_epoch(pl_module, text)
 
 
@@ -140,6 +154,8 @@ class SaveWeights(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
         """Save."""
         epoch = pl_module.current_epoch
+        if not trainer.is_global_zero:
+            return
         if self.only_last and epoch < self.epochs - 1 and not trainer.should_stop:
             return
         state = self.training_state(trainer, pl_module)
@@ -183,6 +199,7 @@ class Thaw(pl.Callback):
         """Thaw when the epoch has come; the module, which goes into training mode afterwards, wakes the norms."""
         if pl_module.current_epoch == self.after:
             say(f"Thawed before epoch {self.after}; {freeze(pl_module.model, self.wanted)}")
+            rebuild_gradient_exchange(trainer)
 
 
 class DrawTrainBatches(pl.Callback):

@@ -9,13 +9,16 @@ import argparse
 import difflib
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.launched import place
 from models.paths import is_file
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE_S = 5  # how long a process that has failed waits for process 0 to fail of the same
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -62,7 +65,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with exit code 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        complain(self.prog, message)
+        self.exit(2)
 
 
 def resolve_file(name: str | Path, folders: Iterable[str], kind: str, suffixes: Sequence[str] = (".yaml",)) -> Path:
@@ -124,6 +128,21 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as a job scheduler sends it; handled like Ctrl-C."""
 
 
+def complain(program: str, message: object) -> None:
+    """Print one line to stderr, once: of several processes the first speaks for all.
+
+    The launcher ends the others when the first has failed; what went wrong in another one alone is said after a while.
+    """
+    try:
+        rank = place().rank
+    except ValueError:  # it is what we are told to say
+        rank = 0
+    if rank:
+        time.sleep(PATIENCE_S)
+        message = f"process {rank}: {message}"
+    print(f"{program}: error: {message}", file=sys.stderr)
+
+
 def run_cli(main: Callable[[], int | None]) -> int:
     """Run a script's `main`; a ValueError becomes one line on stderr and exit code 2.
 
@@ -132,11 +151,13 @@ def run_cli(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except ValueError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        complain(Path(sys.argv[0]).name, error)
         return 2
     except Terminated:
-        print("terminated", file=sys.stderr)
+        if place().rank == 0:
+            print("terminated", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if place().rank == 0:
+            print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

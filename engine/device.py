@@ -64,6 +64,21 @@ def select_device(text: str = "") -> torch.device:
     return torch.device(f"cuda:{name}")
 
 
+def select_devices(text: str = "") -> list[torch.device]:
+    """The devices for train.py's `--device`: one as in `select_device`, or several GPUs as in `0,1`.
+
+    Raises:
+        ValueError: If a device does not exist here or is named twice.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) == 1:
+        return [select_device(text)]
+    devices = [select_device(word or "''") for word in words]
+    if any(device.type != "cuda" for device in devices) or len(set(devices)) < len(devices):
+        raise ValueError(f"--device {text}: expected the numbers of different GPUs, e.g. 0,1")
+    return devices
+
+
 def choose_precision(text: str, device: torch.device) -> Precision:
     """The arithmetic for `--precision auto|32|bf16|16` on a device.
 

@@ -6,6 +6,7 @@ images. The network runs in the precision asked for; boxes are always decoded in
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -95,6 +96,18 @@ class _Tally:
         self.detections = [np.zeros((0, 6), dtype=np.float32)]
         self.true = [np.zeros(0, dtype=np.float32)]
 
+    @classmethod
+    def together(cls, tallies: Sequence[_Tally]) -> _Tally:
+        """One tally of those of several processes, which took the images in turn, in the order of one process."""
+        result = cls(len(tallies[0].confusion) - 1)
+        for tally in tallies:
+            result.images += tally.images
+            result.confusion += tally.confusion
+        for name in ("correct", "detections", "true"):
+            for rows in itertools.zip_longest(*(getattr(tally, name)[1:] for tally in tallies)):
+                getattr(result, name).extend(row for row in rows if row is not None)
+        return result
+
     def add(self, detections: np.ndarray, labels: np.ndarray) -> None:
         """Count one image: detections (n, 6) most confident first, labels (m, 5), both in original pixels."""
         self.images += 1
@@ -128,6 +141,7 @@ def evaluate(
     loss: Callable[[list[Tensor], Tensor], Any] | None = None,
     observers: Iterable[Observer] = (),
     progress: bool = True,
+    gather: Callable[[Any], list[Any]] | None = None,
 ) -> EvalResult:
     """Measure a detector on a data set.
 
@@ -149,6 +163,8 @@ def evaluate(
         loss: Gets the raw maps (float32) and the targets of a batch, returns an object with `box`, `obj` and `cls`.
         observers: Called with every batch after it is evaluated.
         progress: Show a progress bar if stderr is a terminal.
+        gather: Given where several processes have taken the images in turn: brings together what each hands in. The
+            result is that of all images, but the speeds are this process's.
 
     Raises:
         ValueError: If the model's classes are not as many as `names`, plots are wanted without a folder, or a loss
@@ -171,7 +187,11 @@ def evaluate(
             detections, parts = detector.detect(batch)
             losses += parts
             _count(tally, batch, detections, single_cls, observers)
-    result = _result(tally, names, clock, losses)
+    speeds = clock.per_image(tally.images)
+    if gather is not None:
+        tallies, shares = zip(*gather((tally, [part.cpu() for part in losses])), strict=True)
+        tally, losses = _Tally.together(tallies), [part for share in shares for part in share]
+    result = _result(tally, names, speeds, losses)
     if plots:
         _save_plots(result, save_dir)
         for observer in observers:
@@ -270,7 +290,7 @@ def _to_original(boxes_xyxy_px: np.ndarray, shape: ImageShape) -> np.ndarray:
     return unletterbox(boxes_xyxy_px, shape.original_hw, shape.ratio, shape.pad_xy)
 
 
-def _result(tally: _Tally, names: Mapping[int, str], clock: _Clock, losses: list[Tensor]) -> EvalResult:
+def _result(tally: _Tally, names: Mapping[int, str], speeds: Speeds, losses: list[Tensor]) -> EvalResult:
     metrics = tally.metrics()
     columns = (metrics.classes, metrics.instances, metrics.precision, metrics.recall, metrics.ap[:, 0])
     rows = zip(*(column.tolist() for column in (*columns, metrics.ap.mean(1))), strict=True)
@@ -280,7 +300,7 @@ def _result(tally: _Tally, names: Mapping[int, str], clock: _Clock, losses: list
         per_class=tuple(ClassResult(class_id, names[class_id], *values) for class_id, *values in rows),
         images=tally.images,
         instances=int(metrics.instances.sum()),
-        speeds_ms=clock.per_image(tally.images),
+        speeds_ms=speeds,
         loss=None if loss is None else tuple(loss),
         metrics=metrics,
         confusion=tally.confusion,

@@ -13,7 +13,16 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from engine.callbacks import Best, CountUnreadable, DrawTrainBatches, SaveWeights, Thaw, ValidateEpoch, early_stopping
+from engine.callbacks import (
+    Best,
+    CountUnreadable,
+    DrawTrainBatches,
+    JoinStatistics,
+    SaveWeights,
+    Thaw,
+    ValidateEpoch,
+    early_stopping,
+)
 from engine.cli import Terminated
 from engine.ema import ModelEMA
 from engine.imbalance import WeightImages, class_weights
@@ -24,6 +33,7 @@ from engine.progress import Progress, say
 from engine.recovery import OutOfMemory, is_out_of_memory
 from engine.results import ResultsFile
 from models.loss import DetectionLoss
+from models.normalisation import join_batch_norms
 
 if TYPE_CHECKING:
     from engine.device import Precision
@@ -34,7 +44,6 @@ if TYPE_CHECKING:
     from models.yolo import DetectionModel
 
 LIGHTNING_PRECISION = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
-LIGHTNING_ACCELERATOR = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
 class Fit:
@@ -54,9 +63,14 @@ class Fit:
         self.best = Best()
         self.results = ResultsFile(run.folder / "results.csv")
         self.logs = LogFigures(run, self.results, self.start_epoch)
-        self.progress = Progress(config.epochs, len(run.train))
+        terminal = None if run.processes.main else False
+        self.progress = Progress(config.epochs, len(run.train), terminal=terminal, processes=run.processes.world)
         self.stopping = None if config.noval else early_stopping(config.patience)
         ema = ModelEMA(model)
+        if config.sync_bn and run.processes.world == 1:
+            say("--sync-bn changes nothing: one process has all images of a batch")
+        elif config.sync_bn and run.device.type == "cpu":
+            join_batch_norms(model)
         if interrupted and "model" in interrupted.state:
             model.load_state_dict(interrupted.state["model"])
         self.module = create_module(run, model, ema)
@@ -73,9 +87,10 @@ class Fit:
         if self.stopping and state.get("early_stopping"):
             self.stopping.load_state_dict(state["early_stopping"])
         self.best.class_ap = state.get("class_ap", ())
-        self.results.keep_until(int(state["epoch"]))
-        for unfinished in self.run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
-            unfinished.unlink()
+        if self.run.processes.main:
+            self.results.keep_until(int(state["epoch"]))
+            for unfinished in self.run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
+                unfinished.unlink()
         what = "Resuming" if "optimizer" in state else "Finished, now longer, from the averaged weights:"
         say(f"{what} {self.run.folder} at epoch {self.start_epoch} of {self.run.config.epochs}")
 
@@ -124,8 +139,7 @@ class Fit:
     def _trainer(self) -> pl.Trainer:
         run = self.run
         return pl.Trainer(
-            accelerator=LIGHTNING_ACCELERATOR[run.device.type],
-            devices=[run.device.index] if run.device.type == "cuda" else 1,
+            **run.processes.trainer_options(run.config.sync_bn),
             precision=LIGHTNING_PRECISION[run.precision.dtype],
             max_epochs=run.config.epochs,
             callbacks=self._callbacks(),
@@ -145,6 +159,7 @@ class Fit:
         saved = {"epochs": config.epochs, "only_last": config.nosave, "period": config.save_period}
         callbacks: list[pl.Callback] = [
             self.progress,
+            JoinStatistics(run.processes),
             ValidateEpoch(validate, self.results, self.best, self.progress, **measured),
             self.logs,
             CountUnreadable(run.train.dataset),
@@ -154,7 +169,7 @@ class Fit:
             callbacks.append(WeightImages(run.train, len(run.names), self.best))
         if config.thaw_after:
             callbacks.append(Thaw(config.thaw_after, config.freeze))
-        if not config.noplots:
+        if not config.noplots and run.processes.main:
             callbacks.append(DrawTrainBatches(run.folder, run.names))
         return [*callbacks, self.stopping] if self.stopping else callbacks
 
@@ -191,6 +206,7 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
         multi_scale=config.multi_scale,
         seed=config.seed,
         fp32_steps=_fp32_steps(run, schedule),
+        processes=run.processes,
     )
 
 

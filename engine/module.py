@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.distributed import ALONE, Processes
 from engine.ema import ModelEMA
 from engine.optimizer import MAX_GRADIENT_NORM, Schedule, apply_settings
 from engine.recovery import GoodState
@@ -38,15 +39,17 @@ class StepLosses(NamedTuple):
 
 
 class LossTrail:
-    """Brings each batch's losses to the host one batch late, so that no step waits for the device."""
+    """Brings each batch's losses, the mean over the processes, to the host one batch late: no step waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: Processes = ALONE) -> None:
+        self.processes = processes
         self._waiting: tuple[Tensor, torch.cuda.Event | None, Sequence[str]] | None = None
 
     def push(self, parts: LossParts, paths: Sequence[str]) -> StepLosses | None:
         """Hand in a batch's losses; returns those of the batch before."""
         before = self.flush()
         values, event = torch.stack((parts.box, parts.obj, parts.cls)), None
+        self.processes.average_([values])
         if values.is_cuda:
             values = values.to("cpu", non_blocking=True)
             event = torch.cuda.Event()
@@ -78,6 +81,7 @@ class DetectionModule(pl.LightningModule):
         multi_scale: Vary the image size from batch to batch.
         seed: Of everything random; an epoch depends on the seed and its number only.
         fp32_steps: How many batches from the run's begin are computed in fp32, whatever `precision` says.
+        processes: Those that train together; `schedule` counts the batches of all.
     """
 
     def __init__(
@@ -93,16 +97,18 @@ class DetectionModule(pl.LightningModule):
         multi_scale: bool = False,
         seed: int = 0,
         fp32_steps: int = 0,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.loss, self.ema = model, loss, ema
         self.optimizer, self.schedule, self.precision = optimizer, schedule, precision
         self.image_px, self.multi_scale, self.seed = image_px, multi_scale, seed
-        self.fp32_steps = fp32_steps
+        self.fp32_steps, self.processes = fp32_steps, processes
+        self._joint_loss = {"mean_of_processes": processes.mean} if processes.world > 1 else {}
         self._parameter_list = list(model.parameters())  # walking the modules takes longer than the clipping
         self.last_update_step = -1  # the batch after which the optimiser last stepped, counted from the run's begin
-        self.trail = LossTrail()
+        self.trail = LossTrail(processes)
         self.good_state = GoodState(model, optimizer, ema)
         self.loss_sums = np.zeros(3)
         self.loss_count = 0
@@ -118,7 +124,7 @@ class DetectionModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin an epoch: random state from its number, no gradient left over from the last one."""
-        seed_epoch(self.seed, self.current_epoch)
+        seed_epoch(self.seed, self.current_epoch, self.processes.rank)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         self.good_state.begin_epoch()
@@ -133,14 +139,15 @@ class DetectionModule(pl.LightningModule):
         in_fp32 = step < self.fp32_steps
         with torch.autocast(images.device.type, enabled=False) if in_fp32 else nullcontext():
             raw = self._raw_maps(images.float() if in_fp32 else images)
-        parts = self.loss(raw, batch.targets)
+        parts = self.loss(raw, batch.targets, **self._joint_loss)
         if not self._count(self.trail.push(parts, batch.paths), batch_idx - 1):
             self.trail.flush()  # of this batch, computed with the weights that are given up
             self.last_update_step = step
             return
         self.good_state.offer(batch_idx)
-        self.manual_backward(parts.total)
-        if step - self.last_update_step >= settings.accumulate:
+        is_update = step - self.last_update_step >= settings.accumulate
+        self._backward(parts.total, is_update)
+        if is_update:
             self.optimizers().step()
             self.optimizer.zero_grad(set_to_none=True)
             self.ema.update()
@@ -181,6 +188,18 @@ class DetectionModule(pl.LightningModule):
                 "a layer of this model normalises over the batch what it has pooled to one value, and this batch has "
                 "one image; choose a --batch-size above 1 that does not leave a single image at the end of an epoch"
             ) from error
+
+    def _backward(self, total: Tensor, is_update: bool) -> None:
+        """Add to the gradients; several processes exchange theirs when the optimiser is about to step.
+
+        What is exchanged is the mean over the processes, and `total` of the whole batch is the sum.
+        """
+        world = self.processes.world
+        if world == 1:
+            self.manual_backward(total)
+            return
+        with nullcontext() if is_update else self.trainer.strategy.block_backward_sync():
+            self.manual_backward(total * world)
 
     def _count(self, losses: StepLosses | None, batch_idx: int) -> bool:
         """Add the losses of a batch to the epoch's; False if they are not numbers and the good state is back."""
@@ -224,9 +243,9 @@ def scale_images(images: Tensor, precision: Precision) -> Tensor:
     return images.to(dtype=dtype, memory_format=precision.memory_format).div_(255)
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Begin an epoch with random states that depend on the seed and the epoch alone."""
-    state = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
+    """Begin an epoch with random states that depend on the seed, the epoch and the process alone."""
+    state = int(np.random.SeedSequence((seed, epoch, rank) if rank else (seed, epoch)).generate_state(1)[0])
     random.seed(state)
     np.random.seed(state)
     torch.manual_seed(state)

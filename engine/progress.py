@@ -32,10 +32,11 @@ class Progress(pl.Callback):
         epochs: Length of the run.
         batches: Batches per epoch.
         terminal: A live bar instead of one line per epoch; None asks stderr.
+        processes: That train together; the speed is that of all.
     """
 
-    def __init__(self, epochs: int, batches: int, *, terminal: bool | None = None) -> None:
-        self.epochs, self.batches = epochs, batches
+    def __init__(self, epochs: int, batches: int, *, terminal: bool | None = None, processes: int = 1) -> None:
+        self.epochs, self.batches, self.processes = epochs, batches, processes
         self.terminal = sys.stderr.isatty() if terminal is None else terminal
         self.images = self.instances = 0
         self.epoch_start = 0.0
@@ -54,7 +55,7 @@ class Progress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: DetectionModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         """Count, and refresh the bar."""
-        self.images += len(batch.images)
+        self.images += len(batch.images) * self.processes
         self.instances = len(batch.targets)
         if self.bar is not None:
             self.bar.set_description_str(self._line(pl_module), refresh=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.device import Precision
+from engine.distributed import ALONE, Processes
 from engine.evaluator import EvalResult, evaluate
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Run:
         names: Class names by number.
         train: Augmented batches.
         val: Batches of the validation split.
+        processes: Those that train together; the loaders hold this one's share.
     """
 
     config: TrainConfig
@@ -40,6 +42,7 @@ class Run:
     image_px: int
     train: DataLoader
     val: DataLoader
+    processes: Processes = ALONE
 
     @property
     def last(self) -> Path:
@@ -56,6 +59,8 @@ class Run:
         return {"config": self.config.to_dict(), "hyp": self.hyp.to_dict()}
 
     def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
-        """Measure a model on the validation split."""
+        """Measure a model on the validation split, each process on its share; all get the whole result."""
+        if self.processes.world > 1:
+            options = {"gather": self.processes.gather, **options}
         fixed = {"names": self.names, "device": self.device, "single_cls": self.config.single_cls}
         return evaluate(model, self.val, **{"precision": self.precision, **fixed, **options})

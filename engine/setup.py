@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from data.loader import create_loader
+from data.loader import available_cores, create_loader
+from engine.distributed import ALONE, Processes
 from engine.progress import say
 from models.anchors import check_anchors
 from models.checkpoint import read_checkpoint
@@ -39,46 +40,76 @@ def image_size(wanted_px: int, stride_px: int) -> int:
 
 
 def train_loader(
-    config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters, *, image_px: int, stride_px: int, pin_memory: bool
+    config: TrainConfig,
+    dataset: DatasetSpec,
+    hyp: Hyperparameters,
+    processes: Processes = ALONE,
+    **sizes: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
-    """Augmented batches of the training split."""
-    return create_loader(
+    """Augmented batches of the training split: a process's share of each."""
+    return _loader(
+        config,
         dataset,
         "train",
-        image_px=image_px,
+        processes,
         batch_size=config.batch_size,
-        stride_px=stride_px,
         hyp=hyp,
         augment=True,
         rect=config.rect,
         cache=None if config.cache == "val" else config.cache,
-        single_cls=config.single_cls,
-        workers=config.workers,
-        seed=config.seed,
         shuffle=not config.rect,
-        pin_memory=pin_memory,
+        **sizes,
     )
 
 
 def val_loader(
-    config: TrainConfig, dataset: DatasetSpec, *, image_px: int, stride_px: int, pin_memory: bool
+    config: TrainConfig,
+    dataset: DatasetSpec,
+    processes: Processes = ALONE,
+    **sizes: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
     """Rectangular, padded batches of the validation split, twice as large as those for training."""
     cache = "ram" if config.cache == "val" else config.cache
-    return create_loader(
+    return _loader(
+        config,
         dataset,
         "val",
-        image_px=image_px,
+        processes,
         batch_size=config.batch_size * 2,
-        stride_px=stride_px,
         rect=True,
         pad=VAL_PAD,
         cache=None if config.noval else cache,
-        single_cls=config.single_cls,
-        workers=config.workers,
-        seed=config.seed,
-        pin_memory=pin_memory,
+        **sizes,
     )
+
+
+def _loader(
+    config: TrainConfig,
+    dataset: DatasetSpec,
+    split: str,
+    processes: Processes,
+    *,
+    batch_size: int,
+    cache: str | None,
+    **options: Any,  # noqa: ANN401  (create_loader's own)
+) -> DataLoader:
+    """A process's share of a split. The first scans the labels and fills a disk cache, the others read them there."""
+    with processes.in_turns():
+        loader = create_loader(
+            dataset,
+            split,
+            batch_size=processes.share_of(batch_size),
+            cache="disk" if cache == "disk" else None,
+            single_cls=config.single_cls,
+            workers=min(config.workers, max(available_cores() // len(processes.devices), 1)),
+            seed=config.seed,
+            rank=processes.rank,
+            world=processes.world,
+            **options,
+        )
+    if cache == "ram":  # each has its own, and all are filled at once
+        loader.dataset.use_cache("ram", copies=len(processes.devices), progress=processes.main)
+    return loader
 
 
 class StartModel(NamedTuple):

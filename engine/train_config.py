@@ -11,6 +11,7 @@ from typing import Any
 from data.dataset import load_dataset_spec
 from data.hyp import load_hyp
 from engine.cli import resolve_file
+from engine.launched import check_local_rank, place
 from engine.train_flags import create_parser, require_loggers
 from models.download import find_weights
 
@@ -62,7 +63,8 @@ class TrainConfig:
     logger: tuple[str, ...] = ()
     entity: str = ""
     seed: int = 0
-    local_rank: int = -1
+    sync_bn: bool = False
+    local_rank: int = -1  # always; launchers set it on the command line only
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -90,10 +92,6 @@ class TrainConfig:
             raise ValueError(f"--label-smoothing {self.label_smoothing}: expected 0 to below 1")
         if not 0 <= self.class_weights <= 1:
             raise ValueError(f"--class-weights {self.class_weights}: expected 0, equal weights, to 1, balanced classes")
-        if self.local_rank != -1:
-            raise ValueError(
-                f"--local_rank {self.local_rank}: expected -1, no distribution; one process drives one device here"
-            )
 
     def _check_combinations(self) -> None:
         if not self.cfg and not self.weights:
@@ -170,12 +168,15 @@ class ResumeRequest:
 def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeRequest:
     """Read the command line; every file named there exists afterwards.
 
+    Of several processes the first alone fetches weights and draws data; the others take its settings when they join.
+
     Raises:
         ValueError: If a file is missing or wrong, or a value is out of range.
     """
     parser = create_parser()
     given = _given(parser, argv)
     values = vars(parser.parse_args(argv))
+    check_local_rank(values.pop("local_rank"))
     resume = values.pop("resume")
     if resume:
         return _resume_request(resume, values, given)
@@ -185,12 +186,15 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     load_hyp(values["hyp"])
     if values["cfg"]:
         values["cfg"] = str(resolve_file(values["cfg"], ("models",), "model").resolve())
-    if values["weights"]:
+    first = place().rank == 0
+    if values["weights"] and first:
         values["weights"] = str(find_weights(values["weights"]).resolve())
     if values["name"] == "cfg":
         values["name"] = Path(values["cfg"] or values["weights"]).stem
     config = TrainConfig(**values)
     require_loggers(config.logger)
+    if not first:
+        return config
     # Last, because reading a generated set for the first time draws it.
     return replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
 
@@ -208,7 +212,7 @@ def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[s
 
 
 def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[str]) -> ResumeRequest:
-    extra = sorted(given - {"resume", "project", *RESUME_KEEPS})
+    extra = sorted(given - {"resume", "project", "local_rank", *RESUME_KEEPS})
     if extra:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
         raise ValueError(

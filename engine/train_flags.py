@@ -28,7 +28,6 @@ UNSUPPORTED = {
     "--resume_evolve": "it belongs to --evolve, which is not built in",
     "--bucket": "nothing is uploaded; copy the run folder yourself",
     "--quad": "the quad loader is not built in; use a larger --imgsz",
-    "--sync-bn": "it joins the batch statistics of several processes, and this script runs one process on one device",
     "--upload_dataset": _NO_UPLOAD,
     "--bbox_interval": _NO_UPLOAD,
     "--artifact_alias": _NO_UPLOAD,
@@ -77,7 +76,8 @@ def _add_how(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     add = group.add_argument
     add("--epochs", type=int, default=100, help="number of epochs")
-    add("--batch-size", "--batch", type=int, default=16, help="images per batch; -1 finds a number")
+    text = "images per batch, of all processes together; -1 finds a number for one process"
+    add("--batch-size", "--batch", type=int, default=16, help=text)
     add("--optimizer", choices=OPTIMIZERS, default="SGD", help="optimiser")
     add("--cos-lr", action="store_true", help="cosine instead of linear learning rate decay")
     add("--label-smoothing", type=float, default=0.0, help="epsilon of the class targets")
@@ -87,10 +87,11 @@ def _add_how(parser: ArgumentParser) -> None:
     add("--multi-scale", action="store_true", help="vary the image size by +/- 50%% from batch to batch")
     add("--patience", type=int, default=100, help="stop after so many epochs without improvement; 0 never")
     add("--seed", type=int, default=0, help="seed of everything random")
-    add("--device", default="", help="cpu, mps or a GPU number; empty: a GPU if there is one")
+    add("--device", default="", help="cpu, mps, a GPU number or several as in 0,1; empty: a GPU if there is one")
+    add("--sync-bn", action="store_true", help="batch normalisation over the images of all processes")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the network; the loss is always fp32")
-    add("--workers", type=int, default=8, help="most loader processes")
-    add("--local_rank", type=int, default=-1, help="only -1, no distribution")
+    add("--workers", type=int, default=8, help="most loader processes, for each training process")
+    add("--local_rank", "--local-rank", type=int, default=-1, help="set by launchers; leave it out")
 
 
 def _add_where(parser: ArgumentParser) -> None:

@@ -16,7 +16,8 @@ from data.dataset import DatasetSpec, list_images, load_dataset_spec
 from data.hyp import Hyperparameters, load_hyp
 from engine.autobatch import Meter, find_batch
 from engine.cli import new_run_folder
-from engine.device import Precision, choose_precision, select_device
+from engine.device import Precision, choose_precision
+from engine.distributed import Processes, joined
 from engine.evaluator import EvalResult
 from engine.fit import Fit, warms_up_in_fp32
 from engine.folds import FOLD_DATA, write_fold
@@ -64,17 +65,22 @@ def train(request: TrainConfig | ResumeRequest) -> TrainResult:
     """
     interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
     config = interrupted.config if interrupted else request
+    with joined(config.device) as processes:
+        return _train(processes.from_main(lambda: config), interrupted, processes)
+
+
+def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
     started = time.perf_counter()
-    run, fit = _fit(config, interrupted)
+    run, fit = _fit(config, interrupted, processes)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
-    return _finish(run, fit)
+    return processes.from_main(lambda: _finish(run, fit))
 
 
-def _fit(config: TrainConfig, interrupted: Interrupted | None) -> tuple[Run, Fit]:
+def _fit(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> tuple[Run, Fit]:
     """Train; where the first epoch does not fit into memory, begin again with half the batch."""
     folder = None
     while True:
-        run, model = _prepare(config, interrupted, folder)
+        run, model = _prepare(config, interrupted, processes, folder)
         fit = Fit(run, model, interrupted)
         try:
             if not fit.finished:
@@ -100,6 +106,8 @@ def _halve(run: Run, fit: Fit) -> TrainConfig:
             f"out of memory in epoch {epochs}, which {epochs} epochs before did not meet: something else has taken "
             f"memory. The weights are kept; to go on: python train.py --resume {run.last}"
         )
+    if (world := run.processes.world) > 1:  # the others have not met it
+        raise ValueError(f"out of memory with --batch {batch} on {world} processes: choose a smaller one")
     if batch == 1:
         raise ValueError(f"out of memory with one image of {run.image_px} px: choose a smaller --imgsz or model")
     say(
@@ -110,20 +118,21 @@ def _halve(run: Run, fit: Fit) -> TrainConfig:
 
 
 def _prepare(
-    config: TrainConfig, interrupted: Interrupted | None, folder: Path | None = None
+    config: TrainConfig, interrupted: Interrupted | None, processes: Processes, folder: Path | None = None
 ) -> tuple[Run, DetectionModel]:
     """Read the data, build the model and make the run folder, unless it is made already."""
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
-    device = select_device(config.device)
+    device = processes.device
+    processes.share_of(config.batch_size)  # before anything that takes long
     precision = choose_precision(config.precision, device)
     hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
     folder = interrupted.run_folder if interrupted else folder
     if config.folds and not folder:  # made before the model here, because the split is written into it
-        folder = _new_folder(config)
-        write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
+        folder = processes.from_main(lambda: _fold_folder(config))
     data = folder / FOLD_DATA if config.folds else config.data
-    dataset = load_dataset_spec(data, single_cls=config.single_cls)
+    with processes.in_turns():  # reading a generated set for the first time draws it
+        dataset = load_dataset_spec(data, single_cls=config.single_cls)
     if interrupted:
         model, report = model_from_checkpoint(interrupted.checkpoint), None
     else:
@@ -135,7 +144,8 @@ def _prepare(
     if config.batch_size == -1:
         config = replace(config, batch_size=_search_batch(config, dataset, model, hyp, device, precision, image_px))
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
-    train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
+    train = train_loader(config, dataset, hyp, processes, **sizes)
+    val = val_loader(config, dataset, processes, **sizes)
     if not interrupted and not config.noautoanchor:
         fit_anchors(model, train, image_px, hyp.anchor_t, config.seed)
     say(summary(model, image_px))
@@ -145,14 +155,20 @@ def _prepare(
     say(label_statistics(train, dataset.names, image_px))
     model.to(device=device, memory_format=precision.memory_format).train()
     if folder is None:
-        folder = _new_folder(config)
-    run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val)
-    _write_options(run)
-    if not interrupted:
+        folder = processes.from_main(lambda: _new_folder(config))
+    run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val, processes)
+    if processes.main:
+        _write_options(run)
+    if not interrupted and processes.main:
         _describe_run(run, model)
-    if report is not None:
+    if report is not None and processes.main:
         report.save(folder / "transfer.csv")
-    say(f"Device {device}, {precision.reason}; {torch.get_num_threads()} threads, {train.num_workers} loader workers")
+    where = ", ".join(map(str, dict.fromkeys(processes.devices)))
+    together = f", {processes.world} processes on {processes.nodes} machine(s)" if processes.world > 1 else ""
+    say(
+        f"Device {where}{together}, {precision.reason}; {torch.get_num_threads()} threads, "
+        f"{train.num_workers} loader workers"
+    )
     say(f"Results go to {folder}")
     return run, model
 
@@ -172,6 +188,12 @@ def _search_batch(
     images = len(list_images(dataset.entries("train"), root=dataset.path))
     meter = Meter(model, hyp, device, precision, largest_px)
     return find_batch(meter, images, fp32_warmup=warms_up_in_fp32(config, precision))
+
+
+def _fold_folder(config: TrainConfig) -> Path:
+    folder = _new_folder(config)
+    write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
+    return folder
 
 
 def _new_folder(config: TrainConfig) -> Path:
@@ -209,10 +231,11 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
             save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
     weights = run.best if run.best.is_file() else run.last
     say(f"Validating {weights}")
+    run.val.sampler.take_all()  # the other processes wait: what is drawn shows all images
     model = load_model(weights, run.device).to(memory_format=run.precision.memory_format)
     # In fp32, as val.py measures, so that the figures a run ends with are the ones val.py repeats.
     precision = replace(run.precision, dtype=torch.float32, reason="fp32: for the record")
-    result = run.validate(model, precision=precision, save_dir=run.folder, plots=not run.config.noplots)
+    result = run.validate(model, gather=None, precision=precision, save_dir=run.folder, plots=not run.config.noplots)
     say(result.table())
     fit.logs.finish(weights)
     say(f"Results are in {run.folder}")

@@ -11,7 +11,7 @@ Everything is computed in float32, whatever type the maps have and whatever auto
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -238,34 +238,51 @@ class DetectionLoss(nn.Module):
             hyp, nc=self.nc, levels=levels, image_px=image_px, label_smoothing=label_smoothing
         )
 
-    def forward(self, raw: Sequence[Tensor], targets: Tensor) -> LossParts:
+    def forward(
+        self,
+        raw: Sequence[Tensor],
+        targets: Tensor,
+        mean_of_processes: Callable[[Sequence[float]], Sequence[float]] | None = None,
+    ) -> LossParts:
         """Compute the loss of a batch.
 
         Args:
             raw: Per level (B, anchors, rows, columns, 5 + nc), the head's raw maps.
             targets: (N, 6) rows of image, class, cx, cy, w, h; the box normalised to the image. Best on the CPU.
+            mean_of_processes: Given where several processes have a share each of one batch: returns the mean over them
+                of what each hands in. The loss is then divided by the matches and images of the whole batch, so that
+                the mean over the processes of each part is the whole batch's, and of `total` the whole batch's divided
+                by the number of processes, however unevenly the matches are spread.
         """
         grids = [(level.shape[2], level.shape[3]) for level in raw]
         anchors = self.anchors_wh_grid.to(targets.device)
         matches = assign_targets(targets.float(), anchors, grids, self.settings.anchor_t)
+        joint = () if mean_of_processes is None else (mean_of_processes(_sizes(raw, matches)),)
         device = raw[0].device
         with torch.autocast(device.type, enabled=False):
-            return self._compute([level.float() for level in raw], [level.to(device) for level in matches])
+            return self._compute([level.float() for level in raw], [level.to(device) for level in matches], *joint)
 
-    def _compute(self, raw: Sequence[Tensor], matches: Sequence[Matches]) -> LossParts:
-        settings, batch = self.settings, raw[0].shape[0]
+    def _compute(
+        self, raw: Sequence[Tensor], matches: Sequence[Matches], sizes: Sequence[float] | None = None
+    ) -> LossParts:
+        """The loss; `sizes` are what sums over a batch are divided by, by default those of `_sizes`."""
+        settings = self.settings
+        images, *match_counts = _sizes(raw, matches) if sizes is None else sizes
         picked = torch.cat([level[m.image, m.anchor, m.row, m.column] for level, m in zip(raw, matches, strict=True)])
         share = torch.cat(
-            [m.classes.new_full((len(m.classes),), 1 / max(len(m.classes), 1), dtype=torch.float32) for m in matches]
+            [
+                m.classes.new_full((len(m.classes),), 1 / (count or 1), dtype=torch.float32)
+                for m, count in zip(matches, match_counts, strict=True)
+            ]
         )
         overlap = complete_iou(
             decode_boxes(picked[:, :4], torch.cat([m.anchors_wh_grid for m in matches])),
             torch.cat([m.boxes_cxcywh_grid for m in matches]),
         )  # (M,) over all levels
         box = ((1 - overlap) * share).sum() * settings.box
-        obj = self._objectness(raw, matches, overlap.detach().clamp(0)) * settings.obj
+        obj = self._objectness(raw, matches, overlap.detach().clamp(0)) * (settings.obj * (len(raw[0]) / images))
         cls = self._classes(picked[:, 5:], torch.cat([m.classes for m in matches]), share) * settings.cls
-        return LossParts((box + obj + cls) * batch, box.detach(), obj.detach(), cls.detach())
+        return LossParts((box + obj + cls) * images, box.detach(), obj.detach(), cls.detach())
 
     def _objectness(self, raw: Sequence[Tensor], matches: Sequence[Matches], overlap: Tensor) -> Tensor:
         """Sum over levels of balance times the mean over cells; `overlap` is (M,) over all levels."""
@@ -289,3 +306,8 @@ class DetectionLoss(nn.Module):
         if self.class_weights is not None:
             share = share * self.class_weights.to(share.device)[classes]
         return (loss.mean(1) * share).sum()
+
+
+def _sizes(raw: Sequence[Tensor], matches: Sequence[Matches]) -> list[float]:
+    """The number of images of a batch, then that of the matches of each level."""
+    return [float(len(raw[0])), *(float(len(level.classes)) for level in matches)]

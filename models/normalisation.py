@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from models.tensor_traits import is_channels_last, is_traced
@@ -93,3 +93,62 @@ class _BatchNorm(torch.autograd.Function):
             gradient, x, weight, None, None, mean, inverse_deviation, True, ctx.eps, wanted
         )
         return (*gradients, None, None, None, None)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; every process's loss depends on it, so its gradient is summed too."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+
+class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation over the batches of all processes, for devices that `nn.SyncBatchNorm` does not serve.
+
+    The statistics of the processes are joined by the law of total variance, so that nothing is lost by cancellation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, ...)."""
+        if not self.training:
+            return super().forward(x)
+        wide = x.float()
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        variance, mean = torch.var_mean(wide, axes, correction=0)
+        count = x.numel() // x.shape[1]
+        total = _SumOverProcesses.apply(torch.cat((mean.double() * count, mean.new_tensor([count]).double())))
+        number = total[-1].detach()
+        joint_mean = (total[:-1] / number).float()
+        within_and_between = (variance + (mean - joint_mean).square()) * (count / number).float()
+        joint_variance = _SumOverProcesses.apply(within_and_between)
+        self._track(joint_mean.detach(), joint_variance.detach() * (number / (number - 1)).float())
+        result = (wide - joint_mean.view(shape)) * torch.rsqrt(joint_variance + self.eps).view(shape)
+        if self.affine:
+            result = result * self.weight.view(shape) + self.bias.view(shape)
+        return result.to(x.dtype)
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Any number of dimensions from two on is taken."""
+
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        """Take a batch's statistics into the running ones."""
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+
+
+def join_batch_norms(model: nn.Module) -> None:
+    """Let every batch normalisation of a model in training count the batches of all processes, in place."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.__class__ = JointBatchNorm  # tensors, names and references to it stay

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -336,11 +337,18 @@ def test_when_every_image_is_gone_it_stops(spec: DatasetSpec) -> None:
 @pytest.mark.parametrize("rect", [False, True])
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_an_epoch(spec: DatasetSpec, world: int, rect: bool) -> None:
-    whole = list(loader(spec, split="val", rect=rect))
-    shares = [list(loader(spec, split="val", rect=rect, rank=rank, world=world)) for rank in range(world)]
-    assert_same_batches([shares[number % world][number // world] for number in range(len(whole))], whole)
-    assert sum(map(len, shares)) == len(whole)
-    training = [loader(spec, augment=True, rect=rect, rank=rank, world=world) for rank in range(world)]
+    whole = list(loader(spec, split="val", rect=rect, batch_size=2 * world))
+    of_each = {"rect": rect, "batch_size": 2, "world": world}
+    shares = [list(loader(spec, split="val", rank=rank, **of_each)) for rank in range(world)]
+    for number, batch in enumerate(whole):  # the processes' batches together, taken in turn, are the whole's
+        parts = [share[number] for share in shares if number < len(share)]
+        assert {part.images.shape[2:] for part in parts} == {batch.images.shape[2:]}
+        turns = zip_longest(*(zip(part.paths, part.shapes, part.images, strict=True) for part in parts))
+        items = [item for turn in turns for item in turn if item is not None]
+        assert [path for path, _, _ in items] == list(batch.paths)
+        assert [shape for _, shape, _ in items] == list(batch.shapes)
+        torch.testing.assert_close(torch.stack([image for _, _, image in items]), batch.images, rtol=0, atol=0)
+    training = [loader(spec, augment=True, rank=rank, **of_each) for rank in range(world)]
     paths = [[path for batch in share for path in batch.paths] for share in training]
     assert set().union(*paths) == set(training[0].dataset.paths)
     assert len({len(share) for share in training}) == 1

@@ -30,46 +30,41 @@ def test_shuffling_depends_on_seed_and_epoch_only() -> None:
     assert indices(EpochSampler(50, shuffle=True, seed=2)) != first
 
 
-@pytest.mark.parametrize("count", [1, 7, 12, 13])
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 13, 40])
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
+@pytest.mark.parametrize("batch", [1, 2, 4])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_training_pads_and_validation_does_not(count: int, world: int, shuffle: bool) -> None:
-    padded = [EpochSampler(count, shuffle=shuffle, rank=r, world=world, pad=True) for r in range(world)]
-    shares = [indices(sampler) for sampler in padded]
-    assert {len(share) for share in shares} == {-(-count // world)}
-    assert set().union(*shares) == set(range(count))
-    exact = [EpochSampler(count, shuffle=shuffle, rank=r, world=world) for r in range(world)]
-    assert sorted(index for sampler in exact for index in indices(sampler)) == list(range(count))
-    for sampler, share in zip(padded, shares, strict=True):
-        assert len(sampler) == len(share)
+def test_several_processes_share_each_batch_of_one(count: int, world: int, batch: int, shuffle: bool) -> None:
+    order = indices(EpochSampler(count, shuffle=shuffle))
+    ranks = range(world)
+    shares = [indices(EpochSampler(count, shuffle=shuffle, rank=r, world=world)) for r in ranks]
+    assert sorted(index for share in shares for index in share) == list(range(count))
+    even = [EpochSampler(count, shuffle=shuffle, rank=r, world=world, even_batches=batch) for r in ranks]
+    shares = [indices(sampler) for sampler in even]
+    assert [len(sampler) for sampler in even] == [len(share) for share in shares]
+    batches = [[share[start : start + batch] for start in range(0, len(share), batch)] for share in shares]
+    assert len({len(own) for own in batches}) == 1
+    left = count % (batch * world)
+    twice = world - left if 0 < left < world else 0  # a last batch too small to give each process a sample
+    seen = [index for share in shares for index in share]
+    assert sorted(set(seen)) == list(range(count))
+    assert len(seen) == count + twice
+    for number, parts in enumerate(zip(*batches, strict=True)):
+        whole = order[number * batch * world : (number + 1) * batch * world]
+        assert set(whole) <= {index for part in parts for index in part}
 
 
-@pytest.mark.parametrize(("count", "world"), [(10, 2), (11, 3), (9, 2), (3, 4)])
-@pytest.mark.parametrize("pad", [False, True])
-def test_blocks_stay_whole(count: int, world: int, pad: bool) -> None:
-    block = 3
-    shares = []
-    for rank in range(world):
-        sampler = EpochSampler(count, rank=rank, world=world, pad=pad, block=block)
-        share = indices(sampler)
-        assert len(sampler) == len(share)
-        for start in range(0, len(share), block):
-            batch = share[start : start + block]
-            assert batch == list(range(batch[0], batch[0] + len(batch)))
-            assert batch[0] % block == 0
-        shares.append(share)
-    if pad:
-        assert len({-(-len(share) // block) for share in shares}) == 1
-        assert set().union(*shares) == set(range(count))
-    else:
-        assert sorted(index for share in shares for index in share) == list(range(count))
+def test_taking_all_samples_of_a_share() -> None:
+    sampler = EpochSampler(7, rank=1, world=3, even_batches=2)
+    assert indices(sampler) == [1, 4, 0]
+    sampler.take_all()
+    assert indices(sampler) == list(range(7))
+    assert len(sampler) == 7
 
 
 def test_mistakes() -> None:
     with pytest.raises(ValueError, match="Expected rank from 0 to world - 1 = 1 but got 2"):
         EpochSampler(4, rank=2, world=2)
-    with pytest.raises(ValueError, match="Expected `block` to be 1 with `shuffle`"):
-        EpochSampler(4, shuffle=True, block=2)
 
 
 def test_weights_draw_with_replacement_from_seed_and_epoch() -> None:
@@ -91,7 +86,7 @@ def test_an_image_drawn_again_is_numbered_so_that_it_is_augmented_differently() 
     sampler = EpochSampler(5, shuffle=True)
     sampler.weights = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
     assert list(sampler) == [(0, 2), (0, 2, 1), (0, 2, 2), (0, 2, 3), (0, 2, 4)]
-    shares = [EpochSampler(5, shuffle=True, rank=rank, world=2, pad=True) for rank in range(2)]
+    shares = [EpochSampler(5, shuffle=True, rank=rank, world=2, even_batches=1) for rank in range(2)]
     for share in shares:
         share.weights = sampler.weights
     assert sorted({item for share in shares for item in share}) == sorted(set(sampler))
