@@ -126,6 +126,7 @@ _CHECKS: dict[str, _Check] = {
     "groups": _COUNT,
     "n": _COUNT,
     "e": _Check("a number above 0, at most 64", _SCALE.test),
+    "bottleneck_e": _Check("a number above 0, at most 64", _SCALE.test),
     "shortcut": _FLAG,
     "bias": _FLAG,
     "act": _Check("True, False or an activation such as nn.ReLU()", _activation),

@@ -193,6 +193,7 @@ class C3(nn.Module):
         g: Groups of the bottlenecks' 3x3 convolution.
         e: Width of the two branches as a share of c2.
         attention: Makes the attention module, given its channels, that ends each bottleneck before the shortcut.
+        bottleneck_e: Width inside the bottlenecks as a share of the branch; 0.5 in the C3SE and C3ECA of several forks.
     """
 
     def __init__(
@@ -204,9 +205,11 @@ class C3(nn.Module):
         g: int = 1,
         e: float = 0.5,
         attention: Callable[[int], nn.Module] | None = None,
+        bottleneck_e: float = 1.0,
     ) -> None:
         super().__init__()
         hidden = int(c2 * e)
+        self.bottleneck_e = bottleneck_e
         self.cv1 = Conv(c1, hidden, 1, 1)
         self.cv2 = Conv(c1, hidden, 1, 1)
         self.cv3 = Conv(2 * hidden, c2, 1)
@@ -216,7 +219,8 @@ class C3(nn.Module):
         self, hidden: int, n: int, shortcut: bool, g: int, attention: Callable[[int], nn.Module] | None
     ) -> nn.Module:
         """What the first branch applies after its 1x1 convolution; the variants of C3 differ here alone."""
-        return nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, g, 1.0, attention) for _ in range(n)))
+        e = self.bottleneck_e
+        return nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, g, e, attention) for _ in range(n)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c1, H, W) -> (B, c2, H, W)."""

@@ -15,6 +15,10 @@ from models.parsing import MODEL_KEYS, parse_spec
 from models.pickle_reader import Stub, stub_modules, stub_state_dict
 from models.rows import BLOCKS
 
+NARROW = 0.5  # width inside the bottlenecks of forks, as a share of the branch
+RELEASED_NAMES = {"l1.weight": "fc.0.weight", "l2.weight": "fc.2.weight"}
+"""Tensors that forks write into the bottleneck itself under a name of their own: the two layers of C3SE."""
+
 _OTHER_HEADS = {"Segment": "a segmentation model", "Classify": "a classification model", "Pose": "a pose model"}
 
 
@@ -42,6 +46,7 @@ def read_original(data: object, file: str) -> Original:
     spec = _with_activations(spec, model)
     grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
     state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
+    spec = _with_narrow_bottlenecks(spec, state)
     state = _with_inner_keys(spec, state)
     given = getattr(model, "names", None) or [str(i) for i in range(spec.nc)]
     names = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
@@ -93,22 +98,41 @@ def _with_activations(spec: ModelSpec, model: Stub) -> ModelSpec:
     return replace(spec, layers=tuple(layers))
 
 
+def _with_narrow_bottlenecks(spec: ModelSpec, state: Mapping[str, Tensor]) -> ModelSpec:
+    """Forks' C3SE and the like often have bottlenecks of half the width, which YOLOv5's C3 has not: note it."""
+    layers = list(spec.layers)
+    for row, layer in enumerate(layers):
+        first = state.get(f"model.{row}.m.0.cv1.conv.weight")
+        if not _has_inner_attention(layer.module) or first is None or first.dim() != 4:
+            continue
+        inside, branch = first.shape[:2]
+        if inside == int(branch * NARROW):
+            layers[row] = replace(layer, options={**layer.options, "bottleneck_e": NARROW})
+    return replace(spec, layers=tuple(layers))
+
+
+def _has_inner_attention(module: str) -> bool:
+    """Whether this is a C3 of a fork, with attention inside its bottlenecks."""
+    return module.startswith("C3") and module not in BLOCKS
+
+
 def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Attention inside bottlenecks is `m.<i>.attention.…` here; forks call it `m.<i>.ca.…`, or leave the name out.
+
+    Layers whose own names differ, too, are in `RELEASED_NAMES`.
 
     Raises:
         SpecError: If the graph is wrong, or names modules that are unknown here.
     """
     renamed: dict[str, str] = {}
     for row, planned in enumerate(analyse(spec)[:-1]):
-        module = planned.layer.module
-        if planned.plan is None or not module.startswith("C3") or module in BLOCKS:
+        if planned.plan is None or not _has_inner_attention(planned.layer.module):
             continue
         with torch.device("meta"):
             own = {f"model.{row}.{key}": t.shape for key, t in planned.plan.make().state_dict().items()}
         for key in (key for key in state if key.startswith(f"model.{row}.m.") and key not in own):
             *start, rest = key.split(".", 4)  # model, row, m, number of the bottleneck
-            for inner in (rest, rest.partition(".")[2]):
+            for inner in (rest, rest.partition(".")[2], RELEASED_NAMES.get(rest)):
                 name = ".".join([*start, "attention", inner])
                 if own.get(name) == state[key].shape:
                     renamed[key] = name

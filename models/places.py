@@ -99,7 +99,7 @@ def parse_request(text: str) -> Insertion:
         head, at, tail = text.strip(), "", ""
     wanted = tuple(_place(p) for p in (p.strip() for p in tail.split(",")) if p)
     try:
-        name, options = _call(head.strip())
+        name, options = _call(head.strip(), f"{at}{tail}")
         if at and not wanted:
             raise ValueError("no place behind the @")
         options = literal(options, "options")
@@ -123,8 +123,8 @@ def _place(text: str) -> str | int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
-def _call(text: str) -> tuple[str, dict[str, Any]]:
-    """`Name` or `Name(option=literal, …)`."""
+def _call(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """`Name` or `Name(option=literal, …)`; `where` is what follows it, for the message."""
     call = ast.parse(text, mode="eval").body
     name = call.func if isinstance(call, ast.Call) else call
     if not isinstance(name, ast.Name) or (isinstance(call, ast.Call) and call.args):
@@ -136,8 +136,20 @@ def _call(text: str) -> tuple[str, dict[str, Any]]:
         try:
             options[keyword.arg] = ast.literal_eval(keyword.value)
         except ValueError:
-            raise ValueError(f"option {keyword.arg} is no number, text or list") from None
+            advice = _with_quotes(call, where) if isinstance(keyword.value, ast.Name) else ""
+            raise ValueError(f"option {keyword.arg} is no number, text or list{advice}") from None
     return name.id, options
+
+
+def _with_quotes(call: ast.Call, where: str) -> str:
+    """The request with quotes around every bare word that is an option's value, to paste."""
+    name, renamed = call.func.id, {}
+    if name == "Timm" and not any(k.arg == "layer" for k in call.keywords):
+        renamed["name"] = "layer"
+    values = {k.arg: repr(k.value.id) if isinstance(k.value, ast.Name) else ast.unparse(k.value) for k in call.keywords}
+    options = ", ".join(f"{renamed.get(option, option)}={value}" for option, value in values.items())
+    called = "; Timm's option is called layer" if renamed.keys() & values.keys() else ""
+    return f': text needs quotes{called}; try --attention "{name}({options}){where}"'
 
 
 def _level(row: GraphRow) -> int | None:

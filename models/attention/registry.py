@@ -128,7 +128,7 @@ def _passes_options_on(canonical: str) -> bool:
     return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def create_attention(name: str, channels: int, *, start: str = "paper", **options: Any) -> Attention:  # noqa: ANN401
+def create_attention(name: str, channels: int, /, *, start: str = "paper", **options: Any) -> Attention:  # noqa: ANN401
     """Build an attention module by name.
 
     Args:

@@ -85,6 +85,8 @@ def _build(layer: str, channels: int, options: dict[str, Any]) -> nn.Module:
         raise ValueError(f"Expected `layer` to be a timm attention layer but got {layer!r}; {hint}")
     accepted = _accepted(factory(layer))
     unknown = sorted(set(options) - set(accepted))
+    if "name" in unknown:
+        raise ValueError(f"Timm's option for the timm layer is called `layer`: layer={options['name']!r}")
     if unknown:
         raise ValueError(
             f"Expected options of timm's {layer!r} but got {', '.join(map(repr, unknown))}; "

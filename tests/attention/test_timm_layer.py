@@ -43,6 +43,8 @@ def test_an_unknown_option_names_those_of_the_layer():
         Timm(16, layer="se", kernel_size=3)
     with pytest.raises(ValueError, match="but got 'use_mlp'"):
         Timm(16, layer="ecam", use_mlp=False)  # what the short name stands for
+    with pytest.raises(ValueError, match="the timm layer is called `layer`: layer='se'"):
+        create_attention("Timm", 16, name="se")
 
 
 def test_layers_that_change_the_shape_are_refused():

@@ -150,6 +150,29 @@ def test_a_fork_gives_its_base_to_yolov5(fork: tuple[Path, nn.Module]) -> None:
     assert torch.equal(target.model[23].cv3.conv.weight, model.model[25].cv3.conv.weight)
 
 
+@pytest.mark.parametrize("bottleneck_e", [0.5, 1.0])
+def test_c3se_with_its_layers_in_the_bottleneck(tmp_path: Path, bottleneck_e: float) -> None:
+    """A common C3SE has no SE module: its bottlenecks, of half the width in most forks, hold the layers l1 and l2."""
+    torch.manual_seed(0)
+    data = layout("yolov5", 3)
+    data["backbone"][4][2:] = ["C3SE", [256, {"bottleneck_e": bottleneck_e}]]
+    model = build_model(parse_spec(data, "fork.yaml")).half().float().eval()  # the file holds half precision
+    assert model.model[4].m[0].cv2.conv.weight.shape == (32, 32 * bottleneck_e, 3, 3)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = model(images)
+    tensors = len(model.state_dict())
+    for bottleneck in model.model[4].m:
+        gate = bottleneck._modules.pop("attention").fc
+        bottleneck.l1, bottleneck.relu, bottleneck.l2, bottleneck.sig = gate
+    data["backbone"][4][2:] = ["C3SE", [256]]  # nothing in the fork's own list tells the width
+    torch.save(as_original(model, data), tmp_path / "fork.pt")
+    loaded = load_model(tmp_path / "fork.pt")
+    assert len(loaded.state_dict()) == tensors
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_a_fork_with_an_unknown_module_names_rows_and_nearest(tmp_path: Path) -> None:
     data = layout("yolov5", 3)
     model = build_model(parse_spec(data))

@@ -54,6 +54,22 @@ def test_requests_in_another_form(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        ("Timm(name=eca)@neck.P4", "Timm(layer='eca')@neck.P4"),
+        ("Timm(layer=eca, kernel_size=[3, 5])", "Timm(layer='eca', kernel_size=[3, 5])"),
+        ("CBAM(variant=authors)@neck.P3,17", "CBAM(variant='authors')@neck.P3,17"),
+    ],
+)
+def test_text_without_quotes_is_given_back_with_them(text: str, corrected: str) -> None:
+    with pytest.raises(ValueError, match="is no number, text or list: text needs quotes") as caught:
+        parse_request(text)
+    assert f'try --attention "{corrected}")' in str(caught.value)
+    assert ("Timm's option is called layer" in str(caught.value)) == ("name" in text)
+    parse_request(corrected)
+
+
+@pytest.mark.parametrize(
     ("request_text", "message"),
     [
         ("CBBM@neck", "Expected the name of an attention module but got 'CBBM'; did you mean 'CBAM'"),
