@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.cpu_fusion import fuse_silu
 from engine.device import Precision, choose_precision
 from engine.export_config import UNSUPPORTED_FORMATS
 from engine.postprocess import non_max_suppression
@@ -104,6 +105,8 @@ class TorchNetwork(Network):
             augment: Predict at several sizes, see `engine.tta`.
         """
         self.model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
+        if device.type == "cpu":
+            fuse_silu(self.model, precision.dtype)
         self.device, self.precision, self.augment = device, precision, augment
         self.names, self.stride_px = dict(model.names), model.stride_px
         self.memory_format = precision.memory_format
