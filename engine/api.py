@@ -25,7 +25,7 @@ _BATCH = 8
 
 
 def load_model(
-    weights: str | Path | Sequence[str | Path], device: str = "", *, precision: str = "32", augment: bool = False
+    weights: str | Path | Sequence[str | Path], device: str = "", *, precision: str = "auto", augment: bool = False
 ) -> Detector:
     """Load weights for detection.
 

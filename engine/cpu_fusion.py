@@ -15,7 +15,9 @@ from models.blocks import Conv
 
 
 class ConvSiLU(Conv):
-    """A fused `Conv` that keeps its weights in the type it computes in; a plain one with gradients and off the CPU.
+    """A fused `Conv` that keeps its weights in the type it computes in.
+
+    With gradients, off the CPU and where the model is traced or compiled it is a plain one.
 
     Args:
         fused: The block to stand in for; its modules are kept.
@@ -30,7 +32,8 @@ class ConvSiLU(Conv):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c1, H, W) -> (B, c2, H/s, W/s)."""
-        if torch.is_grad_enabled() or x.device.type != "cpu":
+        recorded = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if recorded or x.device.type != "cpu":
             return super().forward(x)
         x = x.to(self.weight.dtype)
         shape = (*self.geometry, self.conv.groups)

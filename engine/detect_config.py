@@ -63,7 +63,7 @@ class DetectConfig:
     line_thickness: int = 3
     hide_labels: bool = False
     hide_conf: bool = False
-    precision: str = "32"
+    precision: str = "auto"
     vid_stride: int = 1
     track: str | None = None
     batch_size: int | None = None
@@ -139,7 +139,8 @@ def build_parser() -> ArgumentParser:
     add("--hide-labels", action="store_true", help="draw boxes without class names")
     add("--hide-conf", action="store_true", help="draw class names without confidences")
     add("--half", action="store_true", help="fp16, the same as --precision 16")
-    add("--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help="arithmetic (32)")
+    text = "arithmetic; auto: bf16 where the device is fast at it, 32: val.py's"
+    add("--precision", choices=PRECISIONS, default=argparse.SUPPRESS, help=text)
     add("--vid-stride", type=int, default=1, help="use every n-th frame of videos and streams")
     add(
         "--track",

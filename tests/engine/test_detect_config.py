@@ -9,7 +9,7 @@ def test_defaults_are_yolov5s():
     assert config.source.endswith("data/images")
     assert (config.imgsz, config.conf_thres, config.iou_thres, config.max_det) == ((640, 640), 0.25, 0.45, 1000)
     assert (config.project, config.name, config.line_thickness, config.vid_stride) == ("runs/detect", "exp", 3, 1)
-    assert (config.precision, config.saves, config.draws) == ("32", True, True)
+    assert (config.precision, config.saves, config.draws) == ("auto", True, True)
 
 
 @pytest.mark.parametrize("flag", ["--imgsz", "--img", "--img-size"])
