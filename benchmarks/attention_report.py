@@ -21,8 +21,8 @@ Table = Sequence[dict[str, str]]
 
 HEAD = """# Speed and memory of the attention modules
 
-Each module beside its published form written plainly (`benchmarks/published.py`, `benchmarks/published_more.py`), both
-with the same weights, run in turn in one process:
+Each module beside its published form written plainly (`benchmarks/published*.py`), both with the same weights, run in
+turn in one process:
 
 ```bash
 OMP_NUM_THREADS=1 python -m benchmarks.attention

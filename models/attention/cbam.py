@@ -17,11 +17,11 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from models.attention.base import Attention, BatchNorm2d, check_choice, check_flag, check_odd, hidden_width, zero
 from models.attention.reductions import (
-    is_channels_last,
+    add_at,
     is_traced,
+    mean_channels,
     mean_positions,
     records_graph,
-    sum_channels,
     sum_positions,
 )
 from models.attention.registry import register
@@ -89,7 +89,7 @@ class CBAM(Attention):
         """Gate a map (B, C, H, W)."""
         if not records_graph():
             y = x * self._channel_gate(x.amax((2, 3)), mean_positions(x), x)[..., None, None]
-            spatial = self._spatial_gate(y.amax(1, keepdim=True), _mean_channels(y))
+            spatial = self._spatial_gate(y.amax(1, keepdim=True), mean_channels(y))
             return torch.addcmul(x, y, spatial) if self.residual else y * spatial
         work = _Work(self.residual)
         x, largest, mean = _PoolPositions.apply(x, work)
@@ -155,13 +155,6 @@ def _channel_logit(pooled: Tensor, first: nn.Module, second: nn.Module) -> Tenso
     return logit if second.bias is None else logit + 2 * second.bias
 
 
-def _mean_channels(x: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) over the channels, (B, 1, H, W)."""
-    if is_traced() or x.dtype is torch.float16:  # whose sum may be beyond its range
-        return x.mean(1, keepdim=True)
-    return (sum_channels(x.flatten(2)) / x.shape[1]).view(x.shape[0], 1, *x.shape[2:])
-
-
 # The pools and the two products share one gradient for x. `_Apply` hands the incoming gradient on as it is,
 # `_PoolChannels` turns it into the gradient for y in place of autograd's three, and `_PoolPositions`, whose backward
 # runs last, carries that to x. Maxima send their gradient to the first largest value, as the release's pooling does.
@@ -199,7 +192,7 @@ class _PoolPositions(torch.autograd.Function):
         else:
             result.mul_(channel)
         result.add_(for_mean[..., None, None] / (gradient.shape[2] * gradient.shape[3]))
-        _add_at(result, 2, indices, for_largest.unsqueeze(2))
+        add_at(result, 2, indices, for_largest.unsqueeze(2))
         return result, None
 
 
@@ -212,7 +205,7 @@ class _PoolChannels(torch.autograd.Function):
         work.y = x * channel[..., None, None]
         largest, indices = work.y.max(1, keepdim=True)
         ctx.save_for_backward(x, indices)
-        return largest, _mean_channels(work.y)
+        return largest, mean_channels(work.y)
 
     @staticmethod
     @once_differentiable
@@ -221,7 +214,7 @@ class _PoolChannels(torch.autograd.Function):
         work = ctx.work
         gradient, work.gradient = work.gradient, None
         work.for_y = torch.mul(gradient, work.gates[1]).add_(for_mean / x.shape[1])
-        _add_at(work.for_y, 1, indices.flatten(2), for_largest.flatten(2))
+        add_at(work.for_y, 1, indices.flatten(2), for_largest.flatten(2))
         return None, sum_positions((work.for_y * x).flatten(2)), None
 
 
@@ -245,17 +238,3 @@ class _Apply(torch.autograd.Function):
         product = like_format(gradient * x, x).flatten(2)
         for_spatial = torch.bmm(channel.unsqueeze(1), product)  # (B, 1, N)
         return gradient, None, for_spatial.view(len(x), 1, *x.shape[2:]), None
-
-
-def _add_at(x: Tensor, dim: int, indices: Tensor, values: Tensor) -> None:
-    """Add values to (B, C, N) of x (B, C, H, W) at one index per line along dim.
-
-    Unlike `scatter_add_` it is deterministic on every device. Scattering into a strided view copies the whole map, so
-    the channels_last format is addressed as what it is, contiguous (B, N, C).
-    """
-    if is_channels_last(x):
-        x, dim = x.permute(0, 2, 3, 1).flatten(1, 2), 3 - dim
-        indices, values = indices.transpose(1, 2), values.transpose(1, 2)
-    else:
-        x = x.flatten(2)
-    x.scatter_(dim, indices, x.gather(dim, indices) + values)

@@ -35,6 +35,13 @@ def mean_positions(x: Tensor) -> Tensor:
     return x.mean((2, 3))
 
 
+def mean_channels(x: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) over the channels: (B, 1, H, W)."""
+    if is_traced() or x.dtype is torch.float16:  # whose sum may be beyond its range
+        return x.mean(1, keepdim=True)
+    return (sum_channels(x.flatten(2)) / x.shape[1]).view(x.shape[0], 1, *x.shape[2:])
+
+
 def sum_width(x: Tensor) -> Tensor:
     """Sum of (B, C, H, W) along each row: (B, C, H, 1)."""
     if not (_prefers_matmul(x) and is_channels_last(x)):
@@ -67,3 +74,17 @@ def mean_height(x: Tensor) -> Tensor:
 
 def _prefers_matmul(x: Tensor) -> bool:
     return x.dtype is torch.bfloat16 and x.device.type == "cpu" and not is_traced()
+
+
+def add_at(x: Tensor, dim: int, indices: Tensor, values: Tensor) -> None:
+    """Add values to (B, C, N) of x (B, C, H, W) at one index per line along dim.
+
+    Unlike `scatter_add_` it is deterministic on every device. Scattering into a strided view copies the whole map, so
+    the channels_last format is addressed as what it is, contiguous (B, N, C).
+    """
+    if is_channels_last(x):
+        x, dim = x.permute(0, 2, 3, 1).flatten(1, 2), 3 - dim
+        indices, values = indices.transpose(1, 2), values.transpose(1, 2)
+    else:
+        x = x.flatten(2)
+    x.scatter_(dim, indices, x.gather(dim, indices) + values)
