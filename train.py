@@ -1,15 +1,20 @@
 """Train a detection model: `python train.py --data signs.yaml --cfg yolov5n.yaml --weights '' --img 320`."""
 
 from engine.cli import run_cli
-from engine.train_config import parse_train_args
+from engine.train_config import EvolveRequest, parse_train_args
 
 
 def main() -> int:
     """Read the command line and train."""
-    config = parse_train_args()
+    request = parse_train_args()
+    if isinstance(request, EvolveRequest):
+        from engine.evolve import evolve
+
+        evolve(request)
+        return 0
     from engine.trainer import train  # torch loads after the command line is known to be right
 
-    train(config)
+    train(request)
     return 0
 
 

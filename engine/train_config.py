@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,30 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class EvolveRequest:
+    """`--evolve`: a number of runs with the same settings and hyperparameters drawn for each, in one folder.
+
+    Raises:
+        ValueError: If a value is out of range or a setting cannot be one of several runs.
+    """
+
+    config: TrainConfig
+    trials: int
+
+    def __post_init__(self) -> None:
+        if place().launcher:
+            raise ValueError("--evolve: start it as it is, without a launcher; --device 0,1 gives each trial two GPUs")
+        if self.trials < 1:
+            raise ValueError(f"--evolve {self.trials}: expected at least 1 trial")
+        if self.config.exist_ok:
+            raise ValueError("--exist-ok: --evolve goes on with its folder by itself; leave it out")
+        if self.config.batch_size == -1:
+            raise ValueError("--batch-size -1: the trials of --evolve need the same batch; give a number")
+        if find_spec("optuna") is None:
+            raise ValueError("--evolve: the package optuna is not installed; pip install optuna")
+
+
+@dataclass(frozen=True)
 class ResumeRequest:
     """`--resume`: a checkpoint, or None for the newest interrupted run below `project`.
 
@@ -165,7 +190,7 @@ class ResumeRequest:
         return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
-def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeRequest:
+def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeRequest | EvolveRequest:
     """Read the command line; every file named there exists afterwards.
 
     Of several processes the first alone fetches weights and draws data; the others take its settings when they join.
@@ -177,7 +202,7 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     given = _given(parser, argv)
     values = vars(parser.parse_args(argv))
     check_local_rank(values.pop("local_rank"))
-    resume = values.pop("resume")
+    resume, trials = values.pop("resume"), values.pop("evolve")
     if resume:
         return _resume_request(resume, values, given)
     if "attention_start" in given and not values["attention"]:
@@ -191,12 +216,16 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
         values["weights"] = str(find_weights(values["weights"]).resolve())
     if values["name"] == "cfg":
         values["name"] = Path(values["cfg"] or values["weights"]).stem
+    if "evolve" in given and "project" not in given:
+        values["project"] = "runs/evolve"
     config = TrainConfig(**values)
     require_loggers(config.logger)
+    request = EvolveRequest(config, trials) if "evolve" in given else None
     if not first:
         return config
     # Last, because reading a generated set for the first time draws it.
-    return replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
+    config = replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
+    return replace(request, config=config) if request else config
 
 
 def load_dataset_file(name: str, single_cls: bool) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import argparse
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from typing import Any
 
 from engine.cli import ArgumentParser
 
@@ -23,9 +25,8 @@ LOGGERS = {
 _NO_UPLOAD = "--logger sends figures, settings and the path of the weights; no data, image or file is uploaded"
 _CSV = "the figures of every epoch are in results.csv in the run folder"
 UNSUPPORTED = {
-    "--evolve": "hyperparameter evolution is not built in; run train.py with several --hyp files and compare",
-    "--evolve_population": "it belongs to --evolve, which is not built in",
-    "--resume_evolve": "it belongs to --evolve, which is not built in",
+    "--evolve_population": "--evolve draws a trial from all former ones; there is no population",
+    "--resume_evolve": "the same --evolve command given again goes on",
     "--bucket": "nothing is uploaded; copy the run folder yourself",
     "--quad": "the quad loader is not built in; use a larger --imgsz",
     "--upload_dataset": _NO_UPLOAD,
@@ -104,10 +105,39 @@ def _add_where(parser: ArgumentParser) -> None:
     add("--entity", default="", help="team or workspace at W&B or Comet")
     add("--exist-ok", action="store_true", help="write into an existing run folder")
     add("--resume", nargs="?", const=True, default=False, help="continue a run: its last.pt, or the newest interrupted")
+    text = "search hyperparameters in so many runs, 300 without a number; the same command goes on, also at once"
+    add("--evolve", nargs="?", type=int, const=300, default=0, metavar="TRIALS", help=text)
     add("--nosave", action="store_true", help="save only after the last epoch")
     add("--noval", action="store_true", help="validate only after the last epoch")
     add("--noplots", action="store_true", help="draw nothing")
     add("--save-period", type=int, default=-1, help="also keep the weights of every so many epochs; below 1 never")
+
+
+def command_words(values: Mapping[str, Any]) -> list[str]:
+    """Settings of a run as the words of a command line.
+
+    Args:
+        values: From the names of `TrainConfig` to values; those without a value are left out.
+    """
+    values = dict(values)
+    if not values.get("attention"):
+        values.pop("attention_start", None)  # a start of nothing is refused
+    actions = create_parser()._actions
+    return [word for action in actions for word in _words(action, values.get(action.dest))]
+
+
+def _words(action: argparse.Action, value: Any) -> list[str]:  # noqa: ANN401  (any setting)
+    """One setting as words, none where it has no value."""
+    if value is None or value is False or value == []:
+        return []
+    flag = max(action.option_strings, key=len)
+    if action.nargs == 0:
+        return [flag]
+    if action.dest == "attention":  # may be repeated
+        return [word for one in value for word in (flag, one)]
+    if isinstance(value, (list, tuple)):
+        return [flag, *map(str, value)]
+    return [flag, str(value)]
 
 
 def require_loggers(names: Iterable[str]) -> None:

@@ -123,7 +123,8 @@ def _prepare(
     """Read the data, build the model and make the run folder, unless it is made already."""
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
     device = processes.device
-    processes.share_of(config.batch_size)  # before anything that takes long
+    if config.batch_size != -1:
+        processes.share_of(config.batch_size)  # before anything that takes long
     precision = choose_precision(config.precision, device)
     hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
@@ -141,8 +142,8 @@ def _prepare(
     frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
     stride_px = max(int(model.stride.max()), 32)
     image_px = image_size(config.imgsz, stride_px)
-    if config.batch_size == -1:
-        config = replace(config, batch_size=_search_batch(config, dataset, model, hyp, device, precision, image_px))
+    wanted = config
+    config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
     train = train_loader(config, dataset, hyp, processes, **sizes)
     val = val_loader(config, dataset, processes, **sizes)
@@ -173,21 +174,24 @@ def _prepare(
     return run, model
 
 
-def _search_batch(
+def _with_batch(
     config: TrainConfig,
+    processes: Processes,
     dataset: DatasetSpec,
     model: DetectionModel,
     hyp: Hyperparameters,
-    device: torch.device,
     precision: Precision,
     image_px: int,
-) -> int:
-    """What `--batch-size -1` stands for."""
+) -> TrainConfig:
+    """The settings, with what was found in the place of `--batch-size -1`: as much for each process."""
+    if config.batch_size != -1:
+        return config
     stride_px = max(int(model.stride.max()), 32)
     largest_px = -(-image_px * 3 // 2 // stride_px) * stride_px if config.multi_scale else image_px
     images = len(list_images(dataset.entries("train"), root=dataset.path))
-    meter = Meter(model, hyp, device, precision, largest_px)
-    return find_batch(meter, images, fp32_warmup=warms_up_in_fp32(config, precision))
+    meter = Meter(model, hyp, processes.device, precision, largest_px)
+    share = find_batch(meter, images, fp32_warmup=warms_up_in_fp32(config, precision))
+    return replace(config, batch_size=share * processes.world)
 
 
 def _fold_folder(config: TrainConfig) -> Path:

@@ -26,7 +26,7 @@ MAX_SEEDS = 1000
 _OWN = ("cfg", "data", "imgsz", "weights", "attention", "attention_start", "seed", "project", "name")
 _DECIDED = (
     *("exist_ok", "resume", "nosave", "noval", "noplots", "save_period", "thaw_after", "local_rank"),
-    *("folds", "fold"),
+    *("folds", "fold", "evolve"),
 )
 _REFUSED = {
     "--seed": "every configuration is trained with the same --seeds, e.g. --seeds 3",
@@ -36,6 +36,7 @@ _REFUSED = {
     "--noval": "the curves over epochs need the validation of every epoch",
     "--nosave": "interrupted runs go on from their saved weights",
     "--thaw-after": "the baseline has nothing to thaw, and configurations are compared on equal terms",
+    "--evolve": "it searches with train.py, which writes a hyp_evolve.yaml; name that with --hyp",
     "--folds": "train.py --folds writes a data.yaml into the run folder; name that with --data",
     "--fold": "train.py --folds writes a data.yaml into the run folder; name that with --data",
     "--noplots": "runs draw nothing of their own here; the report is drawn at the end",

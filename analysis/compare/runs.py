@@ -18,14 +18,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.compare.plan import RunPlan
 from engine.cli import ROOT
-from engine.train_flags import create_parser
+from engine.train_flags import command_words
 from models.checkpoint import read_checkpoint
 
 WAITING, INTERRUPTED, TRAINED, FINISHED, FAILED = "waiting", "interrupted", "trained", "finished", "failed"
@@ -138,27 +138,9 @@ def execute(folder: RunFolder, launch: Launch) -> str:
 def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
     """The command line of train.py for a run."""
     values = {**plan.train, "project": str(folder.path.parent), "name": folder.path.name, "exist_ok": True}
-    if not values["attention"]:
-        values.pop("attention_start")  # train.py refuses a start of nothing
     if resume:
         return ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
-    actions = create_parser()._actions
-    return [word for action in actions for word in _flag(action.option_strings, action.nargs, action.dest, values)]
-
-
-def _flag(flags: list[str], nargs: Any, name: str, values: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
-    """One setting as words, none where it has no value."""
-    value = values.get(name)
-    if name not in values or value is None or value is False or value == []:
-        return []
-    flag = max(flags, key=len)
-    if nargs == 0:
-        return [flag]
-    if name == "attention":  # may be repeated
-        return [word for one in value for word in (flag, one)]
-    if isinstance(value, (list, tuple)):
-        return [flag, *map(str, value)]
-    return [flag, str(value)]
+    return command_words(values)
 
 
 def _fail(folder: RunFolder, stage: str, status: int) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.train_config import ResumeRequest, TrainConfig, parse_train_args
-from engine.train_flags import UNSUPPORTED, create_parser
+from engine.train_config import EvolveRequest, ResumeRequest, TrainConfig, parse_train_args
+from engine.train_flags import UNSUPPORTED, command_words, create_parser
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_yolov5_defaults():
 
 
 def test_every_setting_has_a_flag_and_the_other_way():
-    flags = set(vars(create_parser().parse_args([]))) - {"resume"}
+    flags = set(vars(create_parser().parse_args([]))) - {"resume", "evolve"}
     assert flags == {field.name for field in fields(TrainConfig)}
 
 
@@ -135,6 +135,9 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--batch-size", "-2"], "--batch-size -2: expected at least 1, or -1 to find one"),
         (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
         (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
+        (["--evolve", "0"], "--evolve 0: expected at least 1 trial"),
+        (["--evolve", "--exist-ok"], "--exist-ok: --evolve goes on with its folder by itself; leave it out"),
+        (["--evolve", "--batch", "-1"], "--batch-size -1: the trials of --evolve need the same batch"),
         (["--folds", "5"], "no --fold: --folds 5 expects the one that is validated, 0 to 4"),
         (["--folds", "5", "--fold", "5"], "--fold 5: --folds 5 expects the one that is validated, 0 to 4"),
         (["--folds", "1", "--fold", "0"], "--folds 1: expected at least 2"),
@@ -164,6 +167,26 @@ def test_settings_survive_as_plain_data(dataset):
     assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
     with pytest.raises(ValueError, match="unknown names: warmup"):
         TrainConfig.from_dict({**config.to_dict(), "warmup": 1})
+
+
+def test_settings_become_the_words_they_came_from(dataset):
+    words = ["--freeze", "1", "2", "--attention", "SE", "--attention", "CBAM@neck", "--attention-start", "paper"]
+    config = parse(dataset, *words, "--rect", "--class-weights", "0.5", "--patience", "0", "--save-period", "-1")
+    assert parse_train_args(command_words(config.to_dict())) == config
+    plain = parse(dataset)
+    assert parse_train_args(command_words(plain.to_dict())) == plain
+
+
+def test_evolve_request(dataset, monkeypatch):
+    monkeypatch.setattr("engine.train_config.find_spec", lambda name: name)
+    request = parse(dataset, "--evolve")
+    assert isinstance(request, EvolveRequest)
+    assert (request.trials, request.config.project) == (300, "runs/evolve")
+    assert parse(dataset, "--evolve", "7", "--project", "p").trials == 7
+    assert parse(dataset, "--evolve", "7", "--project", "p").config.project == "p"
+    monkeypatch.setattr("engine.train_config.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="--evolve: the package optuna is not installed; pip install optuna"):
+        parse(dataset, "--evolve")
 
 
 def test_settings_of_files_that_hold_numbers_and_one_request(dataset):
@@ -196,7 +219,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--evolve"], "--evolve is not supported"),
+        (["--evolve_population", "x"], "--evolve_population is not supported"),
         (["--optimizer", "Lion"], "argument --optimizer: invalid choice: 'Lion'"),
         (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "none.yaml: no such data set YAML"),
     ],
