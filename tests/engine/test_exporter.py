@@ -61,6 +61,26 @@ def test_dynamic_files_take_any_size_and_give_yolov5s_layout(name, dynamic, sour
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("opset", [12, 20])
+def test_simplified_graphs_of_any_opset(weights, source, opset):
+    onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxslim")
+    nodes = []
+    for simplify in (False, True):
+        config = ExportConfig(
+            weights=str(weights), include=("onnx",), imgsz=(64, 96), dynamic=True, opset=opset, simplify=simplify
+        )
+        (done,) = export(config)
+        graph = onnx.load(str(done.path))
+        assert {entry.version for entry in graph.opset_import if not entry.domain} == {opset}
+        nodes.append(len(graph.graph.node))
+    assert nodes[1] < nodes[0]
+    images = torch.rand(2, 3, 96, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            open_exported(str(done.path), CPU, "32")(images), source(images), rtol=1e-4, atol=1e-4
+        )
+
+
 def test_the_originals_loader_finds_its_facts(dynamic, source):
     onnx = pytest.importorskip("onnx")
     facts = {entry.key: entry.value for entry in onnx.load(str(dynamic["onnx"])).metadata_props}
