@@ -81,7 +81,7 @@ def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, f
     done = [outcome for outcome in outcomes if outcome.fitness is not None]
     rows = math.ceil(len(searched) / COLUMNS_OF_THE_PLOT)
     figure = Figure(figsize=(3 * COLUMNS_OF_THE_PLOT, 2.6 * rows))
-    figure.subplots_adjust(0.03, 0.03, 0.99, 0.97, wspace=0.25, hspace=0.3)
+    figure.subplots_adjust(0.045, 0.03, 0.99, 0.97, wspace=0.25, hspace=0.3)
     FigureCanvasAgg(figure)
     fitness = [outcome.fitness for outcome in done]
     ages = [outcome.number for outcome in done]

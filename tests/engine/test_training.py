@@ -230,6 +230,20 @@ def test_patience_stops_and_best_is_the_best(configure, monkeypatch, capsys):
     assert "Stopped early: no better fitness in the last 2 epochs; the best was epoch 1" in capsys.readouterr().out
 
 
+def test_patience_stops_on_a_plateau_of_equal_figures(configure, monkeypatch):
+    monkeypatch.setattr(Run, "validate", evaluations([0.1, 0.3, 0.3, 0.3, 0.3, 0.3]))
+    folder = train(configure(epochs=9, patience=2)).folder
+    assert len(ResultsFile(folder / "results.csv").rows()) == 4
+    assert read_checkpoint(folder / "weights" / "best.pt").training["epoch"] == 3  # the last of equals, as in YOLOv5
+
+
+def test_save_period_keeps_the_weights_of_every_so_many_epochs(configure, monkeypatch):
+    monkeypatch.setattr(Run, "validate", evaluations([0.1] * 4))
+    folder = train(configure(epochs=4, save_period=2)).folder
+    kept = {file.name: read_checkpoint(file).training["epoch"] for file in (folder / "weights").glob("epoch*.pt")}
+    assert kept == {"epoch0.pt": 0, "epoch2.pt": 2}
+
+
 def test_patience_0_never_stops(configure, monkeypatch):
     monkeypatch.setattr(Run, "validate", evaluations([0.3, 0.2, 0.1, 0.1]))
     assert len(ResultsFile(train(configure(epochs=4, patience=0)).folder / "results.csv").rows()) == 4
