@@ -211,21 +211,24 @@ class LogFigures(pl.Callback):
         """Reach the services, so that what is wrong with them shows before the first epoch.
 
         Raises:
-            ValueError: If a package is missing or a service cannot be reached.
+            ValueError: If a package is missing or a service cannot be reached. A resumed run, whose settings cannot be
+                changed, goes on without it.
         """
         if not trainer.is_global_zero:
             return
-        require_loggers(self.run.config.logger)
         file = self.run.folder / IDS
         known = yaml.safe_load(file.read_text(encoding="utf-8")) if self.start_epoch and file.is_file() else {}
         for name in self.run.config.logger:
             try:
+                require_loggers([name])
                 self.logs[name] = OPEN[name](self.run, known.get(name))
             except Exception as error:  # each service raises kinds of its own
-                raise ValueError(f"--logger {name}: it cannot be started: {_first_line(error)}") from error
+                if not self.start_epoch:
+                    raise ValueError(f"--logger {name}: it cannot be started: {_first_line(error)}") from error
+                self._give_up(name, error)
         keys = {name: log.key for name, log in self.logs.items()}
         if keys:
-            file.write_text(yaml.safe_dump(keys), encoding="utf-8")
+            file.write_text(yaml.safe_dump({**known, **keys}), encoding="utf-8")
             say("Logging to " + ", ".join(f"{name} (run {key})" for name, key in keys.items()))
         self._each(lambda log: log.settings(self._settings()), [name for name in keys if name not in known])
 
@@ -242,7 +245,8 @@ class LogFigures(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: DetectionModule, exception: BaseException) -> None:
         """Say at the services that the run has ended early."""
-        status = "KILLED" if isinstance(exception, KeyboardInterrupt) else "failed"
+        stopped = isinstance(exception, (KeyboardInterrupt, SystemExit))  # Ctrl-C, SIGTERM
+        status = "KILLED" if stopped else "failed"
         self._each(lambda log: log.close(status))
         self.logs.clear()
 

@@ -230,7 +230,7 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     done = len(fit.results.rows())
     for file in (run.best, run.last):  # the one that --resume reads last, so that a killed run can be finished
         if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
-            kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER}
+            kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER if name in checkpoint.training}
             state = {**kept, "epochs_done": done, **run.settings()}
             save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
     weights = run.best if run.best.is_file() else run.last

@@ -3,7 +3,7 @@
 import math
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
@@ -141,6 +141,15 @@ def test_a_service_that_cannot_be_started_is_an_error_before_the_first_epoch(con
     monkeypatch.setitem(loggers.OPEN, "wandb", refused)
     with pytest.raises(ValueError, match=r"^--logger wandb: it cannot be started: no API key$"):
         train(configure(logger=("wandb",)))
+
+
+def test_a_resumed_run_goes_on_without_a_service_that_is_gone(tmp_path, capsys):
+    (tmp_path / "loggers.yaml").write_text("wandb: k1\n")
+    run = SimpleNamespace(config=SimpleNamespace(logger=("wandb",)), folder=tmp_path)
+    logs = loggers.LogFigures(run, ResultsFile(tmp_path / "results.csv"), start_epoch=3)
+    logs.on_fit_start(SimpleNamespace(is_global_zero=True), None)
+    assert logs.logs == {}
+    assert "WARNING: wandb takes no more figures of this run (" in capsys.readouterr().out
 
 
 def test_a_full_disk_under_tensorboard_does_not_stop_the_run(configure, monkeypatch, capsys):
