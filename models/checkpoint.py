@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from models.pickle_reader import DAMAGED, RefusedGlobalError, read_pickled, read
 from models.yolo import DetectionModel, build_model
 
 FORMAT = "yolov5-attention/1"
+FULL_DISK_BYTES = 2**20
 _PLAIN = (int, float, str, bool, bytes, type(None))
 
 
@@ -107,7 +109,9 @@ def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         kept = "; the former file is untouched" if path.exists() else ""
-        raise ValueError(f"{path}: cannot be written: {error}{kept}") from error
+        # torch says only that it lost its place in the file
+        full = temporary is not None and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
+        raise ValueError(f"{path}: cannot be written: {'the disk is full' if full else error}{kept}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)  # gone already, unless something failed

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,18 @@ def test_a_fused_model_is_not_written(tmp_path: Path) -> None:
 def test_wrong_names_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected names for the classes 0 to 1"):
         save_model(tiny(), tmp_path / "m.pt", names=["one"])
+
+
+def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: object, target: Any) -> None:
+        raise RuntimeError("unexpected pos 5424704 vs 5424592")  # torch's words for it
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(ValueError, match="cannot be written: unexpected pos"):
+        save_model(tiny(), tmp_path / "m.pt")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(ValueError, match=r"m\.pt: cannot be written: the disk is full$"):
+        save_model(tiny(), tmp_path / "m.pt")
 
 
 @pytest.mark.parametrize("failure", [OSError("No space left"), RuntimeError("enforce fail"), KeyboardInterrupt()])
