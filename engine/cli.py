@@ -18,7 +18,7 @@ from engine.launched import place
 from models.paths import is_file
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE_S = 5  # how long a process that has failed waits for process 0 to fail of the same
+PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -6,7 +6,6 @@ images. The network runs in the precision asked for; boxes are always decoded in
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,9 +22,9 @@ from tqdm import tqdm
 from data.boxes import convert_boxes
 from data.images import unletterbox
 from engine.eval_result import HEADER, ClassResult, EvalResult, Speeds
-from engine.metrics import IOU_THRESHOLDS, DetectionMetrics, confusion_counts, detection_metrics, match_detections
 from engine.network import Network
 from engine.postprocess import non_max_suppression
+from engine.tally import Tally
 from engine.tta import augmented_predictions
 
 __all__ = ["ClassResult", "EvalResult", "EvaluatedBatch", "Observer", "Speeds", "evaluate"]
@@ -86,43 +85,6 @@ class _Clock:
         return time.perf_counter()
 
 
-class _Tally:
-    """Collects what the metrics need, image by image."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.images = 0
-        self.confusion = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
-        self.correct = [np.zeros((0, len(IOU_THRESHOLDS)), dtype=bool)]
-        self.detections = [np.zeros((0, 6), dtype=np.float32)]
-        self.true = [np.zeros(0, dtype=np.float32)]
-
-    @classmethod
-    def together(cls, tallies: Sequence[_Tally]) -> _Tally:
-        """One tally of those of several processes, which took the images in turn, in the order of one process."""
-        result = cls(len(tallies[0].confusion) - 1)
-        for tally in tallies:
-            result.images += tally.images
-            result.confusion += tally.confusion
-        for name in ("correct", "detections", "true"):
-            for rows in itertools.zip_longest(*(getattr(tally, name)[1:] for tally in tallies)):
-                getattr(result, name).extend(row for row in rows if row is not None)
-        return result
-
-    def add(self, detections: np.ndarray, labels: np.ndarray) -> None:
-        """Count one image: detections (n, 6) most confident first, labels (m, 5), both in original pixels."""
-        self.images += 1
-        self.correct.append(match_detections(detections[:, :4], detections[:, 5], labels[:, 1:], labels[:, 0]))
-        self.detections.append(detections)
-        self.true.append(labels[:, 0])
-        self.confusion += confusion_counts(detections, labels, len(self.confusion) - 1)
-
-    def metrics(self) -> DetectionMetrics:
-        detections = np.concatenate(self.detections)
-        return detection_metrics(
-            np.concatenate(self.correct), detections[:, 4], detections[:, 5], np.concatenate(self.true)
-        )
-
-
 def evaluate(
     model: DetectionModel | Network,
     loader: Iterable[Batch],
@@ -179,7 +141,7 @@ def evaluate(
     if augment and isinstance(model, Network):
         raise ValueError("Expected `augment` to be off: a `Network` brings its own augmentation")
     observers = [*observers, *_plotters(save_dir, names, plots)]
-    clock, tally, losses = _Clock(device), _Tally(len(names)), []
+    clock, tally, losses = _Clock(device), Tally(len(names)), []
     suppression = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
     detector = _Detector(model, device, precision, loss, hybrid, augment, suppression, clock)
     with _in_eval_mode(model):
@@ -190,7 +152,7 @@ def evaluate(
     speeds = clock.per_image(tally.images)
     if gather is not None:
         tallies, shares = zip(*gather((tally, [part.cpu() for part in losses])), strict=True)
-        tally, losses = _Tally.together(tallies), [part for share in shares for part in share]
+        tally, losses = Tally.together(tallies), [part for share in shares for part in share]
     result = _result(tally, names, speeds, losses)
     if plots:
         _save_plots(result, save_dir)
@@ -272,7 +234,7 @@ def _labels_px(batch: Batch, target: str) -> list[np.ndarray]:
 
 
 def _count(
-    tally: _Tally, batch: Batch, detections: list[np.ndarray], single_cls: bool, observers: list[Observer]
+    tally: Tally, batch: Batch, detections: list[np.ndarray], single_cls: bool, observers: list[Observer]
 ) -> None:
     """Compare the detections of a batch with its labels in the pixels of the original images."""
     labels, native = _labels_px(batch, "xyxy_px"), []
@@ -290,7 +252,7 @@ def _to_original(boxes_xyxy_px: np.ndarray, shape: ImageShape) -> np.ndarray:
     return unletterbox(boxes_xyxy_px, shape.original_hw, shape.ratio, shape.pad_xy)
 
 
-def _result(tally: _Tally, names: Mapping[int, str], speeds: Speeds, losses: list[Tensor]) -> EvalResult:
+def _result(tally: Tally, names: Mapping[int, str], speeds: Speeds, losses: list[Tensor]) -> EvalResult:
     metrics = tally.metrics()
     columns = (metrics.classes, metrics.instances, metrics.precision, metrics.recall, metrics.ap[:, 0])
     rows = zip(*(column.tolist() for column in (*columns, metrics.ap.mean(1))), strict=True)

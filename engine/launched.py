@@ -31,7 +31,7 @@ def place() -> Place:
         world, nodes = _number("SLURM_NTASKS"), _number("SLURM_NNODES", 1)
         _nodes(world, world // nodes, "--ntasks-per-node")
         return Place("srun", _number("SLURM_PROCID"), _number("SLURM_LOCALID"), world // nodes, nodes)
-    if "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ:
+    if {"LOCAL_RANK", "NODE_RANK", "MASTER_PORT"} <= os.environ.keys():  # WORLD_SIZE is gone after the training
         local_rank = _number("LOCAL_RANK")
         return Place("parent", local_rank, local_rank)
     return Place()

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from engine.device import Precision
 from engine.evaluator import evaluate
+from engine.tally import Tally
 
 CPU = torch.device("cpu")
 FP32 = Precision(torch.float32, False, "test")
@@ -126,6 +127,24 @@ def test_does_not_depend_on_the_batch_size(batch_size):
     one, other = _run(ANSWERS, LABELS), _run(ANSWERS, LABELS, batch_size=batch_size)
     assert one.per_class == other.per_class
     np.testing.assert_array_equal(one.confusion, other.confusion)
+
+
+def test_the_shares_of_several_processes_make_the_whole():
+    def loss(raw, targets):
+        return Loss(*[raw[0].sum() + len(targets)] * 4)
+
+    options = {"names": NAMES, "device": CPU, "precision": FP32, "loss": loss}
+    model, batches, handed_in = Scripted(ANSWERS), _loader(LABELS[:3], 1), []
+    for rank in range(2):  # 2 images and 1
+        evaluate(model, batches[rank::2], gather=lambda value: handed_in.append(value) or [value], **options)
+    whole = evaluate(model, batches, **options)
+    result = evaluate(model, [], gather=lambda value: handed_in, **options)
+    assert result.per_class == whole.per_class
+    assert (result.images, result.instances) == (3, 3)
+    assert_allclose(result.loss, whole.loss)
+    np.testing.assert_array_equal(result.confusion, whole.confusion)
+    joined = Tally.together([tally for tally, _ in handed_in])
+    assert_allclose(np.concatenate(joined.detections)[:, 4], [0.9, 0.8, 0.7])  # in the order of one process
 
 
 def test_boxes_are_compared_in_the_original_image():

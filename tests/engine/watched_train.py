@@ -1,6 +1,7 @@
-"""train.py in one of several processes, which notes what this process does; run by torchrun in test_distributed.py.
+"""train.py in one of several processes, which notes what this process does; started by test_distributed.py.
 
-Command line: the folder for the notes, a Ctrl-C as `epoch` or -1, then train.py's own.
+Environment: NOTES, the folder for the notes; STOP_EPOCH, where each process gets a Ctrl-C; CPUS, how many CPUs there
+are said to be for the processes that train.py starts itself.
 """
 
 import hashlib
@@ -12,6 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import torch  # noqa: E402
+
+import engine.distributed  # noqa: E402
 import engine.evaluator  # noqa: E402
 import engine.fit  # noqa: E402
 import engine.trainer  # noqa: E402
@@ -19,7 +23,7 @@ import train  # noqa: E402
 from engine.cli import run_cli  # noqa: E402
 from engine.progress import Progress  # noqa: E402
 
-NOTES, STOP_EPOCH = Path(sys.argv.pop(1)), int(sys.argv.pop(1))
+NOTES, STOP_EPOCH = Path(os.environ["NOTES"]), int(os.environ.get("STOP_EPOCH", "-1"))
 notes = {"written": [], "trained": [], "validated": [], "modules": [], "weights": "", "epochs": 0, "map50": None}
 
 
@@ -69,6 +73,9 @@ def watch_training() -> None:
 if __name__ == "__main__":
     watch_writing()
     watch_training()
+    if "CPUS" in os.environ:
+        cpus = [torch.device("cpu")] * int(os.environ["CPUS"])
+        engine.distributed.select_devices = lambda text: cpus
     code = run_cli(train.main)
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     (NOTES / f"{rank}.json").write_text(json.dumps(notes))
