@@ -260,11 +260,13 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _ending(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _ending(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     """End the processes that this one has started if it fails, so that none of them waits for it."""
     try:
         yield
     except BaseException:
-        for child in children:
+        ended = list(children)
+        children.clear()  # Lightning's observer of this list would kill this process when a child ends like that
+        for child in ended:
             child.terminate()
         raise
