@@ -129,6 +129,10 @@ def execute(folder: RunFolder, launch: Launch) -> str:
                 folder.write("sessions", [*folder.read("sessions", []), time.perf_counter() - began])
         if status:
             return _fail(folder, "training", status)
+    if (batch := _batch_size(folder)) not in (None, plan.train["batch_size"]):
+        wanted = plan.train["batch_size"]
+        reason = f"--batch {wanted} did not fit into memory, so it was trained with {batch}, which the others were not"
+        return _fail(folder, "training", 1, f"{reason}; choose a --batch that fits every model, and another --name")
     status = launch([sys.executable, "-m", "analysis.compare.measure", str(folder.path)], log)
     if status or not (folder.path / "measured.json").is_file():
         return _fail(folder, "measuring", status)
@@ -143,10 +147,15 @@ def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
     return command_words(values)
 
 
-def _fail(folder: RunFolder, stage: str, status: int) -> str:
-    """Record why a run failed: the last thing it said."""
+def _batch_size(folder: RunFolder) -> int | None:
+    """With how many images a batch it was trained: train.py takes half of them where memory runs out."""
+    return read_checkpoint(folder.last).training.get("config", {}).get("batch_size")
+
+
+def _fail(folder: RunFolder, stage: str, status: int, reason: str = "") -> str:
+    """Record why a run failed: `reason`, or the last thing it said."""
     lines = [line for line in log_text(folder).splitlines() if line.strip()]
-    reason = lines[-1] if lines else "it said nothing"
+    reason = reason or (lines[-1] if lines else "it said nothing")
     folder.write("error", {"stage": stage, "status": status, "error": reason, "log": "\n".join(lines)[-_LOG_TAIL:]})
     return FAILED
 

@@ -97,6 +97,16 @@ def test_every_kind_of_flag_survives_the_command_line(planned, tmp_path) -> None
     assert (config.attention_start, config.optimizer, config.cache) == ("paper", "AdamW", "ram")
 
 
+def test_a_run_with_half_the_batch_is_not_compared(runs) -> None:
+    folder = runs[0]
+    assert folder.plan.train["batch_size"] == 2
+    write_weights(folder, {"epochs_done": 2, "config": {"batch_size": 1}})
+    assert execute(folder, Training()) == FAILED
+    assert "--batch 2 did not fit into memory, so it was trained with 1" in folder.read("error")["error"]
+    write_weights(folder, {"epochs_done": 2, "config": {"batch_size": 2}})
+    assert execute(folder, Training()) == FINISHED
+
+
 def test_a_run_begins_resumes_and_is_only_measured(runs) -> None:
     training = Training()
     assert execute(runs[0], training) == FINISHED
