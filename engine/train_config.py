@@ -15,6 +15,7 @@ from engine.cli import resolve_file
 from engine.launched import check_local_rank, place
 from engine.train_flags import create_parser, require_loggers
 from models.download import find_weights
+from models.spec import load_spec
 
 RESUME_KEEPS = ("device", "workers", "epochs")  # what may be given beside --resume
 
@@ -223,9 +224,23 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     request = EvolveRequest(config, trials) if "evolve" in given else None
     if not first:
         return config
+    _check_model(config)
     # Last, because reading a generated set for the first time draws it.
     config = replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
     return replace(request, config=config) if request else config
+
+
+def _check_model(config: TrainConfig) -> None:
+    """Find mistakes in the layer list and the requests for attention before a data set is drawn."""
+    spec = load_spec(config.cfg) if config.cfg else None
+    if not config.attention:
+        return
+    from models.insertion import insert, parse_request  # with torch
+
+    if spec is not None:
+        insert(spec, config.attention, start=config.attention_start)
+    for request in config.attention:
+        parse_request(request)
 
 
 def load_dataset_file(name: str, single_cls: bool) -> Path:

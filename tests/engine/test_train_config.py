@@ -237,3 +237,20 @@ def test_a_wrong_hyperparameter_name_is_one_line(dataset, tmp_path):
     hyp.write_text("lr0: 0.01\nmosaics: 1.0\n")
     with pytest.raises(ValueError, match="unknown hyperparameter 'mosaics'; did you mean mosaic"):
         parse(dataset, "--hyp", str(hyp))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cfg", "yolov5n.yaml", "--attention", "CBAM@neck.P9"], "no place 'neck.P9'"),
+        (["--weights", "WEIGHTS", "--attention", "CBAMM"], "did you mean 'CBAM'"),
+        (["--cfg", "broken.yaml"], "broken.yaml"),
+    ],
+)
+def test_mistakes_in_the_model_come_before_the_data_are_read(words, message, tmp_path, monkeypatch):
+    (tmp_path / "best.pt").write_bytes(b"")
+    (tmp_path / "broken.yaml").write_text("nc: 2\n")
+    words = [str(tmp_path / "best.pt") if word == "WEIGHTS" else word for word in words]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        parse_train_args([*words, "--data", "no-such-set.yaml"])
