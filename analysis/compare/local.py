@@ -118,11 +118,12 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[int | None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[int | None]:
     """Keep other processes out of a folder while this one, or a child that inherits the lock and outlives it, works.
 
     Args:
         folder: Made if missing.
+        wait: For another process to leave, instead of raising.
 
     Yields:
         The file descriptor that children inherit; None where the system has no such locks.
@@ -138,7 +139,7 @@ def locked(folder: Path) -> Iterator[int | None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w", encoding="ascii") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise ValueError(f"{folder}: another compare.py, or a run of one, is at work in this folder") from None
         yield file.fileno()

@@ -79,6 +79,7 @@ class CompareRequest:
         shared: Settings of `TrainConfig` that every run has.
         folder: Where the runs and the report go.
         jobs: Runs at the same time.
+        ray: Address of a Ray cluster to run on; empty: this machine.
         dry_run: Print the matrix and an estimate of its time, and stop.
         merge: Folders whose runs are to be put together.
     """
@@ -87,6 +88,7 @@ class CompareRequest:
     shared: Mapping[str, Any]
     folder: Path
     jobs: int = 1
+    ray: str = ""
     dry_run: bool = False
     merge: tuple[Path, ...] = ()
 
@@ -119,7 +121,9 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         raise ValueError(
             "--batch-size -1: it finds a batch of its own for every model; runs that are compared need one"
         )
-    return CompareRequest(axes, shared, folder, values["jobs"], values["dry_run"])
+    if values["ray"] and values["jobs"] != 1:
+        raise ValueError("--jobs is for this machine; with --ray as many run at once as the cluster has room for")
+    return CompareRequest(axes, shared, folder, values["jobs"], values["ray"], values["dry_run"])
 
 
 def create_parser(prog: str = "compare.py") -> ArgumentParser:
@@ -145,6 +149,8 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     add("--project", default="runs/compare", help="parent of the comparison's folder")
     add("--name", default="exp", help="name of the folder; runs that are there already are kept")
     add("--jobs", type=int, default=1, help="runs at the same time")
+    text = "run on a Ray cluster: auto for the one this machine belongs to, local for one of its own, or host:port"
+    add("--ray", default="", metavar="ADDRESS", help=text)
     add("--dry-run", action="store_true", help="print the runs and an estimate of their time, and stop")
     add("--merge", nargs="+", default=[], metavar="FOLDER", help="put the runs of these folders together and report")
     trained = create_train_parser()

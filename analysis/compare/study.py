@@ -36,7 +36,12 @@ def run_study(request: CompareRequest) -> int:
         _dry_run(plans, request)
         return 0
     planned = [_planned(request.folder, plan) for plan in plans]
-    run_locally(planned, request.folder, request.jobs)
+    if request.ray:
+        from analysis.compare.cluster import run_on_ray
+
+        run_on_ray(planned, request.ray, device=request.shared["device"], workers=request.shared["workers"])
+    else:
+        run_locally(planned, request.folder, request.jobs)
     write_report(request.folder)
     failed = [folder for folder in planned if folder.state == FAILED]
     for folder in failed:
