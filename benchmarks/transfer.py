@@ -220,8 +220,8 @@ def main() -> None:
     missing = [job for job in wanted if len(curve(args.project / job[0].folder(job[1]))) < args.epochs]
     began = time.monotonic()
     for done, (arm, seed) in enumerate(missing):
-        left = (time.monotonic() - began) / done * (len(missing) - done) / 60 if done else float("nan")
-        print(f"{done + 1} of {len(missing)}: {arm.title}, seed {seed}; {left:.0f} min left", flush=True)
+        left = f"; {(time.monotonic() - began) / done * (len(missing) - done) / 60:.0f} min left" if done else ""
+        print(f"{done + 1} of {len(missing)}: {arm.title}, seed {seed}{left}", flush=True)
         run(arm, seed, args)
         write_results(list(collect(args.project, chosen, range(args.seeds), args.epochs)), args.out)
     rows = list(collect(args.project, chosen, range(args.seeds), args.epochs))
