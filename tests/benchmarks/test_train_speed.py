@@ -16,10 +16,10 @@ at = sys.argv.index("--project")
 run = pathlib.Path(sys.argv[at + 1], sys.argv[at + 3])
 run.mkdir()
 memory = bytearray(60_000_000)
-time.sleep(0.5)
+time.sleep(0.7)
 with (run / "results.csv").open("a") as file:
     print("epoch", file=file)
-    for seconds in (0.1, 0.4, 0.4, 1.0):
+    for seconds in (0.0, 0.5, 0.5, 3.0):
         time.sleep(seconds)
         print(seconds, file=file, flush=True)
 sys.exit(int(sys.argv[1]))
@@ -35,8 +35,9 @@ def folder(tmp_path: Path) -> Path:
 def test_epochs_between_the_first_and_the_last_are_counted(folder):
     arm = Arm("fake", folder)
     arm.run(["0"], 4, dict(os.environ))
-    assert arm.epochs_s == pytest.approx([0.4, 0.4], abs=0.15)
-    assert 0.15 < arm.start_s[0] < 1.5  # 0.5 + 0.1 - 0.4, and the interpreter's own
+    assert len(arm.epochs_s) == 2
+    assert all(0.4 < seconds < 2.5 for seconds in arm.epochs_s)  # neither the first, nor the last
+    assert -1 < arm.start_s[0] < 3
     assert arm.peak_mb[0] > 60
 
 

@@ -53,6 +53,11 @@ def inside(paths: list[str], folder: Path) -> list[str]:
     return [path for path in paths if Path(path).absolute().is_relative_to(folder)]
 
 
+def complaints(stderr: str) -> list[str]:
+    """What was said on stderr, without torchrun's own warnings about a busy machine."""
+    return [line for line in stderr.splitlines() if "dynamic_rendezvous" not in line]
+
+
 def test_two_processes_follow_one(root: Path, workshop: Path, tmp_path: Path, configure) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"base": "nano.yaml", "insert": [{"after": "neck.P3", "attention": "SE"}]}))
@@ -87,7 +92,10 @@ def test_two_processes_follow_one(root: Path, workshop: Path, tmp_path: Path, co
     for line in ("Training for 2 epochs at 64 px, 2 batches of 4", "Device cpu, 2 processes", "Validating"):
         assert done.stdout.count(line) == 1
     assert len(re.findall(r"P \d\.\d+  R \d", done.stdout)) == 2  # an epoch's line
-    assert not done.stderr
+    said = [
+        line for line in done.stderr.splitlines() if "dynamic_rendezvous" not in line
+    ]  # torchrun's, on a busy machine
+    assert not said
 
     # One process with the same batch: the same losses, and weights that differ by the rounding of half precision.
     train(configure(batch_size=4, cfg=str(overlay), attention=("ECA@backbone.P4",), name="one"))
@@ -168,7 +176,10 @@ def test_train_py_starts_its_processes_itself(root: Path, workshop: Path, tmp_pa
     assert workers[0].weights == workers[1].weights
     assert not inside(workers[1].written, runs)
     assert done.stdout.count("Validating") == 1
-    assert not done.stderr
+    said = [
+        line for line in done.stderr.splitlines() if "dynamic_rendezvous" not in line
+    ]  # torchrun's, on a busy machine
+    assert not said
     done, _ = launch(root, notes, settings(workshop, runs, "--batch", "3"), by_itself=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -156,7 +156,8 @@ def test_mistakes(configure, monkeypatch, tmp_path):
     Runs(monkeypatch, trial0="no data")
     with pytest.raises(ValueError, match="--evolve: all trials have failed; their logs are in"):
         evolve(EvolveRequest(configure(name="one"), 1))
-    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")):
+    torchrun = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    for name, value in torchrun.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="--evolve: start it as it is, without a launcher; --device 0,1"):
         EvolveRequest(configure(), 5)
