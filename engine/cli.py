@@ -9,8 +9,10 @@ import argparse
 import difflib
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -161,3 +163,20 @@ def run_cli(main: Callable[[], int | None]) -> int:
         if place().rank == 0:
             print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """A request to terminate, as a cluster's scheduler sends it, is treated as Ctrl-C; only the main thread may ask."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

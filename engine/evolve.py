@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from data.hyp import load_hyp
-from engine.cli import ROOT
+from engine.cli import ROOT, sigterm_as_ctrl_c
 from engine.evolve_report import METRICS, Outcome, best_of, write_report
 from engine.progress import say
 from engine.results import ResultsFile
@@ -89,7 +89,7 @@ def evolve(request: EvolveRequest) -> Path:
     folder = Path(request.config.project).resolve() / request.config.name
     search = Search(request, folder)
     say(f"Searching {len(search.space)} hyperparameters in {request.trials} trials in {folder}")
-    with _sigterm_as_ctrl_c():
+    with sigterm_as_ctrl_c():
         while (claim := search.claim()) is not None:
             try:
                 search.finish(claim, _train(request.config, claim))
@@ -282,15 +282,3 @@ def _locked(file: Path) -> Iterator[None]:
 
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -239,8 +239,9 @@ def _check_model(config: TrainConfig) -> None:
 
     if spec is not None:
         insert(spec, config.attention, start=config.attention_start)
-    for request in config.attention:
-        parse_request(request)
+    else:  # its places are known when the weights are read
+        for request in config.attention:
+            parse_request(request)
 
 
 def load_dataset_file(name: str, single_cls: bool) -> Path:

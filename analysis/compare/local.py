@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from analysis.compare.runs import FINISHED, RunFolder, execute, run_process
+from engine.cli import sigterm_as_ctrl_c
 from engine.progress import clock, say
 
 _PATIENCE_S = 60  # for a run to save and leave after Ctrl-C
@@ -74,7 +74,7 @@ def run_locally(planned: Sequence[RunFolder], comparison: Path, jobs: int) -> No
     """
     left = [folder for folder in planned if folder.state != FINISHED]
     say(f"{len(planned)} runs, {len(planned) - len(left)} finished already; in {comparison}")
-    with locked(comparison) as lock, _terminable(), ThreadPoolExecutor(jobs) as pool:
+    with locked(comparison) as lock, sigterm_as_ctrl_c(), ThreadPoolExecutor(jobs) as pool:
         runner = _Runner(lock)
         began, done = time.perf_counter(), 0
         futures = {pool.submit(runner.run, folder): folder for folder in left}
@@ -98,23 +98,6 @@ def outcome(folder: RunFolder, state: str) -> str:
     if state != FINISHED:
         return f"{folder.path.name}: {state}, {folder.read('error')['error']}"
     return f"{folder.path.name}: mAP50-95 {folder.read('measured')['map50_95']:.4f}"
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A request to terminate, as a cluster's scheduler sends it, is treated as Ctrl-C; only the main thread may ask."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:  # noqa: ANN401  (a signal's number and frame)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

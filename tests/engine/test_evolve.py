@@ -127,7 +127,6 @@ def test_an_interrupted_trial_goes_on_with_its_own_values(configure, monkeypatch
 
 
 def test_two_workers_share_the_trials(configure, monkeypatch):
-    monkeypatch.setattr(module, "_sigterm_as_ctrl_c", module.contextmanager(lambda: iter([None])))
     runs = Runs(monkeypatch)
     runs.meeting = threading.Barrier(2)  # the first two trials run at the same time
     with ThreadPoolExecutor(2) as pool:
