@@ -1,8 +1,9 @@
 """detect.py and val.py of this repository beside those of another checkout, as whole processes, taking turns.
 
 python -m benchmarks.detect --peer /path/to/yolov5 --weights best.pt --source images/val --data data.yaml --imgsz 320
-Both get the same flags. CPU seconds are of the process and its children; on a busy machine they say more than the
-clock. Detection writes its pictures, validation does not.
+Both get the same flags and write the same: pictures from detection, plots from validation. Each figure is the median
+of the rounds, the wall clock's with its range; CPU seconds are of the process and its children, and say more than the
+clock on a busy machine.
 """
 
 from __future__ import annotations
@@ -44,18 +45,21 @@ def main() -> int:
         )
     if args.data:
         work.append(("val.py", ["val.py", "--data", str(Path(args.data).resolve()), "--batch-size", "16", *size]))
-    print("| command | where | wall s | CPU s | network ms an image | CPU, original / this |")
-    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    print("| command | where | wall s | CPU s | network ms an image | original / this: wall | CPU | network |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, words in work:
         runs: dict[str, list[Run]] = {"original": [], "this": []}
         for _ in range(args.rounds):
             runs["original"].append(_run(Path(args.peer), words, args, []))
-            runs["this"].append(_run(ROOT, words, args, args.extra if "detect" in name else ["--noplots"]))
-        cpu = {place: statistics.median(run.cpu_s for run in done) for place, done in runs.items()}
+            runs["this"].append(_run(ROOT, words, args, args.extra if "detect" in name else []))
+        middle = {place: Run(*map(statistics.median, zip(*done, strict=True))) for place, done in runs.items()}
         for place, done in runs.items():
-            wall, network = (statistics.median(getattr(run, key) for run in done) for key in ("wall_s", "network_ms"))
-            ratio = f"{cpu['original'] / cpu['this']:.2f}" if place == "this" else ""
-            print(f"| {name} | {place} | {wall:.1f} | {cpu[place]:.1f} | {network:.1f} | {ratio} |", flush=True)
+            walls = sorted(run.wall_s for run in done)
+            now = middle[place]
+            ratios = [f"{was / is_now:.2f}" for was, is_now in zip(middle["original"], now, strict=True)]
+            cells = [name, place, f"{now.wall_s:.1f} ({walls[0]:.1f}-{walls[-1]:.1f})", f"{now.cpu_s:.1f}"]
+            cells += [f"{now.network_ms:.1f}", *(ratios if place == "this" else ["", "", ""])]
+            print(f"| {' | '.join(cells)} |", flush=True)
     return 0
 
 

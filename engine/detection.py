@@ -1,18 +1,20 @@
 """What detect.py does: read, detect, draw and write at the same time, and tell the user line by line.
 
-Three stages overlap: a thread reads and letterboxes ahead, the caller's thread runs the network and prints, another
-thread draws and writes. Everything comes out in the order of the inputs, whatever the batches.
+Three stages overlap: a thread reads and letterboxes ahead, others run the network, another draws and writes. Everything
+comes out in the order of the inputs, whatever the batches. On a CPU several batches are in the network at a time, each
+on its share of the cores: one batch on all of them leaves cores waiting at the end of every layer.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 
 from data.sources import Frame, Source, Trouble, open_source
@@ -20,11 +22,12 @@ from engine.cli import ROOT, new_run_folder, resolve_file
 from engine.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.device import select_device
 from engine.network import Network, open_network
-from engine.overlap import in_batches, read_ahead
+from engine.overlap import in_batches, read_ahead, side_by_side
 from engine.predictor import Detections, Predictor, Prepared, Selection
 from engine.recorder import Recorder
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
+_MOST_AT_A_TIME = 8  # batches in the network
 
 
 def run_detection(config: DetectConfig) -> int:
@@ -53,7 +56,8 @@ def run_detection(config: DetectConfig) -> int:
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
         recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
-        run = _Run(predictor, recorder, size, viewer.show if viewer else None, tracking)
+        at_a_time = 1 if live_view or not predictor.network.parallel else min(torch.get_num_threads(), _MOST_AT_A_TIME)
+        run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking)
         run.over(source)
     return run.report(folder)
 
@@ -138,6 +142,10 @@ def _class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[
     return tuple(sorted(set(chosen)))
 
 
+_Batch = list[tuple[Frame | Trouble, Prepared | None]]
+_Found = tuple[list[Detections], float]
+
+
 class _Run:
     """One pass over a source, and what there is to say about it."""
 
@@ -146,11 +154,13 @@ class _Run:
         predictor: Predictor,
         recorder: Recorder,
         batch_size: int,
+        at_a_time: int,
         show: Callable[[str, np.ndarray], bool] | None,
         tracking: Callable[[Frame, Detections], Detections] | None,
     ) -> None:
         self.tracking = tracking
-        self.predictor, self.recorder, self.batch_size, self.show = predictor, recorder, batch_size, show
+        self.predictor, self.recorder, self.show = predictor, recorder, show
+        self.batch_size, self.at_a_time = batch_size, at_a_time
         self.troubles: list[Trouble] = []
         self.used: set[str] = set()
 
@@ -167,29 +177,46 @@ class _Run:
 
     def _over(self, source: Source) -> None:
         items = self._prepared(source)
-        with closing(items if source.live else read_ahead(items, 2 * self.batch_size)) as prepared:
-            for batch in in_batches(prepared, self.batch_size):
-                if not self._detect(batch):
+        ahead = (self.at_a_time + 1) * self.batch_size
+        with (
+            closing(items if source.live else read_ahead(items, ahead)) as prepared,
+            closing(self._detected(in_batches(prepared, self.batch_size))) as detected,
+        ):
+            for batch, (found, network_s) in detected:
+                if not self._tell(batch, found, network_s):
                     return
+
+    def _detected(self, batches: Iterable[_Batch]) -> Generator[tuple[_Batch, _Found], None, None]:
+        """Every batch with the detections of its images and the network's seconds an image."""
+
+        def detect(batch: _Batch) -> _Found:
+            images = [prepared for _, prepared in batch if prepared is not None]
+            found, network_s = self.predictor.timed_detect(images)
+            return found, network_s / max(len(images), 1) / self.at_a_time
+
+        if self.at_a_time == 1:
+            return ((batch, detect(batch)) for batch in batches)
+        share = torch.get_num_threads() // self.at_a_time
+        return side_by_side(detect, batches, self.at_a_time, lambda: torch.set_num_threads(share))
 
     def _prepared(self, source: Source) -> Generator[tuple[Frame | Trouble, Prepared | None], None, None]:
         with closing(iter(source)) as items:
             for item in items:
                 yield item, self.predictor.prepare(item.image) if isinstance(item, Frame) else None
 
-    def _detect(self, batch: Sequence[tuple[Frame | Trouble, Prepared | None]]) -> bool:
-        """Detect on a batch and hand it on; False when the user ended the show."""
-        found = iter(self.predictor.detect([prepared for _, prepared in batch if prepared is not None]))
+    def _tell(self, batch: _Batch, found: Sequence[Detections], network_s: float) -> bool:
+        """Print a batch and hand it on; False when the user ended the show."""
+        waiting = iter(found)
         go_on = True
         for item, prepared in batch:
             if prepared is None or isinstance(item, Trouble):
                 self.troubles.append(item)
                 continue
-            detections = next(found)
+            detections = next(waiting)
             if self.tracking is not None:
                 detections = self.tracking(item, detections)
             self.used.add(item.path)
-            print(self._line(item, prepared, detections), flush=True)
+            print(self._line(item, prepared, detections, network_s), flush=True)
             for frame, picture in self.recorder.submit(item, detections):
                 go_on = go_on and self._shown(frame, picture)
         return go_on
@@ -197,18 +224,18 @@ class _Run:
     def _shown(self, frame: Frame, picture: np.ndarray | None) -> bool:
         return self.show is None or picture is None or self.show(frame.path, picture)
 
-    def _line(self, frame: Frame, prepared: Prepared, found: Detections) -> str:
+    def _line(self, frame: Frame, prepared: Prepared, found: Detections, network_s: float) -> str:
         counts = Counter(found.class_ids.tolist())
         told = [f"{n} {self.predictor.names[k]}{'s' * (n > 1)}" for k, n in sorted(counts.items())]
         height, width = prepared.hw
-        milliseconds = 1000 * self.predictor.seconds.last_per_image
-        return f"{frame.heading}: {height}x{width} {', '.join(told) or '(no detections)'}, {milliseconds:.1f}ms"
+        return f"{frame.heading}: {height}x{width} {', '.join(told) or '(no detections)'}, {1000 * network_s:.1f}ms"
 
     def report(self, folder: Path | None) -> int:
         """Print speeds, the place of the results and the inputs that failed; returns the exit code."""
         seconds = self.predictor.seconds
         if seconds.images:
-            pre, net, nms = (1000 * s / seconds.images for s in (seconds.prepare, seconds.network, seconds.nms))
+            shares = seconds.prepare, seconds.network / self.at_a_time, seconds.nms / self.at_a_time
+            pre, net, nms = (1000 * share / seconds.images for share in shares)
             height, width = self.predictor.image_hw
             print(
                 f"Speed: {pre:.1f}ms pre-process, {net:.1f}ms inference, {nms:.1f}ms NMS per image at shape "

@@ -40,6 +40,8 @@ class Network:
         memory_format: In which order its images are best stored.
         image_hw: The one size it takes; None takes any.
         batch_size: The one batch size it takes; None takes any.
+        dtype: What its images are best given in.
+        parallel: Whether several threads may call it at the same time, and gain by it.
         finished: Whether it gives finished detections, (B, n, 6) with rows of zeros, instead of predictions.
         description: For the log.
     """
@@ -50,6 +52,8 @@ class Network:
     memory_format: torch.memory_format = torch.contiguous_format
     image_hw: tuple[int, int] | None = None
     batch_size: int | None = None
+    dtype: torch.dtype = torch.float32
+    parallel: bool = False
     finished: bool = False
     description: str = ""
 
@@ -62,7 +66,7 @@ class Network:
         """Predict.
 
         Args:
-            images: (B, 3, H, W) float32 RGB 0..1 on `device`.
+            images: (B, 3, H, W) RGB 0..1 on `device`, float32 or `dtype`.
 
         Returns:
             (B, N, 5 + nc) float32: cx, cy, w, h in pixels, objectness, class scores; see `finished`.
@@ -106,7 +110,10 @@ class TorchNetwork(Network):
         """
         self.model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
         if device.type == "cpu":
+            self.parallel = True
             fuse_silu(self.model, precision.dtype)
+        if not augment:  # whose smaller images are interpolated
+            self.dtype = precision.dtype
         self.device, self.precision, self.augment = device, precision, augment
         self.names, self.stride_px = dict(model.names), model.stride_px
         self.memory_format = precision.memory_format

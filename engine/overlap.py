@@ -1,14 +1,17 @@
-"""Reading ahead in another thread, and batches of what was read."""
+"""Work in other threads whose results come out in order: reading ahead, and several batches side by side."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -21,6 +24,28 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
             batch = []
     if batch:
         yield batch
+
+
+def side_by_side(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, begin: Callable[[], object]
+) -> Generator[tuple[Item, Result], None, None]:
+    """Do the work on several items at once; every item with its result, in order.
+
+    Args:
+        work: Is called in the threads; its errors come out at the item's place.
+        items: At most one for each thread, and one more, are taken before their turn.
+        threads: How many.
+        begin: Is called once in each thread before its first item.
+    """
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(threads, initializer=begin) as pool:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) > threads:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()
 
 
 def read_ahead(items: Generator[Item, None, None], ahead: int) -> Iterator[Item]:

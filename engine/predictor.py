@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -75,7 +76,6 @@ class Seconds:
     network: float = 0.0
     nms: float = 0.0
     images: int = 0
-    last_per_image: float = field(default=0.0, repr=False)  # network time of the last batch
 
 
 class Predictor:
@@ -121,6 +121,7 @@ class Predictor:
         self.selection = selection or Selection()
         self.names: dict[int, str] = dict(model.names)
         self.seconds = Seconds()
+        self._adding = threading.Lock()
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect on images of any sizes.
@@ -147,30 +148,38 @@ class Predictor:
         Returns:
             Detections of each image, in the order given.
         """
-        start = self.seconds.network
+        return self.timed_detect(batch)[0]
+
+    def timed_detect(self, batch: Sequence[Prepared]) -> tuple[list[Detections], float]:
+        """What `detect` gives, and the seconds of the network; several threads may call it if they may the network."""
         shapes: dict[tuple[int, int], list[int]] = {}
         for index, prepared in enumerate(batch):
             shapes.setdefault(prepared.hw, []).append(index)
         found: dict[int, Detections] = {}
+        network_s = nms_s = 0.0
         for indices in shapes.values():
-            found.update(zip(indices, self._detect_same_shape([batch[i] for i in indices]), strict=True))
-        self.seconds.images += len(batch)
-        self.seconds.last_per_image = (self.seconds.network - start) / max(len(batch), 1)
-        return [found[index] for index in range(len(batch))]
+            some, *spent = self._detect_same_shape([batch[i] for i in indices])
+            found.update(zip(indices, some, strict=True))
+            network_s, nms_s = network_s + spent[0], nms_s + spent[1]
+        with self._adding:
+            self.seconds.images += len(batch)
+            self.seconds.network += network_s
+            self.seconds.nms += nms_s
+        return [found[index] for index in range(len(batch))], network_s
 
     @torch.inference_mode()
-    def _detect_same_shape(self, batch: Sequence[Prepared]) -> list[Detections]:
+    def _detect_same_shape(self, batch: Sequence[Prepared]) -> tuple[list[Detections], float, float]:
+        """Detections, seconds of the network, seconds of what follows."""
         start = self._now()
         pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, 3)
         images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-        images = images.contiguous(memory_format=self.network.memory_format).float() / 255
+        # Whole numbers to 255 are exact in every type, so the quotient is rounded once.
+        images = images.to(self.network.dtype, memory_format=self.network.memory_format) / 255
         predictions = self.network(images)  # (B, N, 5 + classes)
         done = self._now()
         rows = self.network.select(predictions, **asdict(self.selection))
         found = [self._to_original(one.cpu().numpy(), prepared) for one, prepared in zip(rows, batch, strict=True)]
-        self.seconds.network += done - start
-        self.seconds.nms += self._now() - done
-        return found
+        return found, done - start, self._now() - done
 
     @staticmethod
     def _to_original(rows: np.ndarray, prepared: Prepared) -> Detections:
@@ -180,7 +189,7 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Run the network once on nothing, so that the first image's time is like the others'."""
-        empty: Tensor = torch.zeros(1, 3, *self.image_hw, device=self.device)
+        empty: Tensor = torch.zeros(1, 3, *self.image_hw, device=self.device, dtype=self.network.dtype)
         with torch.inference_mode():
             self.network(empty.contiguous(memory_format=self.network.memory_format))
 
