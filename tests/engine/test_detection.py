@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from data.images import read_image, write_image
 from engine.cli import run_cli
@@ -81,6 +83,35 @@ def test_the_result_does_not_depend_on_the_batch(model, images, tmp_path):
     assert tree(tmp_path / "1") == tree(tmp_path / "2") == tree(tmp_path / "6")
     assert (3, 3, 64, 128) in model.batches
     assert (1, 3, 64, 128) in model.batches
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_result_does_not_depend_on_the_batches_at_a_time(model, images, tmp_path, monkeypatch, three_threads):
+    (images / "4.png").write_bytes(b"no picture")
+    threads = set()
+    seen = RedBoxes.raw
+
+    def raw(self, batch):
+        threads.add((threading.get_ident(), torch.get_num_threads()))
+        return seen(self, batch)
+
+    monkeypatch.setattr(RedBoxes, "raw", raw)
+    flags = ("--save-txt", "--save-conf", "--save-csv", "--save-json", "--save-crop", "--batch-size", "1")
+    assert detect(images, tmp_path / "several", *flags) == 0
+    assert {number for _, number in threads} == {1}
+    assert threading.get_ident() not in {thread for thread, _ in threads}
+    threads.clear()
+    monkeypatch.setattr("engine.detection._MOST_AT_A_TIME", 1)
+    assert detect(images, tmp_path / "one", *flags) == 0
+    assert threads == {(threading.get_ident(), 3)}
+    assert tree(tmp_path / "several") == tree(tmp_path / "one")
 
 
 def test_run_folders_count_up(model, images, tmp_path):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from engine.overlap import in_batches, read_ahead
+from engine.overlap import in_batches, read_ahead, side_by_side
 
 
 def numbers(count, log=None, fail_at=None):
@@ -50,3 +50,28 @@ def test_closing_stops_the_thread():
     assert threading.active_count() == before
     assert log[-1] == "closed"
     assert len(log) < 10
+
+
+def test_side_by_side_works_at_once_and_keeps_the_order():
+    both = threading.Barrier(2, timeout=20)  # broken unless two items are in work at the same time
+    begun, log = [], []
+
+    def work(number):
+        if number in (0, 1):
+            both.wait()
+        time.sleep(0.02 * (number % 2 == 0))
+        return 10 * number
+
+    results = side_by_side(work, numbers(20, log), 2, lambda: begun.append(threading.get_ident()))
+    assert next(results) == (0, 0)
+    assert len(log) <= 4
+    assert list(results) == [(i, 10 * i) for i in range(1, 20)]
+    assert len(begun) == len(set(begun)) == 2
+    assert threading.get_ident() not in begun
+
+
+def test_side_by_side_gives_an_error_at_its_place():
+    results = side_by_side(lambda number: 6 // (3 - number), range(10), 2, lambda: None)
+    assert [next(results) for _ in range(3)] == [(0, 2), (1, 3), (2, 6)]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -103,3 +103,10 @@ def test_agrees_with_the_original(shared):
         np.testing.assert_allclose(found.boxes_xyxy_px, rows[:, :4], atol=1e-3)
         np.testing.assert_allclose(found.confidences, rows[:, 4], atol=1e-4)
         assert found.class_ids.tolist() == rows[:, 5].tolist()
+
+
+def test_pixels_are_rounded_once():
+    """The network's own type gets what float32 pixels would be rounded to."""
+    values = torch.arange(256, dtype=torch.uint8)
+    for dtype in (torch.bfloat16, torch.float16):
+        assert torch.equal(values.to(dtype) / 255, (values.float() / 255).to(dtype))
