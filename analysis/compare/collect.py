@@ -79,7 +79,7 @@ def write_csv(rows: Sequence[Row], file: Path) -> None:
     names = ("run", "attention", "options", "at", "start", "seed", "cfg", "weights", "data", "imgsz", *_SETTINGS)
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*names, *FIGURES, "status", "error", "key", "config", "group"])
+        writer.writerow([*names, *FIGURES, "status", "error", "key", "config", "group", "data_digest"])
         for row in rows:
             plan = row.plan
             writer.writerow([
@@ -87,7 +87,7 @@ def write_csv(rows: Sequence[Row], file: Path) -> None:
                 *(Path(plan.train["weights"]).name, plan.data, plan.train["imgsz"]),
                 *(plan.train[name] for name in _SETTINGS),
                 *(_text(row.figures.get(name)) for name in FIGURES),
-                *(row.state, row.error, plan.key, plan.config, plan.group),
+                *(row.state, row.error, plan.key, plan.config, plan.group, plan.data_digest),
             ])  # fmt: skip
 
 

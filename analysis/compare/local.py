@@ -112,15 +112,19 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[int | None]:
         The file descriptor that children inherit; None where the system has no such locks.
 
     Raises:
-        ValueError: If another process works in the folder.
+        ValueError: If another process works in the folder, or it cannot be written.
     """
     if os.name != "posix":
         yield None
         return
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w", encoding="ascii") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w", encoding="ascii")
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written: {error}") from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

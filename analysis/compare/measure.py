@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from analysis.compare.fingerprint import image_name
 from analysis.compare.resample import ImageResults
 from analysis.compare.runs import RunFolder
 from data.dataset import DatasetSpec, load_dataset_spec
@@ -55,7 +56,7 @@ class ImageRecorder:
             self._rows.append(np.concatenate((number, found[:, 4:]), 1))
             self._correct.append(match_detections(found[:, :4], found[:, 5], boxes, labels[:, 0]))
             self._truth.append(np.bincount(labels[:, 0].astype(int), minlength=self.dataset.nc))
-            self.images.append(self._name(path))
+            self.images.append(image_name(self.dataset, path))
 
     def results(self) -> ImageResults:
         """Everything, in the order in which it was seen."""
@@ -69,11 +70,6 @@ class ImageRecorder:
             class_id=rows[:, 2].astype(np.int32),
             correct=np.concatenate(self._correct),
         )
-
-    def _name(self, path: str) -> str:
-        """Below the data set's folder, so that runs of several machines have the same names."""
-        file = Path(path)
-        return file.relative_to(self.dataset.path).as_posix() if file.is_relative_to(self.dataset.path) else file.name
 
 
 class Pictures:

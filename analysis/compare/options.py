@@ -111,6 +111,11 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     if values["jobs"] < 1:
         raise ValueError(f"--jobs {values['jobs']}: expected at least 1")
     if values["merge"]:
+        ignored = [name for name in values if name not in ("merge", "project", "name")]
+        ignored = [name for name in ignored if values[name] != parser.get_default(name)]
+        if ignored or options:
+            flag = f"--{ignored[0].replace('_', '-')}" if ignored else "options"
+            raise ValueError(f"{flag} has no effect with --merge, which takes only --project and --name")
         return CompareRequest(None, {}, folder, merge=_merged_folders(values["merge"]))
     axes = _axes(values, options)
     shared_names = [action.dest for action in _shared_actions()]

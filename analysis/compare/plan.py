@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from analysis.compare.fingerprint import data_digest
 from analysis.compare.options import NONE, Axes
 from data.dataset import DatasetSpec, load_dataset_spec
 from data.hyp import load_hyp
@@ -37,7 +38,7 @@ class RunPlan:
     """One training run.
 
     Attributes:
-        key: Digest of everything that has an effect on the result.
+        key: Digest of every setting that has an effect on the result.
         config: The same without the seed: runs of one configuration are averaged.
         group: The same without attention and start: only runs of one group are compared.
         module: Canonical name, or `none`.
@@ -48,6 +49,8 @@ class RunPlan:
         cfg: The model YAML's or weights file's name without its suffix; so is `data`.
         data: See `cfg`.
         train: Every setting of `TrainConfig`.
+        data_digest: Of the images and labels; empty for runs from before it was recorded. It is no part of the other
+            digests, so that those runs are still found.
     """
 
     key: str
@@ -61,6 +64,7 @@ class RunPlan:
     cfg: str
     data: str
     train: Mapping[str, Any]
+    data_digest: str = ""
 
     @property
     def label(self) -> str:
@@ -72,9 +76,15 @@ class RunPlan:
 
     @property
     def folder_name(self) -> str:
-        """The run's folder: readable, and unique by the digest."""
+        """The run's folder: readable, and unique by its settings and its data."""
         words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.cfg} {self.module} {self.at} {self.start}").strip("-").lower()
-        return f"{words[:60]}-s{self.seed}-{self.key[:10]}"
+        digest = _digest([self.key, self.data_digest]) if self.data_digest else self.key
+        return f"{words[:60]}-s{self.seed}-{digest[:10]}"
+
+    def same_run(self, other: RunPlan) -> bool:
+        """Whether the results of one may stand for the other's; data that was not recorded is taken for the same."""
+        unknown = "" in (self.data_digest, other.data_digest)
+        return self.key == other.key and (unknown or self.data_digest == other.data_digest)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in a run's `run.json`."""
@@ -105,15 +115,14 @@ def expand(axes: Axes, shared: Mapping[str, Any]) -> list[RunPlan]:
     for dataset, spec, (_, _, pairs) in ((d, s, m) for d in datasets for s, m in zip(specs, models, strict=True)):
         for text, start in pairs:
             _check(spec.with_classes(dataset.nc), text, start)
-    for dataset in datasets:
-        dataset.entries("train"), dataset.entries("val")
+    contents = {dataset.file: data_digest(dataset) for dataset in datasets}
     runs: dict[str, RunPlan] = {}
     for seed, dataset, imgsz, (cfg, weights, pairs) in product(axes.seeds, datasets, axes.imgsz, models):
         for text, start in pairs:
             own = {"cfg": cfg, "weights": weights, "data": str(dataset.file.resolve()), "imgsz": imgsz, "seed": seed}
             inserted = {"attention": (text,) if text else (), "attention_start": start or "identity"}
             config = TrainConfig(**{**shared, **own, **inserted, "noplots": True})
-            run = _run(config, text, start, dataset)
+            run = replace(_run(config, text, start, dataset), data_digest=contents[dataset.file])
             runs.setdefault(run.key, run)
     return list(runs.values())
 

@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.compare.fingerprint import data_digest
 from analysis.compare.plan import RunPlan
+from data.dataset import load_dataset_spec
 from engine.cli import ROOT
 from engine.train_flags import command_words
 from models.checkpoint import read_checkpoint
@@ -118,6 +120,8 @@ def execute(folder: RunFolder, launch: Launch) -> str:
     plan = folder.plan
     (folder.path / "error.json").unlink(missing_ok=True)
     log = folder.path / "log.txt"
+    if reason := _changed_data(plan):
+        return _fail(folder, "reading the data", 1, reason)
     progress = folder.progress
     if progress != TRAINED:
         began = time.perf_counter()
@@ -133,6 +137,8 @@ def execute(folder: RunFolder, launch: Launch) -> str:
         wanted = plan.train["batch_size"]
         reason = f"--batch {wanted} did not fit into memory, so it was trained with {batch}, which the others were not"
         return _fail(folder, "training", 1, f"{reason}; choose a --batch that fits every model, and another --name")
+    if reason := _changed_data(plan):
+        return _fail(folder, "reading the data", 1, reason)
     status = launch([sys.executable, "-m", "analysis.compare.measure", str(folder.path)], log)
     if status or not (folder.path / "measured.json").is_file():
         return _fail(folder, "measuring", status)
@@ -145,6 +151,16 @@ def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
     if resume:
         return ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
     return command_words(values)
+
+
+def _changed_data(plan: RunPlan) -> str:
+    """Why the data is not what the run was planned for, empty if it is or if that is not known."""
+    try:
+        now = data_digest(load_dataset_spec(plan.train["data"])) if plan.data_digest else ""
+    except ValueError as error:
+        return str(error)
+    what = "images or labels have changed since the run was planned; run the same command again"
+    return "" if now == plan.data_digest else f"{plan.train['data']}: {what}"
 
 
 def _batch_size(folder: RunFolder) -> int | None:

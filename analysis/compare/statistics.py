@@ -5,9 +5,10 @@ of the data, augmentation) and which images the validation set happens to hold. 
 image. The interval here is hierarchical in that both levels count, and treats each by what it allows:
 
 - Images are many. They are resampled with replacement, the same sample for every run (a bootstrap of whole images,
-  Davison & Hinkley 1997, Bootstrap Methods and their Application, sections 2 and 3.8; for crossed factors Owen 2007,
-  The pigeonhole bootstrap, Annals of Applied Statistics 1:386). The covariance of the differences of two seeds over the
-  samples is the variance that the images alone cause; what is left over belongs to the pairing of seed and image.
+  Davison & Hinkley 1997, Bootstrap Methods and their Application, chapter 2 and section 3.8; for crossed factors Owen
+  2007, The pigeonhole bootstrap, Annals of Applied Statistics 1:386). The covariance of the differences of two seeds
+  over the samples is the variance that the images alone cause; what is left over belongs to the pairing of seed and
+  image.
 - Seeds are few. Resampling three of them finds (S - 1) / S of their variance and knows nothing about how uncertain that
   is, so a percentile bootstrap of seeds covers far less than it says. Their part is Student's: the variance of the
   paired differences over seeds, with S - 1 degrees of freedom. It contains the pairing of seed and image.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.compare.estimate import estimate_seconds
-from analysis.compare.local import run_locally
+from analysis.compare.local import locked, run_locally
 from analysis.compare.options import CompareRequest
 from analysis.compare.plan import RunPlan, expand
 from analysis.compare.report import write_report
-from analysis.compare.runs import FAILED, FINISHED, RunFolder, folders
+from analysis.compare.runs import FAILED, FINISHED, INTERRUPTED, TRAINED, RunFolder, folders
 from engine.device import choose_precision, select_device
 from engine.progress import clock, say
 
@@ -27,7 +28,8 @@ def run_study(request: CompareRequest) -> int:
         ValueError: If something is wrong, before the first run starts.
     """
     if request.axes is None:
-        merge(request.merge, request.folder)
+        with locked(request.folder):
+            merge(request.merge, request.folder)
         write_report(request.folder)
         return 0
     choose_precision(request.shared["precision"], select_device(request.shared["device"]))
@@ -35,11 +37,14 @@ def run_study(request: CompareRequest) -> int:
     if request.dry_run:
         _dry_run(plans, request)
         return 0
-    planned = [_planned(request.folder, plan) for plan in plans]
+    with locked(request.folder):  # so that one that is at work there is not disturbed
+        planned = [_planned(request.folder, plan) for plan in plans]
+    _tell_of_other_data(request.folder, plans)
     if request.ray:
         from analysis.compare.cluster import run_on_ray
 
-        run_on_ray(planned, request.ray, device=request.shared["device"], workers=request.shared["workers"])
+        with locked(request.folder):
+            run_on_ray(planned, request.ray, device=request.shared["device"], workers=request.shared["workers"])
     else:
         run_locally(planned, request.folder, request.jobs)
     write_report(request.folder)
@@ -50,26 +55,47 @@ def run_study(request: CompareRequest) -> int:
     return 1 if failed else 0
 
 
+def find(comparison: Path, plan: RunPlan) -> RunFolder:
+    """The folder of a run: its own, or that of the same run from before the data were recorded."""
+    own = RunFolder(comparison / "runs" / plan.folder_name)
+    older = RunFolder(comparison / "runs" / replace(plan, data_digest="").folder_name)
+    taken = own.read("run") is None and older.read("run") is not None and older.plan.same_run(plan)
+    return older if taken else own
+
+
 def _planned(comparison: Path, plan: RunPlan) -> RunFolder:
-    """The run's folder, made and described if it is new."""
-    folder = RunFolder(comparison / "runs" / plan.folder_name)
+    """The run's folder, made if it is new, and described as it is asked for now: on which device, where files lie."""
     try:
-        if folder.read("run") is None:
+        folder = find(comparison, plan)
+        if folder.state != FINISHED:
             folder.write("run", plan.to_dict())
     except OSError as error:
-        raise ValueError(f"{folder.path}: cannot be written: {error}") from error
+        raise ValueError(f"{comparison}: cannot be written: {error}") from error
     return folder
+
+
+def _tell_of_other_data(comparison: Path, plans: Sequence[RunPlan]) -> None:
+    """Say how many of the runs are there for a data set that has been changed since."""
+    keys = {plan.key: plan for plan in plans}
+    others = [one.plan for one in folders(comparison) if one.plan.key in keys]
+    changed = [one for one in others if not one.same_run(keys[one.key])]
+    if changed:
+        say(
+            f"{len(changed)} runs that are there were planned for other images or labels in "
+            f"{', '.join(sorted({one.data for one in changed}))}: they stay, in a table of their own"
+        )
 
 
 def _dry_run(plans: Sequence[RunPlan], request: CompareRequest) -> None:
     """Print the runs in their order, what is done already, and how long the rest will take."""
-    states = [RunFolder(request.folder / "runs" / plan.folder_name).state for plan in plans]
+    states = [find(request.folder, plan).state for plan in plans]
     width = max(len(plan.label) for plan in plans)
     for number, (plan, state) in enumerate(zip(plans, states, strict=True), 1):
         say(
             f"{number:4d}  {plan.label:<{width}}  seed {plan.seed}  {plan.cfg} on {plan.data} at "
             f"{plan.train['imgsz']} px, {plan.train['epochs']} epochs  {state}"
         )
+    _tell_of_other_data(request.folder, plans)
     say(f"{len(plans)} runs of {len({plan.config for plan in plans})} configurations in {request.folder}")
     left = [plan for plan, state in zip(plans, states, strict=True) if state != FINISHED]
     if not left:
@@ -88,29 +114,46 @@ def _dry_run(plans: Sequence[RunPlan], request: CompareRequest) -> None:
 def merge(sources: Sequence[Path], target: Path) -> None:
     """Copy the runs of several comparisons into one folder.
 
-    Of a run that is in several, a finished one is taken, and of several finished ones the first.
+    Of a run that is in several, the one that is furthest is taken, and of several finished ones the first.
 
     Raises:
         ValueError: If a folder holds no runs, or a description is wrong.
     """
-    taken = {folder.plan.key: folder for folder in folders(target)}
+    taken = {folder: folder.plan for folder in folders(target)}
     for source in sources:
         found = folders(source)
         if not found:
             raise ValueError(f"--merge {source}: holds no runs of compare.py")
         added = 0
         for folder in found:
-            key = folder.plan.key
-            if key in taken and (taken[key].state == FINISHED or folder.state != FINISHED):
+            plan = folder.plan
+            there = next((one for one, other in taken.items() if other.same_run(plan)), None)
+            if there and _progress(there) >= _progress(folder):
                 continue
-            copy = target / "runs" / folder.path.name
-            if copy.resolve() == folder.path.resolve():
-                continue
-            if copy.exists():
-                shutil.rmtree(copy)
-            left_out = shutil.ignore_patterns("last.pt") if folder.state == FINISHED else None
-            shutil.copytree(folder.path, copy, ignore=left_out)
-            taken[key] = RunFolder(copy)
+            if there:
+                del taken[there]
+            taken[_copied(folder, target, there)] = plan
             added += 1
         say(f"{source}: {added} of {len(found)} runs taken")
     (target / "latency.json").unlink(missing_ok=True)  # times of several machines do not compare: measured again
+
+
+def _progress(folder: RunFolder) -> int:
+    """How far a run is, whether it failed or not."""
+    if folder.state == FINISHED:
+        return 3
+    return {INTERRUPTED: 1, TRAINED: 2}.get(folder.progress, 0)
+
+
+def _copied(folder: RunFolder, target: Path, replaced: RunFolder | None) -> RunFolder:
+    """Copy a run, whole or not at all, in the place of another."""
+    half, copy = target / ".merging", target / "runs" / folder.plan.folder_name
+    for old in (half, copy):
+        if old.exists():
+            shutil.rmtree(old)
+    shutil.copytree(folder.path, half, ignore=shutil.ignore_patterns("last.pt") if folder.state == FINISHED else None)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    half.rename(copy)
+    if replaced and replaced.path != copy:
+        shutil.rmtree(replaced.path)
+    return RunFolder(copy)

@@ -6,6 +6,7 @@ import csv
 import math
 import statistics
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,9 +67,15 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Group:
-    """Configurations that may be compared: same model, weights, data, image size and budget; the baseline first."""
+    """Configurations that may be compared: same model, weights, data, image size and budget; the baseline first.
+
+    Attributes:
+        configurations: At least one.
+        data_version: Tells it from a group with other images or labels under the same YAML, empty if there is none.
+    """
 
     configurations: tuple[Configuration, ...]
+    data_version: str = ""
 
     @property
     def title(self) -> str:
@@ -78,8 +85,9 @@ class Group:
         begin = f"from {Path(train['weights']).name}" if train["weights"] else "from scratch"
         seeds = sorted({row.plan.seed for one in self.configurations for row in one.rows})
         text = ", ".join(map(str, seeds))
+        data = f"{plan.data} ({self.data_version})" if self.data_version else plan.data
         return (
-            f"{plan.cfg} on {plan.data} at {train['imgsz']} px, {train['epochs']} epochs of batches of "
+            f"{plan.cfg} on {data} at {train['imgsz']} px, {train['epochs']} epochs of batches of "
             f"{train['batch_size']}, {begin}, seeds {text}"
         )
 
@@ -92,20 +100,36 @@ def summarise(rows: Sequence[Row]) -> list[Group]:
     Raises:
         ValueError: If per-image data is damaged.
     """
-    groups: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
-        if row.state == FINISHED:
-            groups.setdefault(row.plan.group, {}).setdefault(row.plan.config, []).append(row)
-    found = [_group(list(configurations.values())) for configurations in groups.values()]
+    finished = [row for row in rows if row.state == FINISHED]
+    versions: dict[str, set[str]] = {}
+    for row in finished:
+        versions.setdefault(row.plan.group, set()).add(row.plan.data_digest)
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in finished:
+        version = _data_version(row.plan.data_digest, versions[row.plan.group])
+        groups.setdefault((row.plan.group, version), {}).setdefault(row.plan.config, []).append(row)
+    found = [_group(list(configurations.values()), version) for (_, version), configurations in groups.items()]
     return _corrected(sorted(found, key=lambda group: group.title))
 
 
-def _group(members: Sequence[list[Row]]) -> Group:
+def _data_version(digest: str, known: AbstractSet[str]) -> str:
+    """What tells a run's data from that of others with the same settings; data not recorded is the only one there is.
+
+    Args:
+        digest: Of the run's data.
+        known: Digests of all of them.
+    """
+    if len(known - {""}) < 2:
+        return ""
+    return f"data {digest[:6]}" if digest else "data not recorded"
+
+
+def _group(members: Sequence[list[Row]], data_version: str) -> Group:
     made = [_configuration(sorted(rows, key=lambda row: row.plan.seed)) for rows in members]
     made.sort(key=lambda one: (one.plan.module != NONE, one.plan.label))
     baseline, *others = made
     before = _Ap(baseline)
-    return Group((baseline, *(_answered(one, baseline, before) for one in others)))
+    return Group((baseline, *(_answered(one, baseline, before) for one in others)), data_version)
 
 
 def _configuration(rows: Sequence[Row]) -> Configuration:
@@ -164,7 +188,7 @@ def _corrected(groups: Sequence[Group]) -> list[Group]:
         needed = seeds_text(found, comparisons=len(answers))
         return replace(one, answer=replace(one.answer, corrected_p=p, verdict=verdict(found, p), seeds_needed=needed))
 
-    return [Group(tuple(told(one) for one in group.configurations)) for group in groups]
+    return [replace(group, configurations=tuple(map(told, group.configurations))) for group in groups]
 
 
 def write_differences(groups: Sequence[Group], file: Path) -> None:

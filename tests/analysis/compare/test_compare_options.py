@@ -119,6 +119,8 @@ def test_a_value_of_the_wrong_kind_names_the_plan(tmp_path, capsys) -> None:
         ([*BASE, "--plan", "missing.yaml"], "--plan missing.yaml: there is no such file"),
         ([*BASE, "--hyp", "hyp.scratch-lo.yaml"], "nearest: hyp.scratch-low.yaml"),
         (["--merge", "nowhere"], "--merge nowhere: expected a folder of compare.py"),
+        (["--merge", "nowhere", "--dry-run"], "--dry-run has no effect with --merge"),
+        (["--merge", "nowhere", "--attention", "SE"], "--attention has no effect with --merge"),
     ],
 )
 def test_wrong_command_lines(words, message) -> None:

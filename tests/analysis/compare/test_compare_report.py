@@ -3,12 +3,13 @@
 import base64
 import csv
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analysis.compare import report
-from analysis.compare.collect import FIGURES, collect
+from analysis.compare.collect import FIGURES, Row, collect
 from analysis.compare.latency import measure_latency
 from analysis.compare.page import html
 from analysis.compare.plots import DARK, LIGHT, available, pareto_front, render
@@ -78,6 +79,23 @@ def test_without_a_baseline_the_first_is_one_and_other_images_are_not_compared(c
     group = summarise(rows)[0]
     assert group.configurations[1].answer is None
     assert "no seed in common" in html([group], rows, "x")
+
+
+def test_runs_on_changed_data_are_compared_among_themselves(comparison) -> None:
+    rows = collect(comparison)
+
+    def on(digests: dict[str, str]) -> list[Row]:
+        return [replace(row, plan=replace(row.plan, data_digest=digests[row.plan.module])) for row in rows]
+
+    (one,) = summarise(on({"none": "", "SE": "d1", "CBAM": "d1"}))
+    assert len(one.configurations) == 3  # what was not recorded is taken for the only data there are
+    assert "(data" not in one.title
+    first, second = summarise(on({"none": "d1", "SE": "d1", "CBAM": "d2"}))
+    assert [one.plan.module for one in first.configurations] == ["none", "SE"]
+    assert "on set (data d1)" in first.title
+    assert "on set (data d2)" in second.title
+    titles = [group.title for group in summarise(on({"none": "", "SE": "d1", "CBAM": "d2"}))]
+    assert "on set (data not recorded)" in titles[-1]
 
 
 def test_one_seed_and_nothing_finished(comparison) -> None:

@@ -13,8 +13,20 @@ import pytest
 
 from analysis.compare import local
 from analysis.compare.local import run_locally
-from analysis.compare.runs import FAILED, FINISHED, INTERRUPTED, TRAINED, WAITING, RunFolder, execute, train_words
-from analysis.compare.study import merge
+from analysis.compare.options import parse_compare_args
+from analysis.compare.plan import RunPlan
+from analysis.compare.runs import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    TRAINED,
+    WAITING,
+    RunFolder,
+    execute,
+    folders,
+    train_words,
+)
+from analysis.compare.study import find, merge, run_study
 from engine.train_config import TrainConfig, parse_train_args
 from models.checkpoint import save_model
 from models.spec import load_spec
@@ -190,9 +202,91 @@ def test_merge_takes_each_run_once_and_finished_ones_first(runs, tmp_path) -> No
     states = [merged[folder.path.name].state for folder in runs]
     assert states == [FINISHED, FINISHED, FINISHED, WAITING]
     assert merged[runs[2].path.name].read("measured") == {"map50_95": 0.2}
+    older = [without_data(RunFolder(other / "runs" / folder.path.name)) for folder in runs[1:3]]
+    merge([other], tmp_path / "both")
+    assert len(list((tmp_path / "both").glob("runs/*/run.json"))) == 4  # the same runs, their data not recorded
+    shutil.copytree(runs[1].path, tmp_path / "ahead" / "runs" / runs[3].path.name)
+    ahead = RunFolder(tmp_path / "ahead" / "runs" / runs[3].path.name)
+    ahead.write("run", runs[3].plan.to_dict() | {"data_digest": ""})
+    write_weights(ahead, {"optimizer": {}})
+    merge([tmp_path / "ahead"], tmp_path / "both")
+    states = [folder.state for folder in folders(tmp_path / "both")]
+    assert sorted(states) == [FINISHED, FINISHED, FINISHED, INTERRUPTED]
+    changed = RunFolder(older[0].path)
+    changed.write("run", runs[1].plan.to_dict() | {"data_digest": "other"})
+    merge([other], tmp_path / "both")
+    assert len(folders(tmp_path / "both")) == 5
     (tmp_path / "empty" / "runs").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds no runs"):
         merge([tmp_path / "empty"], tmp_path / "both")
+
+
+def without_data(folder: RunFolder) -> RunFolder:
+    """The same run as it was described before data were recorded."""
+    older = folder.plan.to_dict()
+    del older["data_digest"]
+    there = RunFolder(folder.path.with_name(RunPlan.from_dict(older, "").folder_name))
+    folder.path.rename(there.path)
+    there.write("run", older)
+    return there
+
+
+def test_runs_whose_data_was_not_recorded_are_found_and_others_are_not(runs, tmp_path) -> None:
+    plan = runs[0].plan
+    assert find(tmp_path / "exp", plan) == runs[0]
+    older = without_data(runs[0])
+    assert find(tmp_path / "exp", plan) == older
+    older.write("run", plan.to_dict())  # taken up again with today's data
+    assert find(tmp_path / "exp", plan) == older
+    older.write("run", plan.to_dict() | {"data_digest": "of changed labels"})
+    assert find(tmp_path / "exp", plan) == runs[0]
+
+
+def test_changed_labels_make_new_runs_beside_the_old_ones(command, tiny_set, tmp_path, monkeypatch, capsys) -> None:
+    """The same command again: finished runs stay until a label changes, then all is run anew and the old ones stay."""
+    shutil.copytree(tiny_set / "set", tmp_path / "set")
+    data = tmp_path / "set.yaml"
+    data.write_text((tiny_set / "set.yaml").read_text().replace(str(tiny_set), str(tmp_path)))
+    monkeypatch.setattr("analysis.compare.study.write_report", lambda folder: None)
+
+    def again() -> list[str]:
+        training = Training()
+        monkeypatch.setattr(local, "run_process", training)
+        assert run_study(parse_compare_args([*command, "--data", str(data)])) == 0
+        return training.trained
+
+    assert len(again()) == 4
+    assert again() == []
+    capsys.readouterr()
+    label = tmp_path / "set" / "labels" / "train" / "0.txt"
+    before = label.read_text()
+    label.write_text("")
+    assert len(again()) == 4
+    assert "4 runs that are there were planned for other images or labels in set: they stay" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("exp/runs/*/measured.json"))) == 8
+    label.write_text(before)
+    assert again() == []
+
+
+def test_data_that_change_on_the_way_stop_the_run(runs, tiny_set, monkeypatch) -> None:
+    training = Training()
+    digests = iter([runs[0].plan.data_digest, "another"])
+    monkeypatch.setattr("analysis.compare.runs.data_digest", lambda dataset: next(digests))
+    assert execute(runs[0], training) == FAILED
+    assert len(training.commands) == 1  # trained, not measured
+    assert "images or labels have changed since the run was planned" in runs[0].read("error")["error"]
+
+
+def test_waiting_runs_follow_the_latest_command_line(command, tmp_path, monkeypatch) -> None:
+    """What has no effect on the result is no part of the digest, and yet not ignored."""
+    monkeypatch.setattr("analysis.compare.study.write_report", lambda folder: None)
+    monkeypatch.setattr(local, "run_process", Training(fail="-se-"))
+    assert run_study(parse_compare_args(command)) == 1
+    training = Training()
+    monkeypatch.setattr(local, "run_process", training)
+    assert run_study(parse_compare_args([*command, "--workers", "1"])) == 0
+    assert len(training.trained) == 2
+    assert all(words[words.index("--workers") + 1] == "1" for words in training.commands if "--workers" in words)
 
 
 def test_damaged_files_are_named(runs) -> None:
