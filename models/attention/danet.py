@@ -63,11 +63,12 @@ class PAM(Attention):
         # gamma A v = A (gamma v): scaled in the weights of the convolution, gamma costs no pass over a map.
         value = F.conv2d(x, self.gamma[:, None, None, None] * self.value_conv.weight, self.gamma * self.value_conv.bias)
         query, key, value = (
-            like_format(t, x).flatten(2).transpose(1, 2) for t in (self.query_conv(x), self.key_conv(x), value)
+            like_format(t, x).flatten(2).transpose(1, 2).unsqueeze(1)
+            for t in (self.query_conv(x), self.key_conv(x), value)
         )
         self._report(affinity=lambda: self._affinity(query, key, x))
         with outside_autocast(x):
-            attended = attend(query, key, value).transpose(1, 2)  # (B, C, N)
+            attended = attend(query, key, value).squeeze(1).transpose(1, 2)  # (B, C, N)
         return like_format(attended.to(x.dtype).reshape(x.shape), x)
 
     def _affinity(self, query: Tensor, key: Tensor, x: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class PAM(Attention):
         row, column = self._query_position(height, width)
         position = row * width + column
         with outside_autocast(x):
-            return weights_of(query[:, position : position + 1], key).view(-1, 1, height, width)
+            return weights_of(query[:, 0, position : position + 1], key[:, 0]).view(-1, 1, height, width)
 
 
 @register("CAM")

@@ -3,16 +3,21 @@
 Srinivas et al. 2021, "Bottleneck Transformers for Visual Recognition", arXiv:2101.11605.
 Same values as the widely used release, unscaled logits included. Deviations: the position embedding is stretched to
 the map's size, where the release takes its first H * W entries in the wrong order unless the map has exactly its size;
-a matrix of H * W times H * W is not kept, as far as the fused kernel of the device goes. The release's position term is
-p_i . q_j; the paper's is q_i . p_j (`variant="authors"`).
+no matrix of H * W times H * W is formed unless it is small. The release's position term is p_i . q_j; the paper's is
+q_i . p_j (`variant="authors"`).
+
+In bfloat16 on a CPU the logits are rounded once, as q and k are and as the published form does; with logits in float32
+the output would be about a third less off, and the module slower than the published form. The softmax is in float32.
 """
 
 import torch
 from torch import Tensor, nn
 
+from models.attention import dense_attention
 from models.attention.base import Attention, check_choice, check_divisible, check_flag, check_integer, float32, zero
 from models.attention.registry import register
-from models.attention.tensors import attend, from_tokens, like_format, tokens
+from models.attention.tensors import attend, by_head, from_tokens, like_format, tokens
+from models.tensor_traits import is_traced
 
 
 @register("MHSA")
@@ -75,18 +80,23 @@ class MHSA(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the positions of a map (B, C, H, W)."""
         height, width = x.shape[2:]
-        query, key = self._query_and_key(x)
-        value = tokens(self.value(x), self.heads)
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        dense = query.device.type == "cpu" and query.dtype is not torch.float16 and not is_traced()
+        query, key, value = ((by_head if dense else tokens)(t, self.heads) for t in (query, key, value))
+        query, key = self._with_position(query, key, height, width)
         self._report(affinity=lambda: self._affinity(query, key, height, width))
-        output = from_tokens(attend(query, key, value, scale=1.0), height, width).to(x.dtype)
+        if dense:
+            output = dense_attention.attend(query, key, value, wide_logits=False)
+        else:
+            output = attend(query, key, value, scale=1.0)
+        output = from_tokens(output, height, width).to(x.dtype)
         return like_format(x + output if self.identity else output, x)
 
-    def _query_and_key(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both (B, heads, HW, d), their dot products the logits with the position term."""
-        query, key = tokens(self.query(x), self.heads), tokens(self.key(x), self.heads)
+    def _with_position(self, query: Tensor, key: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Both (B, heads, HW, d), so that their dot products have the position term."""
         if not self.pos:
             return query, key
-        position = self._position(*x.shape[2:]).to(query.dtype)
+        position = self._position(height, width).to(query.dtype)
         if self.variant == "authors":
             return query, key + position
         return torch.cat([query, position.expand_as(query)], 3), torch.cat([key, query], 3)

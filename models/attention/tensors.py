@@ -82,6 +82,11 @@ def tokens(x: Tensor, heads: int) -> Tensor:
     return rows.reshape(batch, height * width, heads, channels // heads).transpose(1, 2)
 
 
+def by_head(x: Tensor, heads: int) -> Tensor:
+    """(B, C, H, W) -> (B, heads, H*W, C / heads), a view of a contiguous or channels_last map."""
+    return x.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)
+
+
 def from_tokens(x: Tensor, height: int, width: int) -> Tensor:
     """(B, heads, H*W, d) -> (B, heads * d, H, W), the inverse of `tokens`."""
     batch, heads, _, depth = x.shape

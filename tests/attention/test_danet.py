@@ -90,7 +90,7 @@ def test_no_weight_is_a_denormal_number():
 
 
 def test_blocks_of_queries_give_the_same(monkeypatch):
-    query, key, value = (torch.randn(2, 70, size).double() for size in (3, 3, 8))
+    query, key, value = (torch.randn(2, 2, 70, size).double() for size in (3, 3, 8))
     results = []
     for kept, block in ((2**25, 2**21), (0, 32 * 70)):
         monkeypatch.setattr(dense_attention, "KEPT", kept)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from benchmarks.published_more import PUBLISHED_MORE
 from models.attention import MHSA
 from tests.attention.pieces import channels, count, positions
 from tests.attention.reference import check, randomise, softmax
@@ -70,3 +71,18 @@ def test_logits_have_room_in_float16():
     x = torch.randn(1, 16, 6, 6) * 1e3
     with torch.autocast("cpu", torch.float16):
         assert MHSA(16)(x.half()).isfinite().all()
+
+
+def test_bfloat16_is_as_exact_as_published():
+    torch.manual_seed(0)
+    module, published = MHSA(64).eval(), PUBLISHED_MORE["MHSA"](64).eval()
+    published.load_state_dict(module.state_dict())
+    x = torch.randn(1, 64, 12, 12).bfloat16()
+    with torch.no_grad():
+        expected = module.double()(x.double())
+        module.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            off, published_off = (
+                (form(x).double() - expected).norm() / expected.norm() for form in (module, published)
+            )
+    assert 0 < off < min(1.1 * published_off, 0.03)
