@@ -90,3 +90,11 @@ def test_such_a_model_is_not_saved_by_mistake(tmp_path):
 def test_without_the_operation_the_model_stays(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert fuse_silu(trained().fuse(), torch.float32) == 0
+
+
+def test_a_cpu_without_bf16_keeps_plain_blocks(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=True)
+    block = torch.nn.Sequential(Conv(3, 8)).eval()
+    block[0].fuse()
+    assert fuse_silu(block, torch.bfloat16) == 0
+    assert fuse_silu(block, torch.float32) == 1
