@@ -13,6 +13,7 @@ from analysis.compare.plan import RunPlan
 from analysis.compare.runs import FINISHED, RunFolder, folders
 from engine.val_writers import COCO_FIGURES
 
+_LATENCY = {"latency_ms": "ms", "latency_low_ms": "low", "latency_high_ms": "high"}  # median and quartiles
 _SETTINGS = ("epochs", "batch_size", "optimizer", "precision", "device")
 
 
@@ -24,8 +25,8 @@ class Row:
         folder: Where it is.
         plan: What was planned.
         state: How far it is.
-        figures: `P`, `R`, `mAP50`, `mAP50-95`, COCO's twelve, `parameters`, `MACs`, `training_seconds`, `latency_ms`;
-            None where unknown, empty unless finished.
+        figures: `P`, `R`, `mAP50`, `mAP50-95`, COCO's twelve, `parameters`, `MACs`, `training_seconds`, `latency_ms`
+            with its quartiles; None where unknown, empty unless finished.
         error: Why it failed, empty otherwise.
     """
 
@@ -61,7 +62,7 @@ def _row(folder: RunFolder, latency: Mapping[str, Any]) -> Row:
             "parameters": measured["parameters"],
             "MACs": measured["macs"],
             "training_seconds": folder.seconds,
-            "latency_ms": latency.get(plan.config, {}).get("ms"),
+            **{name: latency.get(plan.config, {}).get(key) for name, key in _LATENCY.items()},
         }
     error = (folder.read("error") or {}).get("error", "")
     return Row(folder, plan, state, figures, error)
@@ -70,7 +71,7 @@ def _row(folder: RunFolder, latency: Mapping[str, Any]) -> Row:
 FIGURES = (
     *("P", "R", "mAP50", "mAP50-95"),
     *COCO_FIGURES,
-    *("parameters", "MACs", "training_seconds", "latency_ms"),
+    *("parameters", "MACs", "training_seconds", *_LATENCY),
 )
 
 

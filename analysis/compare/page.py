@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -26,7 +27,7 @@ def html(groups: Sequence[Group], rows: Sequence[Row], title: str) -> str:
 
 
 def _section(group: Group) -> str:
-    baseline = escape(group.configurations[0].plan.label)
+    baseline = escape(group.name(group.configurations[0]))
     return "\n".join([
         f"<h2>{escape(group.title)}</h2>",
         f"<p>Means ± standard deviation over the seeds. Differences are of mAP50-95 against {baseline}, paired by "
@@ -41,12 +42,12 @@ def _section(group: Group) -> str:
 def _table(group: Group) -> str:
     heads = ("configuration", "mAP50-95", *_DIFFERENCE_HEADS, *HEADS.values())
     head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in heads)
-    body = "\n".join(f"<tr>{_cells(one)}</tr>" for one in group.configurations)
+    body = "\n".join(f"<tr>{_cells(one, group.name(one))}</tr>" for one in group.configurations)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cells(one: Configuration) -> str:
-    cells = [_cell(one.plan.label), _cell(cell(one, "mAP50-95"), _number(one.mean["mAP50-95"]))]
+def _cells(one: Configuration, name: str) -> str:
+    cells = [_cell(name), _cell(cell(one, "mAP50-95"), _number(one.mean["mAP50-95"]))]
     if one.answer is None:
         cells += [_cell("", "") for _ in range(3)] + [_cell(one.note), _cell("", "")]
     else:
@@ -67,7 +68,7 @@ def _cell(text: str, value: str | None = None, kind: str = "") -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)
+    return repr(value) if value is not None and math.isfinite(value) else ""
 
 
 def _plots(group: Group) -> list[str]:
@@ -89,7 +90,7 @@ def _seen(group: Group) -> str:
         for one in group.configurations:
             file = one.rows[0].folder.path / "seen" / name
             if file.is_file():
-                label = escape(one.plan.label)
+                label = escape(group.name(one))
                 image = f'<img src="{_data(file.read_bytes(), "jpeg")}" alt="found by {label}">'
                 figures.append(f"<figure>{image}<figcaption>{label}</figcaption></figure>")
         rows.append(f'<div class="seen">{"".join(figures)}</div>')

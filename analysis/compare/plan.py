@@ -67,12 +67,14 @@ class RunPlan:
     data_digest: str = ""
 
     @property
+    def call(self) -> str:
+        """The module with its options: `CBAM(kernel_size=3)`."""
+        return f"{self.module}({self.options})" if self.options else self.module
+
+    @property
     def label(self) -> str:
         """The configuration for people: `CBAM(kernel_size=3) @ neck.P5, paper`."""
-        if self.module == NONE:
-            return NONE
-        call = f"{self.module}({self.options})" if self.options else self.module
-        return f"{call} @ {self.at}, {self.start}"
+        return NONE if self.module == NONE else f"{self.call} @ {self.at}, {self.start}"
 
     @property
     def folder_name(self) -> str:

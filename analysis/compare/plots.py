@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _WIDTH_IN = 6.0
 _SIZES = ("AP_small", "AP_medium", "AP_large")
-_LINES = ("-", "--", "-.", ":")
+_LINES = ("-", "--", "-.", ":")  # with as many marks: more configurations than colours are told apart by them
+_MARKS = ("o", "s", "^", "D")
 _SHOWN_CLASSES = 30
 
 
@@ -64,7 +65,8 @@ def available(group: Group) -> list[Plot]:
     others = [one for one in group.configurations if one.answer is not None]
     plots = [Plot("curves", "mAP50-95 over the epochs: mean and range of the seeds", _curves)]
     if len(group.configurations) > 1:
-        plots.insert(0, Plot("tradeoff", "What it costs; the line joins those that none beats in both", _tradeoff))
+        title = "What it costs; ringed and joined is the front: those that none beats in both"
+        plots.insert(0, Plot("tradeoff", title, _tradeoff))
     if others:
         title = "Difference of mAP50-95 to the baseline in points, with its 95 % interval"
         plots.insert(0, Plot("differences", title, _differences))
@@ -106,10 +108,10 @@ def _differences(figure: Figure, group: Group, ink: Ink) -> None:
     colour = {"better": ink.better, "worse": ink.worse}
     for y, one in enumerate(others):
         _interval(axis, y, one.answer.comparison, colour.get(one.answer.verdict, ink.unclear))
-    axis.set_yticks(range(len(others)), [_short(one) for one in others])
+    axis.set_yticks(range(len(others)), [_short(group, one) for one in others])
     axis.set_ylim(-0.6, len(others) - 0.4)
     axis.axvline(0, color=ink.text, linewidth=1)
-    axis.set_xlabel(f"points of mAP50-95 against {group.configurations[0].plan.label}")
+    axis.set_xlabel(f"points of mAP50-95 against {group.name(group.configurations[0])}")
 
 
 def _interval(axis: Axes, y: float, comparison: object, colour: str) -> None:
@@ -121,21 +123,23 @@ def _interval(axis: Axes, y: float, comparison: object, colour: str) -> None:
 
 def _tradeoff(figure: Figure, group: Group, ink: Ink) -> None:
     figure.set_size_inches(_WIDTH_IN, 7.5)
-    prices = (("latency_ms", 1.0, "latency of one image, ms"), ("parameters", 1e6, "parameters, millions"))
+    latency = ("latency_ms", 1.0, "latency of one image, ms: median and quartiles")
+    prices = (latency, ("parameters", 1e6, "parameters, millions"))
     for axis, (name, unit, label) in zip(figure.subplots(2, 1), prices, strict=True):
         known = [one for one in group.configurations if one.mean[name] is not None]
         spots = [(one.mean[name] / unit, one.mean["mAP50-95"]) for one in known]
         for number, (one, (x, y)) in enumerate(zip(known, spots, strict=True)):
-            axis.errorbar(
-                x, y, yerr=one.sd["mAP50-95"], fmt="o", color=_colour(number, ink), label=_short(one), capsize=3
-            )
+            look = {"fmt": _MARKS[number // len(ink.series) % len(_MARKS)], "color": _colour(number, ink), "capsize": 3}
+            bars = {"yerr": one.sd["mAP50-95"], "xerr": _quartiles(one) if name == "latency_ms" else None}
+            axis.errorbar(x, y, **bars, **look, label=_short(group, one))
         front = pareto_front(spots)
-        axis.plot([spots[i][0] for i in front], [spots[i][1] for i in front], color=ink.unclear, linewidth=1, zorder=0)
+        ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linewidth": 1, "zorder": 0}
+        axis.plot([spots[i][0] for i in front], [spots[i][1] for i in front], color=ink.unclear, **ring)
         axis.set(xlabel=label, ylabel="mAP50-95 (± sd of the seeds)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if not handles:
         handles, labels = figure.axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=2, fontsize=9)
+    _legend(figure, handles, labels)
 
 
 def pareto_front(spots: Sequence[tuple[float, float]]) -> list[int]:
@@ -158,11 +162,11 @@ def _curves(figure: Figure, group: Group, ink: Ink) -> None:
         values = np.array([[line["metrics/mAP_0.5:0.95"] for line in rows[:epochs]] for rows in runs])
         colour, x = _colour(number, ink), np.arange(1, epochs + 1)
         style = _LINES[number // len(ink.series) % len(_LINES)]
-        axis.plot(x, values.mean(0), style, color=colour, label=_short(one), marker="." if epochs < 20 else None)
+        axis.plot(x, values.mean(0), style, color=colour, label=_short(group, one), marker="." if epochs < 20 else None)
         axis.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
     axis.set(xlabel="epoch", ylabel="mAP50-95")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+    _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 
 def _classes(figure: Figure, group: Group, ink: Ink) -> None:
@@ -175,12 +179,12 @@ def _classes(figure: Figure, group: Group, ink: Ink) -> None:
         for y, name in enumerate(names):
             if name in one.answer.per_class:
                 _interval(axis, y + shift, one.answer.per_class[name], colour)
-        axis.plot([], [], "o-", color=colour, label=_short(one))
+        axis.plot([], [], "o-", color=colour, label=_short(group, one))
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.axvline(0, color=ink.text, linewidth=1)
     axis.set_xlabel("points of AP50-95")
-    figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+    _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 
 def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
@@ -197,18 +201,31 @@ def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
             if differences:
                 mean = sum(differences) / len(differences)
                 axis.plot(x + shift, mean, "_", color=colour, markersize=14, markeredgewidth=3)
-        axis.plot([], [], "_", color=colour, markersize=12, markeredgewidth=3, label=_short(one))
+        axis.plot([], [], "_", color=colour, markersize=12, markeredgewidth=3, label=_short(group, one))
     axis.set_xticks(range(len(_SIZES)), ["small, below 32² px", "medium", "large, above 96² px"])
     axis.axhline(0, color=ink.text, linewidth=1)
     axis.set_ylabel("points of AP")
-    figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+    _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 
 def _colour(number: int, ink: Ink) -> str:
     return ink.series[number % len(ink.series)]
 
 
-def _short(one: Configuration) -> str:
-    """The label, broken before a long placement."""
-    label = one.plan.label
+def _legend(figure: Figure, handles: Sequence[object], labels: Sequence[str]) -> None:
+    """Below everything, in as many columns as the names leave room for."""
+    widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    short = widest <= 16
+    figure.legend(handles, labels, loc="outside lower left", ncols=3 if short else 2, fontsize=11 if short else 9)
+
+
+def _quartiles(one: Configuration) -> list[list[float]]:
+    """How far below and above its median a configuration's latency reaches."""
+    middle = one.mean["latency_ms"]
+    return [[middle - one.mean["latency_low_ms"]], [one.mean["latency_high_ms"] - middle]]
+
+
+def _short(group: Group, one: Configuration) -> str:
+    """The name, broken before a long placement."""
+    label = group.name(one)
     return label if len(label) <= 24 else label.replace(" @ ", "\n@ ", 1)

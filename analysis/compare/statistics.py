@@ -160,15 +160,13 @@ def seeds_text(comparison: Comparison, size: float = HALF_A_POINT, *, comparison
     """How many seeds a difference of `size` needs, in words, at Holm's first and strictest level."""
     if comparison.seeds < 2:
         return "unknown from one seed"
-    needed = comparison.seeds_needed(size, (1 - LEVEL) / max(comparisons, 1))
-    if needed is None:
-        enough = comparison.seeds_needed(size, 1 - LEVEL) is not None
-        return f"more than {MAX_SEEDS}" if enough else _more_images(comparison, size)
-    return str(needed)
+    alpha = (1 - LEVEL) / max(comparisons, 1)
+    needed = comparison.seeds_needed(size, alpha)
+    return _more_images(comparison, size, alpha) if needed is None else str(needed)
 
 
-def _more_images(comparison: Comparison, size: float) -> str:
-    quantiles = stats.norm.isf((1 - LEVEL) / 2) + stats.norm.isf(1 - POWER)
+def _more_images(comparison: Comparison, size: float, alpha: float) -> str:
+    quantiles = stats.norm.isf(alpha / 2) + stats.norm.isf(1 - POWER)
     if comparison.image_variance * quantiles**2 <= size**2:
         return f"more than {MAX_SEEDS}"
     images = comparison.images * comparison.image_variance * quantiles**2 / size**2

@@ -86,10 +86,21 @@ class Group:
         seeds = sorted({row.plan.seed for one in self.configurations for row in one.rows})
         text = ", ".join(map(str, seeds))
         data = f"{plan.data} ({self.data_version})" if self.data_version else plan.data
+        modules = f"; modules at {self.shared_place}" if self.shared_place else ""
         return (
             f"{plan.cfg} on {data} at {train['imgsz']} px, {train['epochs']} epochs of batches of "
-            f"{train['batch_size']}, {begin}, seeds {text}"
+            f"{train['batch_size']}, {begin}, seeds {text}{modules}"
         )
+
+    @property
+    def shared_place(self) -> str:
+        """Where and how all modules are inserted, empty if they differ in it or there is none."""
+        places = {f"{p.at}, {p.start} start" for p in (one.plan for one in self.configurations) if p.module != NONE}
+        return places.pop() if len(places) == 1 else ""
+
+    def name(self, one: Configuration) -> str:
+        """A configuration beside the others of the group: what the title says is left out."""
+        return one.plan.call if self.shared_place else one.plan.label
 
 
 def summarise(rows: Sequence[Row]) -> list[Group]:

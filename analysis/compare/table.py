@@ -16,7 +16,7 @@ HEADS = {
     "parameters": "params (M)",
     "MACs": "MACs (G)",
     "training_seconds": "training",
-    "latency_ms": "latency (ms)",
+    "latency_ms": "latency (ms, quartiles)",
 }
 
 
@@ -32,7 +32,8 @@ def cell(one: Configuration, name: str) -> str:
     if name == "training_seconds":
         return clock(mean)
     if name == "latency_ms":
-        return f"{mean:.1f}"
+        low, high = one.mean["latency_low_ms"], one.mean["latency_high_ms"]
+        return f"{mean:.1f} ({low:.1f} to {high:.1f})"
     return f"{mean:.3f}" if sd is None else f"{mean:.3f} ± {sd:.3f}"
 
 
@@ -54,7 +55,7 @@ def markdown(groups: Sequence[Group], rows: Sequence[Row]) -> str:
 
 def _figures(group: Group) -> str:
     lines = [_line(["", *HEADS.values()]), "|---" * (len(HEADS) + 1) + "|"]
-    lines += [_line([one.plan.label, *(cell(one, name) for name in HEADS)]) for one in group.configurations]
+    lines += [_line([group.name(one), *(cell(one, name) for name in HEADS)]) for one in group.configurations]
     return (
         "COCO's twelve figures, mean ± standard deviation over the seeds; training is the mean of a run, h:mm:ss.\n\n"
         + "\n".join(lines)
@@ -78,12 +79,12 @@ def _differences(group: Group) -> str:
     lines = [
         _line(heads),
         "|---" * len(heads) + "|",
-        _line([baseline.plan.label, cell(baseline, "mAP50-95"), *[""] * 5]),
+        _line([group.name(baseline), cell(baseline, "mAP50-95"), *[""] * 5]),
     ]
     for one in others:
-        lines.append(_line([one.plan.label, cell(one, "mAP50-95"), *difference_cells(one)]))
+        lines.append(_line([group.name(one), cell(one, "mAP50-95"), *difference_cells(one)]))
     return (
-        f"mAP50-95 as val.py measures it, against {baseline.plan.label}, paired by seed and by validation image. The "
+        f"mAP50-95 as val.py measures it, against {group.name(baseline)}, paired by seed and by validation image. The "
         "interval is for one comparison; the verdict allows for all of this report.\n\n" + "\n".join(lines) + "\n"
     )
 

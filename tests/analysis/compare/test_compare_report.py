@@ -45,6 +45,8 @@ def test_whole_report(comparison, monkeypatch, capsys) -> None:
     table = (comparison / "table.md").read_text()
     assert table in capsys.readouterr().out
     assert "| none |" in table
+    assert "| CBAM |" in table
+    assert "modules at neck, identity start" in table
     assert "- failed: failed: no memory" in table
     for line in table.splitlines():
         if line.startswith("| "):
