@@ -3,16 +3,18 @@
 Chen et al. 2018, "A2-Nets: Double Attention Networks", arXiv:1810.11579.
 Deviation from the widely used release, which is broken: it calls softmax without a dimension, that is over the batch,
 so an image's output depends on its batch mates. Here, as in the paper, gathering weights sum to 1 over positions and
-distribution weights over descriptors. The two linear layers are applied to the descriptors instead of to the map,
-which is the same by linearity and needs fewer products.
+distribution weights over descriptors. On a map with at least as many positions as channels the two linear layers are
+applied to the descriptors instead of to the map, which is the same by linearity and needs fewer products.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_flag, check_integer, float32, zero
+from models.attention.base import Attention, check_flag, check_integer, zero
 from models.attention.registry import register
 from models.attention.tensors import like_format, outside_autocast
+from models.tensor_traits import is_traced
 
 
 @register("DoubleAttention")
@@ -72,19 +74,40 @@ class DoubleAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gather from and distribute to a map (B, C, H, W)."""
-        gather = float32(self.convB(x).flatten(2)).softmax(2).to(x.dtype)  # (B, c_n, HW)
-        distribute = float32(self.convV(x).flatten(2)).softmax(1).to(x.dtype)  # (B, c_n, HW)
+        rows = x.flatten(2).transpose(1, 2)  # (B, HW, C)
+        # The softmaxes, of any dtype, are in float32 inside.
+        gather = self.convB(x).flatten(2).softmax(2).to(x.dtype)  # (B, c_n, HW)
+        distribute = self.convV(x).flatten(2).softmax(1).to(x.dtype)  # (B, c_n, HW)
         self._report(affinity=lambda: self._affinity(gather, distribute, x))
-        pooled = x.flatten(2) @ gather.transpose(1, 2)  # (B, C, c_n)
-        descriptors = _linear(self.convA, pooled)  # (B, c_m, c_n); each column of `gather` sums to 1
-        if self.conv_reconstruct is not None:
-            descriptors = _linear(self.conv_reconstruct, descriptors)  # (B, C, c_n); so do the rows of `distribute`
-        if self.identity:
-            with outside_autocast(x):
-                output = torch.baddbmm(x.flatten(2), descriptors.to(x.dtype), distribute)
+        if self._prefers_map(x):
+            descriptors = gather @ self.convA(x).flatten(2).transpose(1, 2)  # (B, c_n, c_m)
+            mixed = self._distribute(descriptors, distribute.transpose(1, 2), rows)  # (B, HW, c_m)
+            output = self.conv_reconstruct(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
         else:
-            output = descriptors @ distribute
-        return like_format(output.reshape(x.shape).to(x.dtype), x)
+            descriptors = _linear(self.convA, gather @ rows)  # (B, c_n, c_m); each row of `gather` sums to 1
+            if self.conv_reconstruct is not None:
+                descriptors = _linear(self.conv_reconstruct, descriptors)  # (B, c_n, C); so do the shares
+            output = self._distribute(descriptors, distribute.transpose(1, 2), rows)  # (B, HW, C)
+            output = output.transpose(1, 2).reshape(x.shape)
+        return like_format(output.to(x.dtype), x)
+
+    def _prefers_map(self, x: Tensor) -> bool:
+        """Whether the published order, both linear layers on the map, takes fewer products and no additional pass."""
+        if is_traced() or self.identity or self.conv_reconstruct is None:
+            return False
+        return x.shape[2] * x.shape[3] < self.channels
+
+    def _distribute(self, descriptors: Tensor, shares: Tensor, rows: Tensor) -> Tensor:
+        """Shares (B, HW, c_n) of descriptors (B, c_n, C), plus the map for an identity start, in its memory order."""
+        turned = not rows.is_contiguous() and not is_traced()
+        if turned:  # the map is stored channel by channel, and so is the product of the transposed factors
+            descriptors, shares, rows = shares.transpose(1, 2), descriptors.transpose(1, 2), rows.transpose(1, 2)
+        if self.identity:
+            with outside_autocast(rows):
+                output = torch.baddbmm(rows, shares.to(rows.dtype), descriptors.to(rows.dtype))
+        else:
+            output = shares @ descriptors
+        return output.transpose(1, 2) if turned else output
 
     def _affinity(self, gather: Tensor, distribute: Tensor, x: Tensor) -> Tensor:
         row, column = self._query_position(*x.shape[2:])
@@ -92,6 +115,6 @@ class DoubleAttention(Attention):
         return (given @ gather).unflatten(2, x.shape[2:])
 
 
-def _linear(layer: nn.Conv2d, columns: Tensor) -> Tensor:
-    """A 1x1 convolution applied to columns (B, C, K)."""
-    return torch.add(layer.weight.flatten(1) @ columns, layer.bias[:, None])
+def _linear(layer: nn.Conv2d, rows: Tensor) -> Tensor:
+    """A 1x1 convolution applied to rows (B, K, C)."""
+    return F.linear(rows, layer.weight.flatten(1), layer.bias)
