@@ -56,7 +56,7 @@ class Conv(nn.Module):
         self.bn = BatchNorm2d(c2)
         self.has_default_act = act is True
         if act is True:
-            self.act: nn.Module = nn.SiLU(inplace=True)
+            self.act: nn.Module = nn.SiLU()
         else:
             self.act = act if isinstance(act, nn.Module) else nn.Identity()
 
@@ -173,7 +173,7 @@ class BottleneckCSP(nn.Module):
         self.cv3 = nn.Conv2d(hidden, hidden, 1, 1, bias=False)
         self.cv4 = Conv(2 * hidden, c2, 1, 1)
         self.bn = BatchNorm2d(2 * hidden)
-        self.act = act if isinstance(act, nn.Module) else nn.SiLU(inplace=True) if act else nn.Identity()
+        self.act = act if isinstance(act, nn.Module) else nn.SiLU() if act else nn.Identity()
         self.m = nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, g, e=1.0) for _ in range(n)))
 
     def forward(self, x: Tensor) -> Tensor:

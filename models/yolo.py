@@ -16,7 +16,9 @@ from models.layers import IMAGE, ModelSpec, row_text, where
 
 # What a constructor or a first forward pass raises for arguments that do not go together; the row's text is the cause.
 _UNFIT = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError)
-_INPLACE = (nn.SiLU, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish)
+# Their gradient needs only their result. That of SiLU needs its input, so in place autograd copies that first: one more
+# pass over every map of a training step.
+_INPLACE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 
 
 class Detect(nn.Module):
@@ -275,7 +277,7 @@ def _last_uses(sources: Sequence[Sequence[int]]) -> dict[int, int]:
 
 
 def start_norms(model: nn.Module) -> None:
-    """YOLOv5's batch normalisation constants, which its weights were trained with, and in-place activations."""
+    """YOLOv5's batch normalisation constants, which its weights were trained with; activations in place where free."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-3
@@ -289,7 +291,7 @@ def _set_activation(model: nn.Module, spec: ModelSpec) -> None:
         activation = parse_activation(str(spec.activation))
     except ValueError as error:
         raise ValueError(f"{spec.file}: {error}") from error
-    if hasattr(activation, "inplace"):
+    if isinstance(activation, _INPLACE):
         activation.inplace = True
     for module in model.modules():
         if isinstance(module, Conv) and module.has_default_act:
