@@ -152,11 +152,22 @@ def _find(name_or_path: str | Path) -> Path:
     raise ValueError(f"{text}: no such data set YAML, also not in {FOLDER}; {hint}")
 
 
-def _read(file: Path) -> dict[str, object]:
+def read_yaml(file: Path) -> object:
+    """The content of a YAML file.
+
+    Raises:
+        ValueError: If it is none, with the line.
+    """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: is not a YAML file in UTF-8: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        told = f"line {mark.line + 1}: {error.problem}" if mark is not None else " ".join(str(error).split())
+        raise ValueError(f"{file}: is not a YAML file in UTF-8: {told}") from error
+
+
+def _read(file: Path) -> dict[str, object]:
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise ValueError(f"{file}: Expected `path:`, `train:`, `val:` and `names:` but got a {type(content).__name__}")
     for key in content:

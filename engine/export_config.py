@@ -120,7 +120,7 @@ def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults where they make sense here."""
     parser = ArgumentParser(prog="export.py", description="Write a trained model for other runtimes.")
     add = parser.add_argument
-    add("--weights", default=DEFAULT_WEIGHTS, help="weights file (.pt)")
+    add("--weights", nargs="+", default=[DEFAULT_WEIGHTS], help="weights file (.pt)")
     add("--include", nargs="+", default=["torchscript"], help=f"formats: {', '.join(FORMATS)}")
     add("--imgsz", "--img", "--img-size", nargs="+", type=int, default=[640], help="input size: h [w], px")
     add("--batch-size", type=int, default=1, help="images in a batch")
@@ -152,11 +152,13 @@ def parse_config(arguments: Sequence[str] | None = None) -> ExportConfig:
         SystemExit: With code 2 on unknown and unsupported flags, 0 on `--help`.
     """
     given = vars(build_parser().parse_args(arguments))
-    sides = given.pop("imgsz")
+    sides, weights = given.pop("imgsz"), given.pop("weights")
+    if len(weights) > 1:
+        raise ValueError(f"--weights {' '.join(weights)}: one model is exported at a time; run export.py for each")
     if len(sides) > 2:
         raise ValueError(f"--imgsz {' '.join(map(str, sides))}: expected one number, or height and width")
     names = (ALIASES.get(name, name) for word in given.pop("include") for name in word.lower().split(",") if name)
-    config = ExportConfig(include=tuple(dict.fromkeys(names)), imgsz=(sides[0], sides[-1]), **given)
+    config = ExportConfig(include=tuple(dict.fromkeys(names)), imgsz=(sides[0], sides[-1]), weights=weights[0], **given)
     _check_used(config, given)
     return config
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images", "output0"  # YOLOv5's names
 TORCHSCRIPT_EXTRA = "config.txt"  # YOLOv5's name
-_DECODING = ".*/decode/.*"  # kept out of the quantisation: boxes in pixels and scores share its tensors
+_UNQUANTISED = r".*/(decode|suppression)/.*"  # boxes in pixels and scores share their tensors
 
 
 def require(package: str, why: str) -> ModuleType:
@@ -112,7 +112,7 @@ def write_openvino(
 
 
 def _quantised(network: object, calibration: Iterable[np.ndarray] | None) -> object:
-    """Post-training quantisation of everything but the decoding of boxes."""
+    """Post-training quantisation of everything but the decoding of boxes and their suppression."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that nncf imports
         nncf = require("nncf", "--int8")
@@ -123,8 +123,20 @@ def _quantised(network: object, calibration: Iterable[np.ndarray] | None) -> obj
             nncf.Dataset(batches),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(batches),
-            ignored_scope=nncf.IgnoredScope(patterns=[_DECODING], validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=[_UNQUANTISED], validate=False),
         )
+
+
+def require_tensorrt() -> ModuleType:
+    """TensorRT, and a GPU to build for.
+
+    Raises:
+        ValueError: If one of them is missing.
+    """
+    trt = require("tensorrt", "writing a TensorRT engine")
+    if not torch.cuda.is_available():
+        raise ValueError("writing a TensorRT engine needs an NVIDIA GPU, and none is visible here")
+    return trt
 
 
 def write_tensorrt(onnx_file: Path, file: Path, metadata: Metadata, *, workspace_gb: float) -> None:
@@ -133,9 +145,7 @@ def write_tensorrt(onnx_file: Path, file: Path, metadata: Metadata, *, workspace
     Raises:
         ValueError: If TensorRT or a GPU is missing, or the engine cannot be built.
     """
-    trt = require("tensorrt", "writing a TensorRT engine")
-    if not torch.cuda.is_available():
-        raise ValueError("writing a TensorRT engine needs an NVIDIA GPU, and none is visible here")
+    trt = require_tensorrt()
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
     settings = builder.create_builder_config()

@@ -61,7 +61,8 @@ class Metadata:
         try:
             names, stride = known.pop("names"), int(known.pop("stride"))
             names = dict(enumerate(names)) if isinstance(names, list) else {int(k): str(v) for k, v in names.items()}
-            imgsz = known.pop("imgsz", None)
+            imgsz, nms = known.pop("imgsz", None), known.pop("nms", None)
+            known["nms"] = {str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None
             return cls(names, stride, None if imgsz is None else (int(imgsz[0]), int(imgsz[-1])), **known)
         except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(

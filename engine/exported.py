@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
+from data.dataset import read_yaml
 from engine.export_formats import INPUT, TORCHSCRIPT_EXTRA, require
 from engine.export_metadata import Metadata
 from engine.network import OPENVINO_FOLDER, Network
@@ -37,9 +37,12 @@ class ExportedNetwork(Network):
         if not metadata.dynamic:
             self.image_hw, self.batch_size = metadata.imgsz, metadata.batch
         self.finished = metadata.nms is not None
+        self._columns = 6 if self.finished else 5 + len(self.names)
         numbers = "int8" if metadata.int8 else "fp16" if metadata.half else "fp32"
         size = "any size" if self.image_hw is None else "{}x{} px".format(*self.image_hw)
         self.description = f"{description}, {numbers}, {size}"
+        if metadata.nms is not None:
+            self.description += f", suppression inside ({_listed(metadata.nms)})"
 
     def __call__(self, images: Tensor) -> Tensor:
         """See the base class; a file of a fixed batch gets its images in portions, the last one filled up."""
@@ -50,7 +53,15 @@ class ExportedNetwork(Network):
             part = images[start : start + size]
             filled = torch.cat((part, part[-1:].expand(size - len(part), -1, -1, -1))) if len(part) < size else part
             found.append(torch.as_tensor(self._run(filled))[: len(part)].float())
-        return torch.cat(found)
+        return self._checked(torch.cat(found))
+
+    def _checked(self, found: Tensor) -> Tensor:
+        if found.ndim != 3 or found.shape[2] != self._columns:
+            raise ValueError(
+                f"the exported file gives {tuple(found.shape)}; expected (images, boxes, {self._columns}), YOLOv5's "
+                f"layout for its {len(self.names)} classes: files of other detectors are not read"
+            )
+        return found
 
 
 def open_exported(weights: str, device: torch.device, precision: str, *, dnn: bool = False) -> ExportedNetwork:
@@ -75,6 +86,8 @@ def open_exported(weights: str, device: torch.device, precision: str, *, dnn: bo
 
 
 def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
+    import torchvision.ops  # noqa: F401  (registers what a file with --nms calls)
+
     extra = {TORCHSCRIPT_EXTRA: ""}
     try:
         with warnings.catch_warnings():
@@ -82,7 +95,7 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
             network = torch.jit.load(str(file), _extra_files=extra, map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
-    facts = json.loads(extra[TORCHSCRIPT_EXTRA] or "{}")
+    facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
     facts.setdefault("imgsz", facts.get("shape", [])[-2:] or None)
     metadata = Metadata.read(facts, file)
     dtype = torch.float16 if metadata.half else torch.float32
@@ -158,7 +171,8 @@ def _openvino(place: Path, precision: str) -> ExportedNetwork:
         model = core.read_model(str(files[0]))
         network = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
-        raise ValueError(f"{files[0]}: not a readable OpenVINO model: {_first(error)}") from error
+        reason = str(error).strip().splitlines()[-1]  # places in its source come first
+        raise ValueError(f"{files[0]}: not a readable OpenVINO model: {reason}") from error
     metadata = Metadata.read(_openvino_facts(model, files[0]), files[0])
     request = network.create_infer_request()
 
@@ -174,7 +188,9 @@ def _openvino_facts(model: Any, file: Path) -> dict[str, Any]:  # noqa: ANN401  
         keys = [key for key in Metadata.__dataclass_fields__ if model.has_rt_info(["model_info", key])]
         return {key: model.get_rt_info(["model_info", key]).astype(str) for key in keys}
     beside = file.with_suffix(".yaml")
-    facts = yaml.safe_load(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    facts = read_yaml(beside) if beside.is_file() else {}
+    if not isinstance(facts, dict):
+        raise ValueError(f"{beside}: expected the names and stride of {file.name} but got a {type(facts).__name__}")
     shape = model.input(0).partial_shape
     if shape.is_static:
         batch, _, height, width = (int(side) for side in shape.to_shape())
@@ -188,7 +204,7 @@ def _tensorrt(file: Path, device: torch.device) -> ExportedNetwork:
         raise ValueError(f"{file}: a TensorRT engine runs on an NVIDIA GPU; give one with --device 0")
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(4), "little", signed=True)
-        facts = json.loads(stream.read(size))
+        facts = _json_facts(stream.read(max(size, 0)), file)
         engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(stream.read())
     if engine is None:
         raise ValueError(f"{file}: TensorRT cannot read this engine; it belongs to the machine that built it")
@@ -206,6 +222,21 @@ def _tensorrt(file: Path, device: torch.device) -> ExportedNetwork:
         return found
 
     return ExportedNetwork(run, Metadata.read(facts, file), device, f"TensorRT on {device}")
+
+
+def _listed(thresholds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in thresholds.items())
+
+
+def _json_facts(text: str | bytes, file: Path) -> dict[str, Any]:
+    """The facts that formats without metadata of their own carry as JSON."""
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise ValueError(f"{file}: carries no class names and stride that can be read; expected a file of export.py")
+    return facts
 
 
 def _first(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,12 @@ import torch
 from torch import Tensor
 
 from data.dataset import list_images, load_dataset_spec
-from data.images import letterbox, read_image
+from data.images import ImageReadError, letterbox, read_image
 from engine.cli import ROOT
 from engine.device import Precision, select_device
-from engine.export_check import LIMITS, Difference, compare
+from engine.export_check import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.export_config import ExportConfig
-from engine.export_formats import write_onnx, write_openvino, write_tensorrt, write_torchscript
+from engine.export_formats import require_tensorrt, write_onnx, write_openvino, write_tensorrt, write_torchscript
 from engine.export_metadata import Metadata
 from engine.export_module import ExportModule, Suppression
 from engine.exported import open_exported
@@ -51,6 +52,8 @@ def export(config: ExportConfig) -> list[Exported]:
     weights = find_weights(config.weights)
     if not os.access(weights.parent, os.W_OK):
         raise ValueError(f"{weights.parent}: files cannot be written beside the weights; copy them to another folder")
+    if "engine" in config.include:
+        require_tensorrt()  # before the other formats are written
     images = _image_files(config)
     source = TorchNetwork(load_model(weights), device, Precision(torch.float32, False, "fp32"))
     if any(side % source.stride_px for side in config.imgsz):
@@ -72,8 +75,9 @@ class _Job:
 
     def __init__(self, config: ExportConfig, weights: Path, source: TorchNetwork, images: Sequence[Path]) -> None:
         self.config, self.weights, self.source, self.images = config, weights, source, images
-        suppression = Suppression(config.conf_thres, config.iou_thres, config.topk_all) if config.nms else None
-        self.module = ExportModule(source.model, suppression).eval()
+        self.unreadable: list[Path] = []
+        self.suppression = Suppression(config.conf_thres, config.iou_thres, config.topk_all) if config.nms else None
+        self.module = ExportModule(source.model, self.suppression).eval()
         self.metadata = Metadata(
             names=source.names,
             stride=source.stride_px,
@@ -96,15 +100,19 @@ class _Job:
             writers.get(name, self._engine)(draft)
             seconds = time.perf_counter() - started
             numbers = "int8" if self.config.int8 else "fp16" if self.config.half else "fp32"
-            difference = compare(self.source, self._reopened(draft), list(self._compared()))
-            problem = difference.problem(LIMITS[numbers])
+            batches = self._compared()
+            difference = compare(self.source, self._reopened(draft), batches, self.suppression)
+            problem = difference.problem((FINISHED_LIMITS if self.config.nms else LIMITS)[numbers])
             if problem is not None:
                 raise ValueError(f"{name}: the file does not agree with {self.weights}: {problem}; it is not kept")
             _remove(file)
             draft.replace(file)
         done = Exported(name, file, _megabytes(file), seconds, difference)
         print(f"{name} {numbers}: {file} ({done.megabytes:.1f} MB, {seconds:.1f} s)")
-        print(f"  against {self.weights} on {self._count()} images: {difference}", flush=True)
+        print(f"  against {self.weights} on {len(batches) - self.config.dynamic} images: {difference}", flush=True)
+        if self.config.nms and not difference.detections:
+            missing = "nothing is detected on these images, so what the file finds could not be compared"
+            print(f"note: {missing}; give others with --data", file=sys.stderr)
         return done
 
     def _reopened(self, file: Path) -> object:
@@ -156,25 +164,38 @@ class _Job:
         return _Half(self.module, wanted)
 
     def _calibration(self) -> Iterator[np.ndarray]:
-        for file in _spread(self.images, self.config.images):
-            yield self._read([file] * self.config.batch_size, self.config.imgsz).numpy()
+        for image in self._read(self.config.images):
+            yield _batch([image] * self.config.batch_size, self.config.imgsz).numpy()
 
-    def _count(self) -> int:
-        return len(_spread(self.images, COMPARED))
-
-    def _compared(self) -> Iterator[Tensor]:
+    def _compared(self) -> list[Tensor]:
         """A few images; a dynamic file also sees another size and two images at once."""
-        files = _spread(self.images, COMPARED)
+        images = list(self._read(COMPARED))
         height, width = self.config.imgsz
-        for file in files:
-            yield self._read([file], (height, width))
+        batches = [_batch([image], (height, width)) for image in images]
         if self.config.dynamic:
-            yield self._read((files * 2)[:2], (height + self.source.stride_px, width + 2 * self.source.stride_px))
+            other = height + self.source.stride_px, width + 2 * self.source.stride_px
+            batches.append(_batch((images * 2)[:2], other))
+        return batches
 
-    def _read(self, files: Sequence[Path], hw: tuple[int, int]) -> Tensor:
-        """(B, 3, H, W) float32 RGB 0..1."""
-        pixels = np.stack([letterbox(read_image(file), hw).image for file in files])
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
+    def _read(self, count: int) -> Iterator[np.ndarray]:
+        """At most `count` images; those that cannot be read are left out, which is said once.
+
+        Raises:
+            ValueError: If none can be read.
+        """
+        read = 0
+        for file in _spread(self.images, count):
+            try:
+                image = read_image(file)
+            except ImageReadError as error:
+                if file not in self.unreadable:
+                    self.unreadable.append(file)
+                    print(f"note: left out: {error}", file=sys.stderr)
+                continue
+            read += 1
+            yield image
+        if not read:
+            raise ValueError(f"no image to compare on can be read, the first: {self.unreadable[0]}")
 
 
 class _Half:
@@ -200,6 +221,12 @@ def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:
     if not config.nms:
         return None
     return {"conf_thres": config.conf_thres, "iou_thres": config.iou_thres, "max_det": config.topk_all}
+
+
+def _batch(images: Sequence[np.ndarray], hw: tuple[int, int]) -> Tensor:
+    """Images of any sizes -> (B, 3, H, W) float32 RGB 0..1."""
+    pixels = np.stack([letterbox(image, hw).image for image in images])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 def _spread(files: Sequence[Path], count: int) -> list[Path]:

@@ -57,6 +57,10 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
     network = open_network(files, device, _precision(config, device), augment=config.augment, dnn=config.dnn)
     weights = " ".join(files)
     _check_classes(network, spec, weights, config.single_cls)
+    if network.finished:
+        if config.save_hybrid:
+            raise ValueError(f"--save-hybrid {weights}: labels cannot join a suppression inside the file; take the .pt")
+        _note(f"the suppression inside {weights} cuts off the recall curve and lowers mAP; export without --nms")
     image_px = _image_px(config.imgsz, network)
     loader = _loader(config, spec, image_px, network)
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)

@@ -135,7 +135,7 @@ def test_one_missing_split_fails_when_it_is_asked_for(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[1, 2]", "but got a list"),
-        ("a: b: c", "is not a YAML file"),
+        ("a: b: c", r"is not a YAML file in UTF-8: line 1: [^\n]*$"),
         ("trian: images\nnames: [a]", r"unknown entry `trian:`; did you mean `train:`\?"),
         ("names: [a]", "Expected at least one of `train:`"),
         ("train: 3\nnames: [a]", "train: Expected a folder, a .txt file or a list of those but got 3"),

@@ -1,6 +1,9 @@
 """Every format is written, read back and used; the network is small and generated."""
 
+import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,10 @@ import torch
 import yaml
 
 from data.images import letterbox, read_image, write_image
-from engine.export_check import LIMITS, Difference, compare
+from engine.export_check import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.export_config import ExportConfig
 from engine.export_metadata import Metadata
+from engine.export_module import Suppression
 from engine.exported import open_exported
 from engine.exporter import export
 from engine.network import Ensemble, is_exported, open_network
@@ -122,6 +126,46 @@ def test_suppression_inside_the_file(weights, source, root):
     assert all(len(rows) <= 3 and (rows[:, 5] == 1).all() for rows in only)
 
 
+def test_a_torchscript_file_with_suppression_opens_in_a_process_without_torchvision(weights, root):
+    done = export(ExportConfig(weights=str(weights), imgsz=(64, 64), nms=True))[0]
+    code = (
+        "import sys, torch; from engine.exported import open_exported; "
+        "network = open_exported(sys.argv[1], torch.device('cpu'), '32'); "
+        "print(network(torch.zeros(1, 3, 64, 64)).shape, network.description)"
+    )
+    words = [sys.executable, "-c", code, str(done.path)]
+    told = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert "[1, 100, 6]" in told
+    assert "suppression inside (conf_thres 0.25, iou_thres 0.45, max_det 100)" in told
+
+
+def test_a_wrong_suppression_inside_a_file_is_noticed(weights, source, root):
+    suppression = Suppression(0.25, 0.45, 20)
+    image = letterbox(read_image(root / "data" / "images" / "street_1.jpg"), 320).image
+    images = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    finished = suppression(source(images))
+    count = int((finished[..., 4] > 0.3).sum())
+    assert count > 1
+
+    def difference(rows):
+        return compare(source, _Fixed(rows), [images], suppression)
+
+    limits = FINISHED_LIMITS["fp32"]
+    assert difference(finished).problem(limits) is None
+    assert difference(finished).seen >= count
+    moved, doubted, renamed = (finished.clone() for _ in range(3))
+    moved[..., :4] += 3 * (finished[..., 4:5] > 0)
+    doubted[..., 4] *= 0.98
+    renamed[..., 5] += 1
+    assert "boxes differ" in difference(moved).problem(limits)
+    assert "confidences differ" in difference(doubted).problem(limits)
+    assert "detections are lost" in difference(renamed).problem(limits)
+    assert "detections are lost" in difference(torch.zeros_like(finished)).problem(limits)
+    added = finished.clone()
+    added[0, -1] = torch.tensor([0.0, 0.0, 20.0, 20.0, 0.9, 0.0])
+    assert "1 of" in difference(added).problem(limits)
+
+
 def test_a_file_that_differs_does_not_replace_the_former_one(dynamic, weights, monkeypatch):
     former = dynamic["torchscript"].read_bytes()
     monkeypatch.setattr("engine.exporter.write_torchscript", _write_another)
@@ -187,6 +231,49 @@ def test_damaged_files_give_one_line(ending, tmp_path):
     file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a readable"):
         open_network([str(file)], CPU)
+
+
+def test_foreign_files_give_one_line(tmp_path):
+    network = torch.jit.trace(torch.nn.Conv2d(3, 6, 1), torch.zeros(1, 3, 8, 8))
+    for facts, told in (
+        ("no JSON", "carries no class names and stride"),
+        ("[]", "carries no class names and stride"),
+        ("{}", "carries no class names and stride"),
+    ):
+        torch.jit.save(network, tmp_path / "x.torchscript", _extra_files={"config.txt": facts})
+        with pytest.raises(ValueError, match=told):
+            open_network([str(tmp_path / "x.torchscript")], CPU)
+    facts = json.dumps({"names": {"0": "a"}, "stride": 8, "shape": [1, 3, 8, 8], "nms": True})
+    torch.jit.save(network, tmp_path / "y.torchscript", _extra_files={"config.txt": facts})
+    other = open_network([str(tmp_path / "y.torchscript")], CPU)
+    assert not other.finished
+    with pytest.raises(ValueError, match=r"gives \(1, 6, 8, 8\); expected \(images, boxes, 6\)"):
+        other(torch.zeros(1, 3, 8, 8))
+
+
+def test_broken_images_are_left_out_of_the_comparison(weights, root, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    data = tmp_path / "d.yaml"
+    data.write_text("path: .\nval: images\nnames: [a]\n")
+    (tmp_path / "images" / "a.jpg").write_bytes(b"nothing")
+    config = ExportConfig(weights=str(weights), imgsz=(64, 64), data=str(data))
+    with pytest.raises(ValueError, match=r"no image to compare on can be read.*a\.jpg"):
+        export(config)
+    (tmp_path / "images" / "b.jpg").write_bytes((root / "data" / "images" / "street_1.jpg").read_bytes())
+    export(config)
+    told = capsys.readouterr()
+    assert told.err.count("left out") == 2  # once in each run
+    assert "on 1 images" in told.out
+
+
+def test_what_tensorrt_lacks_is_said_before_anything_is_written(weights, tmp_path):
+    if importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("TensorRT is installed")
+    file = tmp_path / "w.pt"
+    file.write_bytes(weights.read_bytes())
+    with pytest.raises(ValueError, match="TensorRT engine needs the package tensorrt"):
+        export(ExportConfig(weights=str(file), include=("torchscript", "engine"), imgsz=(64, 64)))
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
 
 
 def test_endings():
