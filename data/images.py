@@ -21,6 +21,7 @@ IMAGE_SUFFIXES = (".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".pfm", ".png", ".tif
 FILL = 114  # grey of the letterbox border and of the area outside a warped image
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
 
 class ImageReadError(ValueError):
@@ -73,9 +74,7 @@ def decode_image(encoded: np.ndarray, *, name: str = "image") -> np.ndarray:
     Raises:
         ImageReadError: If the bytes are truncated or no image.
     """
-    # OpenCV 4 fills the missing part of a truncated JPEG with grey and says nothing to the caller; Pillow raises.
-    whole = encoded[:2].tobytes() != _JPEG_START or encoded[-2:].tobytes() == _JPEG_END
-    if whole:
+    if _has_its_end(encoded):
         try:
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
         except cv2.error:
@@ -177,22 +176,47 @@ def unletterbox(
     return clip_boxes(result, original_hw[1], original_hw[0]) if clip else result
 
 
+def from_pillow(image: Image.Image, *, name: str = "image") -> np.ndarray:
+    """A Pillow image of any mode as (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageReadError: If its pixels cannot be read or scaled.
+    """
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith(("I", "F")):
+            return _to_uint8(np.asarray(upright), name)
+        return np.asarray(upright.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # Pillow reports broken PNG chunks as SyntaxError
+        raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error
+
+
+def _has_its_end(encoded: np.ndarray) -> bool:
+    """Whether a JPEG or PNG is whole; true of other formats.
+
+    OpenCV 4 fills the missing part of a truncated JPEG with grey and says nothing to the caller, and libpng prints on
+    the terminal; Pillow raises.
+    """
+    start, end = encoded[:4].tobytes(), encoded[-8:].tobytes()
+    if start.startswith(_JPEG_START):
+        return end.endswith(_JPEG_END)
+    return start != _PNG_START or end == _PNG_END
+
+
 def _decode_with_pillow(encoded: np.ndarray, name: str) -> np.ndarray:
     """Decode with Pillow, for formats and defects OpenCV does not handle."""
     import io
 
     try:
         with Image.open(io.BytesIO(encoded.tobytes())) as image:
-            upright = ImageOps.exif_transpose(image)
-            samples = np.asarray(upright)
-            if upright.mode.startswith(("I", "F")):
-                return _to_uint8(samples, name)
-            return np.asarray(upright.convert("RGB"))
+            return from_pillow(image, name=name)
+    except ImageReadError:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageReadError(f"{name}: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise ImageReadError(f"{name}: is no image of a known format") from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reports broken PNG chunks as SyntaxError
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error
 
 

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from data.images import from_pillow
 from data.sources import Frame, open_source
 from engine.detected import Result, Results
 from engine.device import select_device
@@ -46,9 +49,12 @@ class Detector:
     """A network with thresholds, ready to be called.
 
     Attributes:
-        conf, iou, classes, agnostic, max_det: What is kept, as in YOLOv5's hub models; may be set at any time.
+        conf, iou, classes, agnostic, multi_label, max_det: What is kept, as in YOLOv5's hub models; may be set at any
+            time.
         names: From class number to class name.
     """
+
+    __slots__ = ("agnostic", "classes", "conf", "iou", "max_det", "multi_label", "network")  # a typing error raises
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -56,6 +62,7 @@ class Detector:
         self.iou = 0.45
         self.classes: Sequence[int] | None = None
         self.agnostic = False
+        self.multi_label = False
         self.max_det = 1000
 
     @property
@@ -81,7 +88,7 @@ class Detector:
             A result for each image or frame.
 
         Raises:
-            ValueError: If something is no image or cannot be read.
+            ValueError: If something is no image or cannot be read, or never ends as cameras do.
         """
         return self._detect(_images(source, rgb_arrays=False), imgsz)
 
@@ -125,11 +132,13 @@ class Detector:
         if self.network.image_hw is not None:
             return self.network.image_hw
         height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+        if min(height, width) < 1:
+            raise ValueError(f"Expected `imgsz` of at least 1 px but got {imgsz}")
         return -(-height // self.stride) * self.stride, -(-width // self.stride) * self.stride
 
     def _selection(self) -> Selection:
         classes = None if self.classes is None else tuple(int(class_id) for class_id in self.classes)
-        return Selection(self.conf, self.iou, classes, self.agnostic, self.max_det)
+        return Selection(self.conf, self.iou, classes, self.agnostic, self.max_det, self.multi_label)
 
 
 def _images(source: Any, *, rgb_arrays: bool) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  (many kinds)
@@ -140,7 +149,7 @@ def _images(source: Any, *, rgb_arrays: bool) -> Iterator[tuple[str, np.ndarray]
             yield from _from_path(str(item))
         elif isinstance(item, Image.Image):
             name = getattr(item, "filename", "") or f"image{number}.jpg"
-            yield name, np.asarray(ImageOps.exif_transpose(item).convert("RGB"))
+            yield name, from_pillow(item, name=name)
         elif isinstance(item, Tensor):
             yield f"image{number}.jpg", _from_tensor(item)
         elif isinstance(item, np.ndarray):
@@ -150,17 +159,23 @@ def _images(source: Any, *, rgb_arrays: bool) -> Iterator[tuple[str, np.ndarray]
 
 
 def _from_path(text: str) -> Iterator[tuple[str, np.ndarray]]:
-    for item in open_source(text):
-        if not isinstance(item, Frame):
-            raise ValueError(f"{item.path}: {item.reason}")
-        yield item.path, item.image
+    with closing(open_source(text)) as source:
+        if source.live:
+            raise ValueError(f"{text}: cameras, streams and the screen never end; detect.py shows and writes them")
+        for item in source:
+            if isinstance(item, Frame):
+                yield item.path, item.image
+            elif item.partial:  # what could be read counts
+                warnings.warn(f"{item.path}: {item.reason}", stacklevel=2)
+            else:
+                raise ValueError(f"{item.path}: {item.reason}")
 
 
 def _from_tensor(item: Tensor) -> np.ndarray:
-    if item.ndim != 3 or item.shape[0] != 3:
+    if item.ndim != 3 or item.shape[0] != 3 or not item.numel():
         raise ValueError(f"Expected a tensor (3, H, W) or (B, 3, H, W) but got {tuple(item.shape)}")
     if item.is_floating_point():
-        if item.numel() and not 0 <= float(item.min()) <= float(item.max()) <= 1:
+        if not 0 <= float(item.min()) <= float(item.max()) <= 1:
             raise ValueError("Expected a floating tensor with values from 0 to 1; divide pixels by 255")
         item = (item * 255).round()
     elif item.dtype is not torch.uint8:
@@ -169,7 +184,8 @@ def _from_tensor(item: Tensor) -> np.ndarray:
 
 
 def _from_array(item: np.ndarray, rgb: bool) -> np.ndarray:
-    if item.dtype != np.uint8 or not (item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3, 4))):
+    shaped = item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3, 4))
+    if item.dtype != np.uint8 or not item.size or not shaped:
         raise ValueError(f"Expected an array (H, W, 3) uint8 but got {item.shape} {item.dtype}")
     if item.ndim == 2 or item.shape[2] == 1:
         return np.repeat(item.reshape(*item.shape[:2], 1), 3, axis=2)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data.boxes import convert_boxes
 from data.images import write_image
+from data.sources import output_names
 from engine.annotate import Annotator, Style
 
 if TYPE_CHECKING:
@@ -199,13 +200,16 @@ class Results(Sequence[Result]):
         return [one.plot() for one in self._results]
 
     def save(self, save_dir: str | Path = "runs/detect/exp", *, exist_ok: bool = False) -> Path:
-        """Write the drawn images to a folder, by default the next free one; returns it."""
+        """Write the drawn images to a folder, by default the next free one; returns it.
+
+        Frames of a video and images of the same name are numbered from the second on.
+        """
         from engine.cli import new_run_folder
 
         wanted = Path(save_dir)
         folder = new_run_folder(wanted.parent, wanted.name, exist_ok=exist_ok)
-        for result in self._results:
-            result.save(folder / f"{Path(result.path).stem}.jpg")
+        for result, name in zip(self._results, output_names([one.path for one in self._results]), strict=True):
+            result.save(folder / f"{name}.jpg")
         return folder
 
     def show(self) -> None:

@@ -59,6 +59,7 @@ class Selection:
         classes: Keep only these classes; None keeps all.
         agnostic: Let detections of different classes suppress each other.
         max_det: Detections per image at most.
+        multi_label: Every class above the threshold gives a detection, not only the best one of a box.
     """
 
     conf_thres: float = 0.25
@@ -66,6 +67,7 @@ class Selection:
     classes: tuple[int, ...] | None = None
     agnostic: bool = False
     max_det: int = 1000
+    multi_label: bool = False
 
 
 @dataclass

@@ -108,7 +108,7 @@ def test_names_may_hold_any_character(tmp_path: Path, quarters: np.ndarray) -> N
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif"])
-def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     stream = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)
     path = tmp_path / f"half.{suffix}"
@@ -117,6 +117,8 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str) -> Non
     path.write_bytes(stream.getvalue()[: stream.tell() // 2])
     with pytest.raises(ImageReadError, match=rf"half\.{suffix}"):
         read_image(path)
+    if suffix in ("jpg", "png"):
+        assert capfd.readouterr().err == ""  # no word of the decoder's on the terminal
     with pytest.raises(ImageReadError):
         image_size(str(path))
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from data.images import read_image
+from data.sources import Frame, Trouble
 from engine import load_model
 from engine.detected import Result
 
@@ -91,11 +92,66 @@ def test_nothing_found(expected):
         (torch.zeros(2, 2), r"\(3, H, W\)"),
         (torch.full((3, 4, 4), 255.0), "divide pixels by 255"),
         (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "0, 4, 3"),
+        (torch.zeros(3, 0, 4), "3, 0, 4"),
     ],
 )
 def test_mistakes(detector, source, message):
     with pytest.raises(ValueError, match=message):
         detector.predict(source)
+
+
+def test_what_would_be_ignored_or_never_end_is_refused(detector, street, monkeypatch):
+    with pytest.raises(ValueError, match="imgsz"):
+        detector.predict(street, imgsz=0)
+    with pytest.raises(AttributeError, match="conf_thres"):
+        detector.conf_thres = 0.5
+
+    class Camera:
+        live = True
+
+        def close(self):
+            self.live = None
+
+    camera = Camera()
+    monkeypatch.setattr("engine.api.open_source", lambda text: camera)
+    with pytest.raises(ValueError, match="never end"):
+        detector.predict("0")
+    assert camera.live is None
+
+
+def test_what_a_video_cut_short_still_has(detector, street, monkeypatch, tmp_path):
+    class Cut:
+        live = False
+
+        def __iter__(self):
+            yield from (Frame(read_image(street), "a.mp4", "a", ".mp4", "video", "", n) for n in (1, 2))
+            yield Trouble("a.mp4", "the file is cut short", partial=True)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("engine.api.open_source", lambda text: Cut())
+    with pytest.warns(UserWarning, match=r"a\.mp4: the file is cut short"):
+        results = detector.predict("a.mp4", imgsz=64)
+    assert sorted(path.name for path in results.save(tmp_path / "exp").iterdir()) == ["a.jpg", "a_2.jpg"]
+
+
+def test_sixteen_bit_pillow_images_are_not_clipped(detector, tmp_path):
+    cv2.imwrite(str(tmp_path / "x.png"), np.full((40, 40), 0x4080, np.uint16))
+    (result,) = detector.predict(Image.open(tmp_path / "x.png"), imgsz=64)
+    assert (result.image == 0x40).all()
+
+
+def test_several_labels_for_one_box(detector, street):
+    try:
+        detector.multi_label, detector.conf = True, 0.001
+        several = detector.predict(street, imgsz=320)[0]
+        detector.multi_label = False
+        single = detector.predict(street, imgsz=320)[0]
+    finally:
+        detector.multi_label, detector.conf = False, 0.25
+    assert len(several) > len(single)
 
 
 def test_thresholds_may_be_set_at_any_time(root, street, expected):
