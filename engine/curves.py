@@ -119,9 +119,9 @@ def _save(figure: Figure, axes: Axes, file: Path) -> Path:
 
 @contextmanager
 def _fonts() -> Iterator[None]:
-    """Chinese class names use an installed font if there is one, else boxes without a warning for each glyph."""
+    """Chinese class names use an installed font if there is one, else boxes without warnings; $ is no formula."""
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(name for name in _FONTS if name in installed)]
-    with mpl.rc_context({"font.family": families}), warnings.catch_warnings():
+    with mpl.rc_context({"font.family": families, "text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield

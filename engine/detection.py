@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
+from data.dataset import read_yaml
 from data.sources import Frame, Source, Trouble, open_source
 from engine.cli import ROOT, new_run_folder, resolve_file
 from engine.detect_config import LOWEST_TRACKED, DetectConfig
@@ -114,7 +114,7 @@ def _image_hw(wanted: tuple[int, int], network: Network) -> tuple[int, int]:
 def _read_names(data: str, count: int) -> dict[int, str]:
     """The class names of a data set YAML, whose images need not be here."""
     file = resolve_file(data, ("data",), "data set")
-    content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    content = read_yaml(file)
     given = content.get("names") if isinstance(content, dict) else None
     names = dict(enumerate(given)) if isinstance(given, list) else given
     if not isinstance(names, dict) or set(names) != set(range(count)):
@@ -215,7 +215,7 @@ class _Run:
             detections = next(waiting)
             if self.tracking is not None:
                 detections = self.tracking(item, detections)
-            self.used.add(item.path)
+            self.used.add(item.name)  # which two entries of a list that name the same file do not share
             print(self._line(item, prepared, detections, network_s), flush=True)
             for frame, picture in self.recorder.submit(item, detections):
                 go_on = go_on and self._shown(frame, picture)

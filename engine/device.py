@@ -96,7 +96,7 @@ def choose_precision(text: str, device: torch.device) -> Precision:
         return Precision(torch.bfloat16, True, "bf16: asked for")
     if text == "16":
         if device.type == "cpu":
-            raise ValueError("--precision 16: fp16 needs a GPU; on a CPU use bf16 or 32")
+            raise ValueError("--precision 16 (--half): fp16 needs a GPU; on a CPU use --precision bf16 or 32")
         return Precision(torch.float16, True, "fp16: asked for")
     return _automatic(device)
 

@@ -16,7 +16,7 @@ def _metrics(classes, detections=50):
 
 @pytest.mark.parametrize("classes", [0, 1, 3, 30])
 def test_four_curves_whatever_the_number_of_classes(tmp_path, classes):
-    names = {i: f"_class {i}" if i else "限速" for i in range(max(classes, 1))}
+    names = {i: f"_class $_{{$ {i}" if i else "限速" for i in range(max(classes, 1))}  # no formula
     files = save_curves(_metrics(classes), names, tmp_path)
     assert [file.name for file in files] == ["PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png"]
     for file in files:
@@ -30,6 +30,6 @@ def test_four_curves_whatever_the_number_of_classes(tmp_path, classes):
 def test_confusion_matrix(tmp_path, classes):
     counts = np.eye(classes + 1, dtype=int) * 3
     counts[:, 0] = 0  # a class without instances
-    file = save_confusion_matrix(counts, {i: str(i) for i in range(classes)}, tmp_path)
+    file = save_confusion_matrix(counts, {i: f"${i}_{{$" for i in range(classes)}, tmp_path)
     image = read_image(file)
     assert (np.abs(image.astype(int) - (8, 48, 107)) < 12).all(2).any()  # the darkest blue: a share of 1

@@ -116,7 +116,7 @@ def test_automatic_precision_on_gpus(gpus: None, dtype: torch.dtype) -> None:
 def test_precisions_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="--precision 8: expected one of auto, 32, bf16, 16"):
         choose_precision("8", CPU)
-    with pytest.raises(ValueError, match="--precision 16: fp16 needs a GPU; on a CPU use bf16 or 32"):
+    with pytest.raises(ValueError, match=r"--half\): fp16 needs a GPU; on a CPU use --precision bf16 or 32"):
         choose_precision("16", CPU)
 
 
