@@ -51,8 +51,19 @@ def _row(folder: RunFolder, latency: Mapping[str, Any]) -> Row:
     plan, state = folder.plan, folder.state
     figures: dict[str, float | None] = {}
     if state == FINISHED:
-        measured = folder.read("measured")
         figures = {
+            **_measured(folder),
+            "training_seconds": folder.seconds,
+            **{name: latency.get(plan.config, {}).get(key) for name, key in _LATENCY.items()},
+        }
+    error = (folder.read("error") or {}).get("error", "")
+    return Row(folder, plan, state, figures, error)
+
+
+def _measured(folder: RunFolder) -> dict[str, float | None]:
+    measured = folder.read("measured")
+    try:
+        return {
             "P": measured["precision"],
             "R": measured["recall"],
             "mAP50": measured["map50"],
@@ -61,11 +72,10 @@ def _row(folder: RunFolder, latency: Mapping[str, Any]) -> Row:
             **{name: value if value >= 0 else None for name, value in measured["coco"].items()},
             "parameters": measured["parameters"],
             "MACs": measured["macs"],
-            "training_seconds": folder.seconds,
-            **{name: latency.get(plan.config, {}).get(key) for name, key in _LATENCY.items()},
         }
-    error = (folder.read("error") or {}).get("error", "")
-    return Row(folder, plan, state, figures, error)
+    except KeyError as error:
+        file = folder.path / "measured.json"
+        raise ValueError(f"{file}: has no {error}; remove it to have the run measured again") from error
 
 
 FIGURES = (

@@ -33,9 +33,12 @@ def needed(comparison: Path) -> dict[str, RunFolder]:
 
 
 def known(comparison: Path) -> dict[str, Any]:
-    """The times that were written, from configuration to milliseconds; empty if there are none."""
+    """The times that were written, from configuration to milliseconds; empty if there are none that can be read."""
     file = comparison / "latency.json"
-    return json.loads(file.read_text(encoding="utf-8"))["configurations"] if file.is_file() else {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["configurations"] if file.is_file() else {}
+    except (ValueError, KeyError):  # half written: measured again
+        return {}
 
 
 def measure_latency(comparison: Path, rounds: int = ROUNDS) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from data.hyp import load_hyp
 from engine.cli import ArgumentParser, resolve_file
-from engine.train_flags import STARTS
+from engine.train_flags import STARTS, require_loggers
 from engine.train_flags import create_parser as create_train_parser
 from models.download import find_weights
 
@@ -122,6 +122,7 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     shared = {name: values[name] for name in shared_names}
     shared["hyp"] = str(resolve_file(shared["hyp"], ("data/hyps",), "hyperparameter").resolve())
     load_hyp(shared["hyp"])
+    require_loggers(shared["logger"])
     if shared["batch_size"] == -1:
         raise ValueError(
             "--batch-size -1: it finds a batch of its own for every model; runs that are compared need one"
@@ -197,6 +198,8 @@ def _plan_words(file: str, parser: ArgumentParser) -> tuple[list[str], Mapping[s
     words: list[str] = []
     for key, value in content.items():
         name = str(key).replace("_", "-") if str(key) not in known else str(key)
+        if f"--{name}" in parser._refused:
+            raise ValueError(f"{file}: {key} is not supported: {parser._refused[f'--{name}']}")
         if name not in known:
             near = difflib.get_close_matches(name, [*known, "options"], n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"

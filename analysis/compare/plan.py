@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -19,6 +19,7 @@ from data.hyp import load_hyp
 from engine.train_config import TrainConfig
 from models.attention import canonical_name
 from models.checkpoint import read_checkpoint
+from models.freeze import freeze
 from models.insertion import each_place, insert
 from models.layers import ModelSpec
 from models.places import Insertion, format_request, parse_request
@@ -116,7 +117,7 @@ def expand(axes: Axes, shared: Mapping[str, Any]) -> list[RunPlan]:
     datasets = [load_dataset_spec(name, single_cls=shared["single_cls"]) for name in axes.data]
     for dataset, spec, (_, _, pairs) in ((d, s, m) for d in datasets for s, m in zip(specs, models, strict=True)):
         for text, start in pairs:
-            _check(spec.with_classes(dataset.nc), text, start)
+            _check(spec.with_classes(dataset.nc), text, start, shared["freeze"])
     contents = {dataset.file: data_digest(dataset) for dataset in datasets}
     runs: dict[str, RunPlan] = {}
     for seed, dataset, imgsz, (cfg, weights, pairs) in product(axes.seeds, datasets, axes.imgsz, models):
@@ -160,13 +161,13 @@ def _requests(text: str, axes: Axes, spec: ModelSpec) -> Iterable[str]:
             yield from each_place(spec, format_request(insertion))
 
 
-def _check(spec: ModelSpec, text: str, start: str) -> None:
-    """Build the model once, so that what cannot be built is told before the first run."""
-    if text:
-        try:
-            build_model(insert(spec, text, start=start))
-        except ValueError as error:
-            raise ValueError(f"--attention {text}: {error}") from error
+def _check(spec: ModelSpec, text: str, start: str, frozen: Sequence[str]) -> None:
+    """Build the model once, so that what cannot be built or frozen is told before the first run."""
+    try:
+        model = build_model(insert(spec, text, start=start) if text else spec)
+    except ValueError as error:
+        raise ValueError(f"--attention {text or NONE}: {error}") from error
+    freeze(model, frozen)
 
 
 def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec) -> RunPlan:

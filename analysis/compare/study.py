@@ -117,16 +117,18 @@ def merge(sources: Sequence[Path], target: Path) -> None:
     Of a run that is in several, the one that is furthest is taken, and of several finished ones the first.
 
     Raises:
-        ValueError: If a folder holds no runs, or a description is wrong.
+        ValueError: If a folder holds no runs, a description is wrong or a finished run lacks a file; nothing is copied.
     """
     taken = {folder: folder.plan for folder in folders(target)}
-    for source in sources:
-        found = folders(source)
+    plans = {source: {folder: folder.plan for folder in folders(source)} for source in sources}
+    for source, found in plans.items():
         if not found:
             raise ValueError(f"--merge {source}: holds no runs of compare.py")
-        added = 0
         for folder in found:
-            plan = folder.plan
+            _check_whole(folder)
+    for source, found in plans.items():
+        added = 0
+        for folder, plan in found.items():
             there = next((one for one, other in taken.items() if other.same_run(plan)), None)
             if there and _progress(there) >= _progress(folder):
                 continue
@@ -136,6 +138,13 @@ def merge(sources: Sequence[Path], target: Path) -> None:
             added += 1
         say(f"{source}: {added} of {len(found)} runs taken")
     (target / "latency.json").unlink(missing_ok=True)  # times of several machines do not compare: measured again
+
+
+def _check_whole(folder: RunFolder) -> None:
+    """Refuse a finished run without what the report needs, which would stand in the way of a whole one."""
+    missing = [name for name in ("model.yaml", "results.csv", "images.npz") if not (folder.path / name).is_file()]
+    if missing and folder.state == FINISHED:
+        raise ValueError(f"--merge {folder.path}: the run is finished, but {missing[0]} is missing; copy all its files")
 
 
 def _progress(folder: RunFolder) -> int:

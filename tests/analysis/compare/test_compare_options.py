@@ -82,6 +82,8 @@ def test_command_line_wins_over_the_plan(tmp_path) -> None:
     [
         ("atention: [none]", "unknown key 'atention'; did you mean attention"),
         ("seeed: 3", "unknown key 'seeed'; did you mean seeds"),
+        ("seed: 4", "seed is not supported: every configuration is trained with the same --seeds"),
+        ("attention_start: paper", "attention_start is not supported: here it is --start"),
         ("- none", "expected settings such as"),
         ("attention: {SE: 1}", "attention: expected a value or a list of values"),
         ("cos-lr: 3", "cos-lr: expected true or false but got 3"),

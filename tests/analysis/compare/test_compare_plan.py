@@ -158,6 +158,8 @@ def test_round_trip(planned) -> None:
         (["--at", "each,neck.P3"], "expected `each` alone"),
         (["--data", "sings.yaml"], "nearest there: .*signs.yaml"),
         (["--epochs", "0"], "--epochs 0: expected at least 1"),
+        (["--freeze", "foo"], "--freeze foo"),
+        (["--freeze", "!attention"], "--freeze !attention: nothing is left to train"),  # in the baseline
     ],
 )
 def test_mistakes_are_told_before_anything_runs(planned, words, message) -> None:

@@ -83,6 +83,14 @@ def test_without_a_baseline_the_first_is_one_and_other_images_are_not_compared(c
     assert "no seed in common" in html([group], rows, "x")
 
 
+def test_damaged_figures_are_named_and_damaged_times_taken_again(comparison) -> None:
+    (comparison / "latency.json").write_text('{"configurations": {')
+    assert collect(comparison)[0].figures["latency_ms"] is None
+    folders(comparison)[0].write("measured", {"precision": 1.0})
+    with pytest.raises(ValueError, match=r"measured\.json: has no 'recall'; remove it to have the run measured again"):
+        collect(comparison)
+
+
 def test_runs_on_changed_data_are_compared_among_themselves(comparison) -> None:
     rows = collect(comparison)
 

@@ -197,6 +197,12 @@ def test_merge_takes_each_run_once_and_finished_ones_first(runs, tmp_path) -> No
     for folder, source in ((runs[0], tmp_path / "exp"), (runs[1], other), (runs[2], other)):
         RunFolder(source / "runs" / folder.path.name).write("measured", {"map50_95": 0.1})
     RunFolder(tmp_path / "exp" / "runs" / runs[2].path.name).write("measured", {"map50_95": 0.2})
+    with pytest.raises(ValueError, match=r"the run is finished, but model\.yaml is missing"):
+        merge([tmp_path / "exp", other], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+    for file in [*tmp_path.glob("exp/runs/*/measured.json"), *other.glob("runs/*/measured.json")]:
+        for name in ("model.yaml", "results.csv", "images.npz"):
+            file.with_name(name).touch()
     merge([tmp_path / "exp", other], tmp_path / "both")
     merged = {file.parent.name: RunFolder(file.parent) for file in (tmp_path / "both").glob("runs/*/run.json")}
     states = [merged[folder.path.name].state for folder in runs]
