@@ -218,13 +218,16 @@ class FileSource:
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
         """Yield every frame of every file."""
+        from data.video import quiet_opencv
+
+        read = quiet_opencv(read_image)  # what is wrong with a file is said once, at the end
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
             waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None]] = deque()
             entries = iter(enumerate(self.entries, start=1))
             while True:
                 for number, entry in entries:
                     is_image = isinstance(entry, Path) and entry.suffix.lower() not in VIDEO_SUFFIXES
-                    waiting.append((number, entry, pool.submit(read_image, entry) if is_image else None))
+                    waiting.append((number, entry, pool.submit(read, entry) if is_image else None))
                     if len(waiting) > 2 * _READERS:
                         break
                 if not waiting:

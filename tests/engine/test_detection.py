@@ -124,16 +124,18 @@ def test_run_folders_count_up(model, images, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_broken_images_are_listed_at_the_end(model, images, tmp_path, capsys):
+def test_broken_images_are_listed_at_the_end(model, images, tmp_path, capfd):
     (images / "2.png").write_bytes(b"no picture")
     (images / "9.jpg").write_bytes(b"")
+    (images / "9.bmp").write_bytes(b"BM" + bytes(60))
     assert detect(images, tmp_path / "runs") == 0
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out.count("\nimage ") == 5
     lines = err.splitlines()
-    assert lines[0] == "2 of 7 inputs could not be used:"
+    assert lines[0] == "3 of 8 inputs could not be used:"  # before it not a word of OpenCV's
     assert lines[1].startswith(f"  {images / '2.png'}: ")
-    assert lines[2] == f"  {images / '9.jpg'}: the file is empty"
+    assert lines[2].startswith(f"  {images / '9.bmp'}: ")
+    assert lines[3] == f"  {images / '9.jpg'}: the file is empty"
     for file in images.iterdir():
         file.write_bytes(b"no picture")
     assert detect(images, tmp_path / "runs") == 2
