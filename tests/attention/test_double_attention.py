@@ -16,7 +16,9 @@ def reference(x, p, training):
     return z
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 1, 1), (2, 5, 7, 7), (1, 9, 13, 21), (2, 3, 20, 20), (1, 4, 1, 7), (2, 24, 3, 5)])
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 1, 1), (2, 5, 7, 7), (1, 9, 13, 21), (2, 3, 20, 20), (1, 4, 1, 7), (2, 24, 3, 5)]
+)
 def test_reference(shape):
     check(DoubleAttention(shape[1], c_m=6, c_n=7), reference, shape, tolerances=(2e-6, 3e-5))
 
