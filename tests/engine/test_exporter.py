@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +47,10 @@ def source(weights):
 
 
 @pytest.fixture(scope="module")
-def dynamic(weights) -> dict[str, Path]:
-    done = export(ExportConfig(weights=str(weights), include=("torchscript", "onnx"), imgsz=(64, 96), dynamic=True))
+def dynamic(weights, tmp_path_factory) -> dict[str, Path]:
+    """In a folder of their own: tests write other files beside the weights."""
+    own = str(shutil.copy(weights, tmp_path_factory.mktemp("dynamic")))
+    done = export(ExportConfig(weights=own, include=("torchscript", "onnx"), imgsz=(64, 96), dynamic=True))
     return {item.format: item.path for item in done}
 
 

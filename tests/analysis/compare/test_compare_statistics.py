@@ -142,10 +142,10 @@ def test_seeds_needed_says_when_images_are_too_few() -> None:
     # (1.96 + 0.84)^2 * 0.01^2 / 0.005^2 = 31.4 times the 100 images
     assert seeds_text(found) == "no number: takes more than 3,140 images instead of 100"
     assert seeds_text(Comparison(0.0, 3, 100, 0.2**2, 0.0)) == "more than 1000"
-    # One comparison: (1.96 + 0.84)^2 * 0.0017^2 is below 0.005^2; ten: (2.81 + 0.84)^2 * 0.0017^2 is 1.54 times it.
+    # One comparison: (1.96 + 0.84)^2 * 0.0017^2 is below 0.005^2; ten: (2.807 + 0.842)^2 * 0.0017^2 is 1.539.
     found = Comparison(0.0, 3, 100, 0.001**2, 0.0017**2)
     assert seeds_text(found).isdecimal()
-    assert seeds_text(found, comparisons=10) == "no number: takes more than 155 images instead of 100"
+    assert seeds_text(found, comparisons=10) == "no number: takes more than 154 images instead of 100"
 
 
 def test_shapes_that_do_not_fit_are_told() -> None:
