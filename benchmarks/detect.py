@@ -76,10 +76,15 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def quiet_environment(threads: int) -> dict[str, str]:
+    """This process' environment for a child that uses so many threads and asks no network for anything."""
+    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")}
+    return {**os.environ, **counts, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false"}
+
+
 def _run(folder: Path, words: list[str], args: argparse.Namespace, more: list[str]) -> Run:
     """One process in its own run folder."""
-    threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")}
-    environment = {**os.environ, **threads, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false"}
+    environment = quiet_environment(args.threads)
     with tempfile.TemporaryDirectory() as project:
         command = [sys.executable, *words, "--weights", str(Path(args.weights).resolve()), "--device", "cpu"]
         command += ["--project", project, *more]

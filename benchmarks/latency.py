@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.detect import quiet_environment
 from engine.cli import ROOT
 
 # Run in the checkout's root with weights, picture, side in pixels and number of images; prints two times in ms.
@@ -97,10 +98,9 @@ def _range(times: Sequence[float]) -> str:
 
 def _run(folder: Path, script: str, weights: str, args: argparse.Namespace) -> list[float]:
     """Milliseconds of an image, and of the network's part."""
-    threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = quiet_environment(args.threads)
     # The script is on standard input, so the checkout must be named for its imports.
-    path = os.pathsep.join(filter(None, (str(folder.resolve()), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, **threads, "PYTHONPATH": path, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder.resolve()), environment.get("PYTHONPATH"))))
     words = [str(Path(weights).resolve()), str(Path(args.source).resolve()), str(args.imgsz), str(args.images)]
     command = [sys.executable, "-", *words]
     done = subprocess.run(
