@@ -29,12 +29,15 @@ class ArgumentParser(argparse.ArgumentParser):
     Flags that YOLOv5 has and this project does not are declared with `unsupported`; they are refused by name with
     the reason instead of being taken for a typing error. Prefixes of flags are accepted as in YOLOv5
     (`--img`, `--batch` are declared names, `--epoch` is a prefix), but never a prefix of an unsupported flag.
+
+    Attributes:
+        refused: From each such flag to its reason.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (argparse defines them)
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         super().__init__(*args, **kwargs)
-        self._refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
 
     def unsupported(self, reasons: Mapping[str, str]) -> None:
         """Declare flags of YOLOv5 that are refused by name.
@@ -42,7 +45,7 @@ class ArgumentParser(argparse.ArgumentParser):
         Args:
             reasons: From flag (`"--evolve"`) to the sentence that says why, and what to do instead.
         """
-        self._refused.update(reasons)
+        self.refused.update(reasons)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -51,8 +54,8 @@ class ArgumentParser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         for word in words:
             flag = word.split("=", 1)[0]
-            if flag in self._refused:
-                self.error(f"{flag} is not supported: {self._refused[flag]}")
+            if flag in self.refused:
+                self.error(f"{flag} is not supported: {self.refused[flag]}")
         parsed, unknown = self.parse_known_args(words, namespace)
         if unknown:
             self.error(self._unknown_message(unknown))

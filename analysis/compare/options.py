@@ -160,7 +160,7 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     add("--dry-run", action="store_true", help="print the runs and an estimate of their time, and stop")
     add("--merge", nargs="+", default=[], metavar="FOLDER", help="put the runs of these folders together and report")
     trained = create_train_parser()
-    parser.unsupported({**trained._refused, **_REFUSED})
+    parser.unsupported({**trained.refused, **_REFUSED})
     return parser
 
 
@@ -198,8 +198,8 @@ def _plan_words(file: str, parser: ArgumentParser) -> tuple[list[str], Mapping[s
     words: list[str] = []
     for key, value in content.items():
         name = str(key).replace("_", "-") if str(key) not in known else str(key)
-        if f"--{name}" in parser._refused:
-            raise ValueError(f"{file}: {key} is not supported: {parser._refused[f'--{name}']}")
+        if f"--{name}" in parser.refused:
+            raise ValueError(f"{file}: {key} is not supported: {parser.refused[f'--{name}']}")
         if name not in known:
             near = difflib.get_close_matches(name, [*known, "options"], n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
