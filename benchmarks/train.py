@@ -3,11 +3,12 @@
     python -m benchmarks.train --peer ../yolov5 --data roadsigns.yaml --cfg yolov5n.yaml --img 320 --batch 16
 
 Both get the same images, batch, image size, loader processes, hyperparameter file and random weights of the same
-layers. An epoch is the time between two rows of results.csv, so it holds loader, step and book-keeping, and no
-validation; the first (start-up, first calls) and the last (validation, finished weights) are left out. Start-up is
-the time to the end of the first epoch less that of a later one. The ratio is of the medians over rounds and epochs.
-With --attention further rows show what a module costs. The share of the matrix rate counts a backward pass as two
-forward passes and leaves out everything but convolutions and matrix products.
+layers, and keep all decoded images in memory; with --cache default each does what it does of itself. An epoch is the
+time between two rows of results.csv, so it holds loader, step and book-keeping, and no validation; the first (start-up,
+first calls) and the last (validation, finished weights) are left out. Start-up is the time to the end of the first
+epoch less that of a later one. The ratio is of the medians over rounds and epochs. With --attention further rows show
+what a module costs. The share of the matrix rate counts a backward pass as two forward passes and leaves out everything
+but convolutions and matrix products.
 """
 
 from __future__ import annotations
@@ -148,6 +149,8 @@ def parse_args() -> argparse.Namespace:
     for name, value in (("img", 320), ("batch", 16), ("workers", 1), ("epochs", 4), ("rounds", 2), ("images", 0)):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="OMP_NUM_THREADS of both")
+    parser.add_argument("--cache", choices=("ram", "default"), default="ram", help="decoded images of both")
+    parser.add_argument("--compile", action="store_true", help="one more row: the first precision with --compile")
     parser.add_argument("--device", default="cpu", help="cpu or a GPU number")
     args = parser.parse_args()
     if args.epochs < 3:
@@ -164,6 +167,8 @@ def main() -> None:
     arms += [Arm(f"this, {precision}", ROOT, ("--precision", precision)) for precision in args.precision]
     first = ("--precision", args.precision[0])
     arms += [Arm(f"this, {first[1]}, {m}", ROOT, (*first, "--attention", f"{m}@{PLACES}")) for m in args.attention]
+    if args.compile:
+        arms.append(Arm(f"this, {first[1]}, compiled", ROOT, (*first, "--compile")))
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "YOLO_OFFLINE": "1", "WANDB_MODE": "disabled"}
     with tempfile.TemporaryDirectory() as folder:
         data, images = write_data(args.data, args.images, Path(folder))
@@ -171,7 +176,8 @@ def main() -> None:
         hyp = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"
         common = ["--weights", "", "--cfg", cfg, "--data", data, "--hyp", hyp, "--img", args.img]
         common += ["--batch", args.batch, "--epochs", args.epochs, "--workers", args.workers, "--device", args.device]
-        common += ["--cache", "ram", "--noval", "--nosave", "--noplots", "--noautoanchor", "--seed", 0]
+        common += ["--cache", "ram"] if args.cache == "ram" else []
+        common += ["--noval", "--nosave", "--noplots", "--noautoanchor", "--seed", 0]
         step = step_gigaflops(str(cfg), load_dataset_spec(str(data)).nc, args.img)
         for number in range(args.rounds):
             for arm in arms if number % 2 == 0 else reversed(arms):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,44 +17,64 @@ from data.label_cache import is_writable, short_hash, user_cache_folder
 
 GIB = 1 << 30
 _SPARE = 1.1  # memory that must be free, as a multiple of what the images take
+_UNASKED = 4.0  # the same where nobody has asked for a cache
 
 Load = Callable[[int], np.ndarray]
 
 
 class MemoryCache:
-    """All images of a split in one block of memory.
+    """Images of a split in one block of memory, all at once (`fill`) or each when it is first read (`put`).
 
-    Workers that are forked share the block with this process; where workers are started afresh (macOS, Windows) it
-    lies in shared memory.
+    Workers that are forked share the block with this process and fill it for each other; its pages take memory once
+    they are written. Where workers are started afresh (macOS, Windows) it lies in torch's shared memory and must be
+    full before they start.
 
     Args:
-        sizes_hw: (n, 2) height and width of every image as `load` returns it.
-        load: Returns image i as (H, W, 3) uint8, or raises ImageReadError.
-        title: What to call the images in messages.
-        progress: Show a progress bar.
+        sizes_hw: (n, 2) height and width of every image.
     """
 
-    def __init__(self, sizes_hw: np.ndarray, load: Load, *, title: str, progress: bool = True) -> None:
+    def __init__(self, sizes_hw: np.ndarray) -> None:
         self.sizes_hw = sizes_hw
         self.offsets = np.concatenate(([0], np.cumsum(sizes_hw.prod(1) * 3)))
-        self.block = torch.empty(int(self.offsets[-1]), dtype=torch.uint8)
-        if not _workers_are_forked():
-            self.block.share_memory_()
-        self.filled = np.zeros(len(sizes_hw), bool)
-        gibibytes = self.offsets[-1] / GIB
-        for_each(self._fill, load, len(sizes_hw), f"{title}: caching {gibibytes:.1f} GiB in memory", progress)
+        count, size = len(sizes_hw), int(self.offsets[-1])
+        if workers_are_forked():  # not torch's shared memory: a container may have as little as 64 MB of it
+            self.block = torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)
+            self.filled = np.frombuffer(mmap.mmap(-1, max(count, 1)), bool)
+        else:
+            self.block = torch.empty(size, dtype=torch.uint8).share_memory_()
+            self.filled = np.zeros(count, bool)
+
+    @property
+    def gibibytes(self) -> float:
+        """What it takes when full."""
+        return float(self.offsets[-1]) / GIB
+
+    def fill(self, load: Load, *, title: str, progress: bool = True) -> None:
+        """Read all images now.
+
+        Args:
+            load: Returns image i as (H, W, 3) uint8, or raises ImageReadError.
+            title: What to call the images in messages.
+            progress: Show a progress bar.
+        """
+
+        def read(index: int, load: Load) -> None:
+            self.put(index, load(index))
+
+        for_each(read, load, len(self.sizes_hw), f"{title}: caching {self.gibibytes:.1f} GiB in memory", progress)
+
+    def put(self, index: int, image: np.ndarray) -> None:
+        """Keep an image of the size that was announced. Several processes may do so at once: all write the same."""
+        start, stop = self.offsets[index : index + 2]
+        self.block[start:stop] = torch.from_numpy(image.reshape(-1))
+        self.filled[index] = True
 
     def get(self, index: int) -> np.ndarray | None:
-        """Return an image, not to be written into, or None if it could not be read."""
+        """Return an image, not to be written into, or None if it is not there."""
         if not self.filled[index]:
             return None
         start, stop = self.offsets[index : index + 2]
         return self.block[start:stop].numpy().reshape(*self.sizes_hw[index], 3)
-
-    def _fill(self, index: int, load: Load) -> None:
-        start, stop = self.offsets[index : index + 2]
-        self.block[start:stop] = torch.from_numpy(load(index).reshape(-1))
-        self.filled[index] = True
 
 
 class DiskCache:
@@ -120,6 +141,11 @@ def free_memory() -> int:
     return max(free, 0)
 
 
+def fits_easily(needed_bytes: int) -> bool:
+    """Tell whether images take so little of the free memory that nobody has to be asked."""
+    return needed_bytes * _UNASKED <= free_memory()
+
+
 def fits_in_memory(needed_bytes: int, title: str) -> bool:
     """Tell whether images fit in memory, and say so where they do not."""
     free = free_memory()
@@ -147,7 +173,7 @@ def for_each(fill: Callable[[int, Load], None], load: Load, count: int, title: s
             pass
 
 
-def _workers_are_forked() -> bool:
+def workers_are_forked() -> bool:
     """Tell how workers will be started, without fixing the choice as asking for it plainly would."""
     chosen = torch.multiprocessing.get_start_method(allow_none=True)
     return (chosen or torch.multiprocessing.get_all_start_methods()[0]) == "fork"

@@ -69,7 +69,7 @@ def create_loader(
         augment: Mosaic, mixup, warp, colour and flips as `hyp` says.
         rect: Sort the images by aspect ratio and give each batch the smallest shape that holds them; no mosaic.
         pad: With `rect`, strides to add to each side of a batch; YOLOv5 validates with 0.5.
-        cache: "ram" or "disk" to decode every image once.
+        cache: "ram", "disk" or "auto" to decode every image once; see `DetectionDataset.use_cache`.
         single_cls: Give every object class 0.
         classes: Keep only objects of these classes.
         workers: Processes that load; not more than CPU cores, and none for batches of one image.
@@ -198,8 +198,8 @@ def _check(image_px: int, stride_px: int, rect: bool, pad: float, cache: str | N
             f"Expected the image size to be a multiple of the stride {stride_px} but got {image_px}; "
             f"try {lower or stride_px} or {lower + stride_px}"
         )
-    if cache not in (None, "ram", "disk"):
-        raise ValueError(f"Expected `cache` to be ram or disk but got {cache!r}")
+    if cache not in (None, "auto", "ram", "disk"):
+        raise ValueError(f"Expected `cache` to be auto, ram or disk but got {cache!r}")
     if rect and shuffle:
         raise ValueError("Expected `shuffle` to be off with `rect`: its batches are sorted by aspect ratio")
     if pad and not rect:

@@ -29,7 +29,7 @@ from data.augment import (
     mixup,
 )
 from data.boxes import clip_boxes, convert_boxes
-from data.cache import DiskCache, MemoryCache, fits_in_memory
+from data.cache import DiskCache, MemoryCache, fits_easily, fits_in_memory, workers_are_forked
 from data.images import FILL, ImageReadError, letterbox, read_image
 from data.labels import LabelScan
 from data.mosaic import Tile, make_mosaic
@@ -99,10 +99,11 @@ class DetectionDataset(Dataset[Item]):
         return [path for path, failed in zip(self.paths, self._failed.tolist(), strict=True) if failed]
 
     def use_cache(self, kind: str, *, copies: int = 1, progress: bool = True) -> None:
-        """Decode all images now and keep them.
+        """Decode every image once and keep it.
 
         Args:
-            kind: "ram" or "disk". Without enough memory "ram" says so and does nothing.
+            kind: "ram" and "disk" decode all images now; without enough memory "ram" says so and does nothing. "auto"
+                keeps in memory what has been read, if all fits easily and workers share memory.
             copies: Processes that do the same and have to fit in memory together.
             progress: Show a progress bar.
         """
@@ -111,8 +112,13 @@ class DetectionDataset(Dataset[Item]):
             method = "linear" if self.augment is not None else "area"
             name = f"{self.image_px}-{method}"
             self.cache = DiskCache(self.paths, self._decode, kind=name, title=title, progress=progress)
-        elif fits_in_memory(int(self.resized_hw.prod(1).sum()) * 3 * copies, title):
-            self.cache = MemoryCache(self.resized_hw, self._decode, title=title, progress=progress)
+            return
+        needed_bytes = int(self.resized_hw.prod(1).sum()) * 3 * copies
+        if kind == "ram" and fits_in_memory(needed_bytes, title):
+            self.cache = MemoryCache(self.resized_hw)
+            self.cache.fill(self._decode, title=title, progress=progress)
+        elif kind == "auto" and workers_are_forked() and fits_easily(needed_bytes):
+            self.cache = MemoryCache(self.resized_hw)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -216,6 +222,8 @@ class DetectionDataset(Dataset[Item]):
         image = self.cache.get(index) if self.cache is not None else None
         if image is None or image.shape[:2] != tuple(self.resized_hw[index]):
             image = self._decode(index)
+            if isinstance(self.cache, MemoryCache):
+                self.cache.put(index, image)
         return image
 
     def _decode(self, index: int) -> np.ndarray:

@@ -68,7 +68,7 @@ SPACE = {
 LOGARITHMIC = ("lr0",)
 HOPELESS = 3  # so many failures without a single success: the fault is not in the hyperparameters
 # Settings that may differ when the search goes on: they change no result.
-_FREE = ("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "logger", "entity", "hyp")
+_FREE = ("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "logger", "entity", "hyp", "compile")
 
 
 class Claim(NamedTuple):

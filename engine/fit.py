@@ -24,6 +24,7 @@ from engine.callbacks import (
     early_stopping,
 )
 from engine.cli import Terminated
+from engine.compiled import CompiledForward
 from engine.ema import ModelEMA
 from engine.imbalance import WeightImages, class_weights
 from engine.loggers import LogFigures
@@ -207,7 +208,13 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
         seed=config.seed,
         fp32_steps=_fp32_steps(run, schedule),
         processes=run.processes,
+        compiled=CompiledForward(model, _batch_shape(run)) if config.compile else None,
     )
+
+
+def _batch_shape(run: Run) -> tuple[int, int, int, int]:
+    """(B, 3, H, W) of every batch of this process but perhaps the last of an epoch."""
+    return run.train.batch_size, 3, run.image_px, run.image_px
 
 
 def create_loss(run: Run, model: DetectionModel) -> DetectionLoss:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,7 @@ from engine.recovery import GoodState
 
 if TYPE_CHECKING:
     from data.loader import Batch
+    from engine.compiled import CompiledForward
     from engine.device import Precision
     from models.loss import DetectionLoss, LossParts
     from models.yolo import DetectionModel
@@ -82,6 +83,7 @@ class DetectionModule(pl.LightningModule):
         seed: Of everything random; an epoch depends on the seed and its number only.
         fp32_steps: How many batches from the run's begin are computed in fp32, whatever `precision` says.
         processes: Those that train together; `schedule` counts the batches of all.
+        compiled: `model`'s forward pass for --compile; left out for the `fp32_steps`.
     """
 
     def __init__(
@@ -98,13 +100,14 @@ class DetectionModule(pl.LightningModule):
         seed: int = 0,
         fp32_steps: int = 0,
         processes: Processes = ALONE,
+        compiled: CompiledForward | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.loss, self.ema = model, loss, ema
         self.optimizer, self.schedule, self.precision = optimizer, schedule, precision
         self.image_px, self.multi_scale, self.seed = image_px, multi_scale, seed
-        self.fp32_steps, self.processes = fp32_steps, processes
+        self.fp32_steps, self.processes, self.compiled = fp32_steps, processes, compiled
         self._joint_loss = {"mean_of_processes": processes.mean} if processes.world > 1 else {}
         self._parameter_list = list(model.parameters())  # walking the modules takes longer than the clipping
         self.last_update_step = -1  # the batch after which the optimiser last stepped, counted from the run's begin
@@ -138,7 +141,8 @@ class DetectionModule(pl.LightningModule):
         images = self._network_input(batch.images, batch_idx)
         in_fp32 = step < self.fp32_steps
         with torch.autocast(images.device.type, enabled=False) if in_fp32 else nullcontext():
-            raw = self._raw_maps(images.float() if in_fp32 else images)
+            network = self.model if in_fp32 or self.compiled is None else self.compiled
+            raw = raw_maps(network, images.float() if in_fp32 else images)
         parts = self.loss(raw, batch.targets, **self._joint_loss)
         if not self._count(self.trail.push(parts, batch.paths), batch_idx - 1):
             self.trail.flush()  # of this batch, computed with the weights that are given up
@@ -176,18 +180,6 @@ class DetectionModule(pl.LightningModule):
         """Box, objectness and class loss, mean over the epoch's batches so far."""
         box, obj, cls = self.loss_sums / max(self.loss_count, 1)
         return float(box), float(obj), float(cls)
-
-    def _raw_maps(self, images: Tensor) -> list[Tensor]:
-        """The forward pass; says what to do where a single image cannot be normalised over the batch."""
-        try:
-            return self.model(images)
-        except ValueError as error:
-            if len(images) > 1 or "more than 1 value per channel" not in str(error):
-                raise
-            raise ValueError(
-                "a layer of this model normalises over the batch what it has pooled to one value, and this batch has "
-                "one image; choose a --batch-size above 1 that does not leave a single image at the end of an epoch"
-            ) from error
 
     def _backward(self, total: Tensor, is_update: bool) -> None:
         """Add to the gradients; several processes exchange theirs when the optimiser is about to step.
@@ -232,6 +224,19 @@ class DetectionModule(pl.LightningModule):
         if size != list(images.shape[2:]):
             pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
         return scale_images(pixels, self.precision)
+
+
+def raw_maps(network: Callable[[Tensor], list[Tensor]], images: Tensor) -> list[Tensor]:
+    """The forward pass; says what to do where a single image cannot be normalised over the batch."""
+    try:
+        return network(images)
+    except ValueError as error:
+        if len(images) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "a layer of this model normalises over the batch what it has pooled to one value, and this batch has "
+            "one image; choose a --batch-size above 1 that does not leave a single image at the end of an epoch"
+        ) from error
 
 
 def scale_images(images: Tensor, precision: Precision) -> Tensor:

@@ -56,7 +56,7 @@ def train_loader(
         hyp=hyp,
         augment=True,
         rect=config.rect,
-        cache=None if config.cache == "val" else config.cache,
+        cache="none" if config.cache == "val" else config.cache,
         shuffle=not config.rect,
         **sizes,
     )
@@ -78,7 +78,7 @@ def val_loader(
         batch_size=config.batch_size * 2,
         rect=True,
         pad=VAL_PAD,
-        cache=None if config.noval else cache,
+        cache="none" if config.noval else cache,
         **sizes,
     )
 
@@ -90,7 +90,7 @@ def _loader(
     processes: Processes,
     *,
     batch_size: int,
-    cache: str | None,
+    cache: str,
     **options: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
     """A process's share of a split. The first scans the labels and fills a disk cache, the others read them there."""
@@ -107,8 +107,8 @@ def _loader(
             world=processes.world,
             **options,
         )
-    if cache == "ram":  # each has its own, and all are filled at once
-        loader.dataset.use_cache("ram", copies=len(processes.devices), progress=processes.main)
+    if cache in ("auto", "ram"):  # each has its own, and all are filled at once
+        loader.dataset.use_cache(cache, copies=len(processes.devices), progress=processes.main)
     return loader
 
 

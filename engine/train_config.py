@@ -42,7 +42,7 @@ class TrainConfig:
     noval: bool = False
     noautoanchor: bool = False
     noplots: bool = False
-    cache: str | None = None
+    cache: str = "auto"
     device: str = ""
     precision: str = "auto"
     multi_scale: bool = False
@@ -66,6 +66,7 @@ class TrainConfig:
     entity: str = ""
     seed: int = 0
     sync_bn: bool = False
+    compile: bool = False
     local_rank: int = -1  # always; launchers set it on the command line only
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ class TrainConfig:
         self._check_folds()
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))
+        object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
 
@@ -113,6 +115,9 @@ class TrainConfig:
             )
         if self.rect and self.image_weights:
             raise ValueError("--rect sorts the images by shape and --image-weights draws them; leave one of them out")
+        if self.compile and (self.rect or self.multi_scale):
+            other = "--rect" if self.rect else "--multi-scale"
+            raise ValueError(f"--compile makes code for one image size, and {other} varies it; leave one of them out")
         if self.entity and not {"wandb", "comet"} & set(self.logger):
             raise ValueError(f"--entity {self.entity}: it is W&B's or Comet's; add --logger wandb or --logger comet")
 

@@ -10,7 +10,7 @@ from typing import Any
 from engine.cli import ArgumentParser
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
-CACHES = ("ram", "disk", "val")
+CACHES = ("auto", "ram", "disk", "val", "none")
 PRECISIONS = ("auto", "32", "bf16", "16")
 STARTS = ("identity", "paper")
 
@@ -69,7 +69,11 @@ def _add_what(parser: ArgumentParser) -> None:
     add("--freeze", nargs="+", default=["0"], metavar="ROWS", help=text)
     add("--thaw-after", type=int, default=0, metavar="EPOCHS", help="first train only the inserted modules for so long")
     add("--rect", action="store_true", help="rectangular batches by aspect ratio; no mosaic, no shuffling")
-    add("--cache", nargs="?", const="ram", choices=CACHES, help="keep decoded images in memory or on disk")
+    text = (
+        "keep decoded images: all at once in memory (ram) or on disk, those for validation (val), in memory what has "
+        "been read where that takes at most a quarter of what is free (auto), or none"
+    )
+    add("--cache", nargs="?", const="ram", default="auto", choices=CACHES, help=text)
     add("--noautoanchor", action="store_true", help="keep the model's anchors even if they do not fit the labels")
 
 
@@ -90,6 +94,7 @@ def _add_how(parser: ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of everything random")
     add("--device", default="", help="cpu, mps, a GPU number or several as in 0,1; empty: a GPU if there is one")
     add("--sync-bn", action="store_true", help="batch normalisation over the images of all processes")
+    add("--compile", action="store_true", help="run the network through torch.compile: a slow start, faster steps")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the network; the loss is always fp32")
     add("--workers", type=int, default=8, help="most loader processes, for each training process")
     add("--local_rank", "--local-rank", type=int, default=-1, help="set by launchers; leave it out")

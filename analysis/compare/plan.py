@@ -29,7 +29,7 @@ from models.yolo import build_model
 # Settings that change where or how fast a run is done, and not what comes out.
 _WITHOUT_EFFECT = (
     *("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "nosave", "save_period"),
-    *("logger", "entity"),
+    *("logger", "entity", "compile"),
 )
 _NAMED_FILES = ("cfg", "weights", "data", "hyp")  # they count by their content, so that runs of other machines match
 

@@ -31,7 +31,9 @@ def load(decoded: list[int]) -> Callable[[int], np.ndarray]:
 
 
 def test_memory(load: Callable[[int], np.ndarray], decoded: list[int]) -> None:
-    cache = MemoryCache(SIZES, load, title="train", progress=False)
+    cache = MemoryCache(SIZES)
+    assert cache.get(0) is None
+    cache.fill(load, title="train", progress=False)
     assert sorted(decoded) == [0, 1, 2]
     for index in (0, 2):
         np.testing.assert_array_equal(cache.get(index), load(index))

@@ -265,6 +265,30 @@ def test_a_cached_image_is_not_changed_by_augmentation(spec: DatasetSpec) -> Non
     torch.testing.assert_close(cached.dataset.cache.block, before)
 
 
+def test_what_workers_have_read_stays_in_memory(spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = loader(spec, cache="auto", workers=2)
+    assert not cached.dataset.cache.filled.any()
+    assert_same_batches(list(cached), list(loader(spec)))
+    monkeypatch.setattr(data.samples, "read_image", lambda path: pytest.fail(f"{path} was decoded again"))
+    again = [cached.dataset[index].image for index in range(len(cached.dataset))]
+    monkeypatch.undo()
+    plain = loader(spec).dataset
+    np.testing.assert_array_equal(again, [plain[index].image for index in range(len(plain))])
+
+
+def test_unasked_it_keeps_only_what_fits_easily(
+    spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = int(loader(spec).dataset.resized_hw.prod(1).sum()) * 3
+    capsys.readouterr()
+    for factor, world, kept in ((3.9, 1, False), (4.0, 1, True), (7.9, 2, False)):
+        monkeypatch.setattr(data.cache, "free_memory", lambda factor=factor: int(needed * factor))
+        assert (loader(spec, cache="auto", world=world).dataset.cache is not None) == kept
+    assert "cache" not in capsys.readouterr().out
+    monkeypatch.setattr(data.samples, "workers_are_forked", lambda: False)
+    assert loader(spec, cache="auto").dataset.cache is None
+
+
 def test_workers_share_the_memory_cache(spec: DatasetSpec) -> None:
     cached = loader(spec, augment=True, cache="ram", workers=2)
     assert_same_batches(list(cached), list(loader(spec, augment=True)))
@@ -377,7 +401,7 @@ def test_a_started_rather_than_forked_worker_gives_the_same(spec: DatasetSpec) -
         ({"workers": -1}, "Expected `workers` to be at least 0 but got -1"),
         ({"seed": -1}, "Expected `seed` to be at least 0 but got -1"),
         ({"augment": True, "classes": []}, "train: no labels to train on"),
-        ({"cache": "gpu"}, "Expected `cache` to be ram or disk but got 'gpu'"),
+        ({"cache": "gpu"}, "Expected `cache` to be auto, ram or disk but got 'gpu'"),
         ({"rect": True, "shuffle": True}, "Expected `shuffle` to be off with `rect`"),
         ({"pad": 0.5}, "Expected `pad` to be 0 without `rect` but got 0.5"),
         ({"split": "test"}, "has no `test:` entry"),

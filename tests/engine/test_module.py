@@ -10,17 +10,17 @@ from data.loader import Batch
 from engine.device import Precision
 from engine.ema import ModelEMA
 from engine.fit import _fp32_steps, quiet_lightning
-from engine.module import DetectionModule, LossTrail, scale_images
+from engine.module import DetectionModule, LossTrail, raw_maps, scale_images
 from engine.optimizer import Schedule, create_optimizer
 from engine.progress import Progress, clock
 from models.loss import LossParts
 
 
 def test_a_single_image_that_cannot_be_normalised():
-    pooling = SimpleNamespace(model=torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3)))
-    assert DetectionModule._raw_maps(pooling, torch.zeros(2, 3, 8, 8)).shape == (2, 3, 1, 1)
+    pooling = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3))
+    assert raw_maps(pooling, torch.zeros(2, 3, 8, 8)).shape == (2, 3, 1, 1)
     with pytest.raises(ValueError, match="choose a --batch-size above 1 that does not leave a single image"):
-        DetectionModule._raw_maps(pooling, torch.zeros(1, 3, 8, 8))
+        raw_maps(pooling, torch.zeros(1, 3, 8, 8))
 
 
 def test_gradients_are_limited_to_norm_10():

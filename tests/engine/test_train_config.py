@@ -42,12 +42,15 @@ FLAGS = [
     (["--batch", "-1"], "batch_size", -1),
     (["--epochs", "3"], "epochs", 3),
     (["--rect"], "rect", True),
+    (["--compile"], "compile", True),
     (["--nosave"], "nosave", True),
     (["--noval"], "noval", True),
     (["--noautoanchor"], "noautoanchor", True),
     (["--noplots"], "noplots", True),
     (["--cache"], "cache", "ram"),
     (["--cache", "disk"], "cache", "disk"),
+    (["--cache", "none"], "cache", "none"),
+    ([], "cache", "auto"),
     (["--device", "cpu"], "device", "cpu"),
     (["--multi-scale"], "multi_scale", True),
     (["--single-cls"], "single_cls", True),
@@ -102,7 +105,7 @@ def test_yolov5_defaults():
         "seed": 0,
         "sync_bn": False,
         "local_rank": -1,
-        "cache": None,
+        "cache": "auto",  # not off as in YOLOv5: the images are the same, sooner
         "resume": False,
     }
     assert {name: defaults[name] for name in wanted} == wanted
@@ -144,6 +147,8 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--fold", "0"], "--fold 0: expected the number of folds too, e.g. --folds 5"),
         (["--class-weights", "2"], "--class-weights 2.0: expected 0, equal weights, to 1, balanced classes"),
         (["--image-weights", "--rect"], "--rect sorts the images by shape and --image-weights draws them"),
+        (["--compile", "--rect"], "--compile makes code for one image size, and --rect varies it"),
+        (["--compile", "--multi-scale"], "--compile makes code for one image size, and --multi-scale varies it"),
         (["--local_rank", "0"], "--local_rank 0: expected to be left out; the launcher sets it"),
         (["--thaw-after", "-1"], "--thaw-after -1: expected at least 0"),
         (["--thaw-after", "5", "--epochs", "5"], "--thaw-after 5: expected less than --epochs 5"),

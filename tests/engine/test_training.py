@@ -130,7 +130,7 @@ def test_the_same_settings_give_the_same_weights(configure, plain_run):
     assert_same_weights(plain_run, train(configure(**FAST)).folder / "weights" / "last.pt")
 
 
-@pytest.mark.parametrize("cache", ["ram", "val"])
+@pytest.mark.parametrize("cache", ["auto", "ram", "val"])
 def test_cache_changes_nothing_but_is_filled(configure, cache, monkeypatch):
     runs: list[Run] = []
     prepare = trainer._prepare
@@ -141,11 +141,12 @@ def test_cache_changes_nothing_but_is_filled(configure, cache, monkeypatch):
         return run, model
 
     monkeypatch.setattr(trainer, "_prepare", keep)
-    plain = train(configure(epochs=1)).folder
+    plain = train(configure(epochs=1, cache="none")).folder
     cached = train(configure(epochs=1, cache=cache)).folder
     assert_same_weights(plain / "weights" / "last.pt", cached / "weights" / "last.pt")
-    assert (runs[1].train.dataset.cache is not None) == (cache == "ram")
-    assert runs[1].val.dataset.cache is not None
+    assert runs[0].train.dataset.cache is runs[0].val.dataset.cache is None
+    assert (runs[1].train.dataset.cache is not None) == (cache != "val")
+    assert runs[1].val.dataset.cache.filled.all()
 
 
 def test_frozen_rows_stay_and_others_move(configure, workshop):
