@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.base import Attention, zero
+from models.attention.reductions import mean_channels
 from models.attention.registry import register
 from models.attention.tensors import scale_map
 
@@ -52,10 +53,15 @@ class LSKBlock(Attention):
         near = self.conv0(x)
         far = self.conv2(self.conv_spatial(near))  # (B, C/2, H, W)
         near = self.conv1(near)
-        mean = (near.mean(1, keepdim=True) + far.mean(1, keepdim=True)) / 2
-        highest = torch.cat([near.max(1, keepdim=True).values, far.max(1, keepdim=True).values], 1)
+        mean = (mean_channels(near) + mean_channels(far)) / 2
+        highest = torch.cat([_highest(near), _highest(far)], 1)
         pooled = torch.cat([mean, highest.max(1, keepdim=True).values], 1)  # (B, 2, H, W)
         share = self.conv_squeeze(pooled).sigmoid().to(near.dtype)
         factor = self.conv(torch.addcmul(near * share[:, :1], far, share[:, 1:]))
         self._report(full=lambda: 1 + factor if self.identity else factor)
         return scale_map(x, factor, identity=self.identity)
+
+
+def _highest(x: Tensor) -> Tensor:
+    """Largest value over the channels, (B, 1, H, W); without a graph in the form that finds no indices."""
+    return x.max(1, keepdim=True).values if torch.is_grad_enabled() else x.amax(1, keepdim=True)
