@@ -66,7 +66,7 @@ class MemoryCache:
     def put(self, index: int, image: np.ndarray) -> None:
         """Keep an image of the size that was announced. Several processes may do so at once: all write the same."""
         start, stop = self.offsets[index : index + 2]
-        self.block[start:stop] = torch.from_numpy(image.reshape(-1))
+        self.block[start:stop].numpy()[:] = image.reshape(-1)
         self.filled[index] = True
 
     def get(self, index: int) -> np.ndarray | None:

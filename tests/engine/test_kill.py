@@ -1,4 +1,7 @@
-"""Runs killed with SIGKILL and resumed end with the weights of a run that was never interrupted."""
+"""Runs killed with SIGKILL and resumed end with the weights of a run that was never interrupted.
+
+With `pytest -s` it prints a line for each kill.
+"""
 
 import random
 import subprocess
@@ -69,15 +72,19 @@ def test_killed_at_random_points(root: Path, workshop: Path, tmp_path: Path) -> 
         when, amount = ("write", rng.randint(1, 2 * EPOCHS)) if point % 3 == 0 else ("seconds", rng.uniform(0, 1.5))
         code = run(root, [*settings, name], when, amount)
         last = tmp_path / name / "weights" / "last.pt"
+        moment = f"in write {amount} of a checkpoint" if when == "write" else f"{amount:.2f} s after the first batch"
         if code == 0:
+            print(f"{name}: done before it would have been killed, {moment}")
             continue
         assert code == -9
         killed += 1
-        again = ["--resume", str(last)] if last.is_file() else [*settings, name, "--exist-ok"]
+        resumed = last.is_file()
+        again = ["--resume", str(last)] if resumed else [*settings, name, "--exist-ok"]
         assert run(root, again) == 0, f"point {point}: killed by {when} {amount}"
         for file in ("last.pt", "best.pt"):
             assert_same_weights(tmp_path / "whole" / "weights" / file, tmp_path / name / "weights" / file)
         rows = [ResultsFile(tmp_path / part / "results.csv").rows() for part in ("whole", name)]
         assert str(rows[0]) == str(rows[1])
         assert not [file for file in last.parent.iterdir() if file.suffix != ".pt"]
+        print(f"{name}: killed {moment}, {'resumed' if resumed else 'begun again'}; the same weights and figures")
     assert killed >= POINTS // 2
