@@ -75,6 +75,9 @@ class Fit:
         if interrupted and "model" in interrupted.state:
             model.load_state_dict(interrupted.state["model"])
         self.module = create_module(run, model, ema)
+        if run.processes.main:
+            for unfinished in run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
+                unfinished.unlink()
         if interrupted:
             self._take_over(interrupted.state)
 
@@ -90,8 +93,6 @@ class Fit:
         self.best.class_ap = state.get("class_ap", ())
         if self.run.processes.main:
             self.results.keep_until(int(state["epoch"]))
-            for unfinished in self.run.last.parent.glob(".*.pt.*"):  # what a killed run was writing
-                unfinished.unlink()
         what = "Resuming" if "optimizer" in state else "Finished, now longer, from the averaged weights:"
         say(f"{what} {self.run.folder} at epoch {self.start_epoch} of {self.run.config.epochs}")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.concatenation import concatenate
 from models.normalisation import BatchNorm2d
 
 Kernel = int | tuple[int, int]
@@ -224,7 +225,7 @@ class C3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c1, H, W) -> (B, c2, H, W)."""
-        return self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))
+        return self.cv3(concatenate((self.m(self.cv1(x)), self.cv2(x))))
 
 
 class C3x(C3):
