@@ -1,5 +1,6 @@
 """Train a detection model: `python train.py --data signs.yaml --cfg yolov5n.yaml --weights '' --img 320`."""
 
+from engine.allocator import keep_freed_memory
 from engine.cli import run_cli
 from engine.train_config import EvolveRequest, parse_train_args
 
@@ -7,6 +8,7 @@ from engine.train_config import EvolveRequest, parse_train_args
 def main() -> int:
     """Read the command line and train."""
     request = parse_train_args()
+    keep_freed_memory()
     if isinstance(request, EvolveRequest):
         from engine.evolve import evolve
 

@@ -3,6 +3,7 @@
 python val.py --weights runs/train/exp/weights/best.pt --data signs.yaml
 """
 
+from engine.allocator import keep_freed_memory
 from engine.cli import run_cli
 from engine.val_config import parse_config
 
@@ -10,6 +11,7 @@ from engine.val_config import parse_config
 def main() -> None:
     """Read the command line, then import what is heavy."""
     config = parse_config()
+    keep_freed_memory()
     from engine.validator import validate
 
     validate(config)

@@ -14,7 +14,6 @@ import yaml
 
 from data.dataset import DatasetSpec, list_images, load_dataset_spec
 from data.hyp import Hyperparameters, load_hyp
-from engine.allocator import keep_freed_memory
 from engine.autobatch import Meter, find_batch
 from engine.cli import new_run_folder
 from engine.device import Precision, choose_precision
@@ -72,8 +71,6 @@ def train(request: TrainConfig | ResumeRequest) -> TrainResult:
 
 def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
     started = time.perf_counter()
-    if processes.device.type == "cpu":
-        keep_freed_memory()
     run, fit = _fit(config, interrupted, processes)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
     return processes.from_main(lambda: _finish(run, fit))
