@@ -38,5 +38,5 @@ def test_mistakes(tmp_path):
         precisions([row for row in rows() if row["precision"] == "auto"], "signs")
     with pytest.raises(ValueError, match="signs: expected the same seeds in both precisions"):
         precisions([row for row in rows() if row["seed"] != 1 or row["precision"] == "32"], "signs")
-    with pytest.raises(ValueError, match="expected a folder of compare.py with finished runs"):
+    with pytest.raises(ValueError, match=r"expected a folder of compare\.py with finished runs"):
         read_runs([tmp_path])
