@@ -44,11 +44,6 @@ class MemoryCache:
             self.block = torch.empty(size, dtype=torch.uint8).share_memory_()
             self.filled = np.zeros(count, bool)
 
-    @property
-    def gibibytes(self) -> float:
-        """What it takes when full."""
-        return float(self.offsets[-1]) / GIB
-
     def fill(self, load: Load, *, title: str, progress: bool = True) -> None:
         """Read all images now.
 
@@ -61,7 +56,8 @@ class MemoryCache:
         def read(index: int, load: Load) -> None:
             self.put(index, load(index))
 
-        for_each(read, load, len(self.sizes_hw), f"{title}: caching {self.gibibytes:.1f} GiB in memory", progress)
+        gibibytes = self.offsets[-1] / GIB
+        for_each(read, load, len(self.sizes_hw), f"{title}: caching {gibibytes:.1f} GiB in memory", progress)
 
     def put(self, index: int, image: np.ndarray) -> None:
         """Keep an image of the size that was announced. Several processes may do so at once: all write the same."""

@@ -2,7 +2,7 @@
 
 By default it gives large blocks back to the system as they are freed, and every step of a training on the CPU takes
 the same gigabyte anew, page by page: 35,000 page faults a step, a sixth of its time, for YOLOv5n at 320 px and batch
-16. Kept memory costs a few percent of the peak.
+16. Kept, holes between blocks cost a tenth to a sixth of the peak (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _NEVER = -1
 _LARGEST_BLOCK = 2**30  # bytes; beyond, a block is the system's as before
-_LARGEST_BLOCK_OF_OLD = 2**25  # before glibc 2.35 no more is taken
+_LARGEST_BLOCK_OF_OLD = 2**25  # an older glibc takes no more
 _OWN_CHOICES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")  # environment variables
 
 
