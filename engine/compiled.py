@@ -40,7 +40,8 @@ class CompiledForward:
             return self.model(images)
         if self._begun:
             return self._compiled(images)
-        say("--compile: the first batch takes a minute or more, as code is made for the network")
+        slower = "; on a CPU, steps have been slower with it" if images.device.type == "cpu" else ""
+        say(f"--compile: the first batch takes a minute or more, as code is made for the network{slower}")
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # CUDA is missing; that is known
         try:
             raw = self._compiled(images)

@@ -94,7 +94,7 @@ def _add_how(parser: ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of everything random")
     add("--device", default="", help="cpu, mps, a GPU number or several as in 0,1; empty: a GPU if there is one")
     add("--sync-bn", action="store_true", help="batch normalisation over the images of all processes")
-    add("--compile", action="store_true", help="run the network through torch.compile: a slow start, faster steps")
+    add("--compile", action="store_true", help="run the network through torch.compile; on a CPU it has been slower")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the network; the loss is always fp32")
     add("--workers", type=int, default=8, help="most loader processes, for each training process")
     add("--local_rank", "--local-rank", type=int, default=-1, help="set by launchers; leave it out")

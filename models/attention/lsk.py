@@ -53,15 +53,20 @@ class LSKBlock(Attention):
         near = self.conv0(x)
         far = self.conv2(self.conv_spatial(near))  # (B, C/2, H, W)
         near = self.conv1(near)
-        mean = (mean_channels(near) + mean_channels(far)) / 2
-        highest = torch.cat([_highest(near), _highest(far)], 1)
-        pooled = torch.cat([mean, highest.max(1, keepdim=True).values], 1)  # (B, 2, H, W)
-        share = self.conv_squeeze(pooled).sigmoid().to(near.dtype)
+        share = self.conv_squeeze(_pooled(near, far)).sigmoid().to(near.dtype)
         factor = self.conv(torch.addcmul(near * share[:, :1], far, share[:, 1:]))
         self._report(full=lambda: 1 + factor if self.identity else factor)
         return scale_map(x, factor, identity=self.identity)
 
 
-def _highest(x: Tensor) -> Tensor:
-    """Largest value over the channels, (B, 1, H, W); without a graph in the form that finds no indices."""
-    return x.max(1, keepdim=True).values if torch.is_grad_enabled() else x.amax(1, keepdim=True)
+def _pooled(near: Tensor, far: Tensor) -> Tensor:
+    """Mean and largest value over the channels of both maps together, (B, 2, H, W).
+
+    Where a gradient is wanted, one maximum over both maps has the faster backward; where none is, two without indices
+    are faster than one.
+    """
+    if torch.is_grad_enabled():
+        both = torch.cat([near, far], 1)
+        return torch.cat([both.mean(1, keepdim=True), both.max(1, keepdim=True).values], 1)
+    mean = (mean_channels(near) + mean_channels(far)) / 2
+    return torch.cat([mean, torch.maximum(near.amax(1, keepdim=True), far.amax(1, keepdim=True))], 1)
