@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.allocator import set_thresholds
+
 Work = Callable[[], object]
 
 LEAST_MS = 10.0  # a sample repeats its function until it takes about this long
 LEAST_ROUNDS = 3
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,8 @@ def malloc(*, keeps: bool) -> Iterator[None]:
     kept blocks of the right size are not always found again, so the process would seem to need more than it does.
     """
     if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keeps else 2**17)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**25 if keeps else 2**17)
-        libc.malloc_trim(0)
+        set_thresholds(2**31 - 1 if keeps else 2**17, 2**25 if keeps else 2**17)
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         yield
     finally:

@@ -26,10 +26,17 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _OWN_CHOICES):
         return False
+    return set_thresholds(_NEVER, _LARGEST_BLOCK) or set_thresholds(_NEVER, _LARGEST_BLOCK_OF_OLD)
+
+
+def set_thresholds(trim_bytes: int, block_bytes: int) -> bool:
+    """Set from how much free memory at its end, and from what size of a block, glibc gives memory back.
+
+    Returns:
+        Whether both were taken; never without glibc.
+    """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # musl
+    except (OSError, AttributeError):  # musl, other systems
         return False
-    if not mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK):
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK_OF_OLD)
-    return bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
+    return bool(mallopt(_M_MMAP_THRESHOLD, block_bytes)) and bool(mallopt(_M_TRIM_THRESHOLD, trim_bytes))
