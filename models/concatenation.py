@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.tensor_traits import is_channels_last, is_traced
+from models.tensor_traits import is_channels_last, records_graph
 
 
 def concatenate(maps: Sequence[Tensor]) -> Tensor:
     """Maps (B, C_i, H, W) as one map (B, sum of C_i, H, W)."""
-    if torch.is_grad_enabled() and maps[0].device.type == "cpu" and not is_traced():
+    if records_graph() and maps[0].device.type == "cpu":
         return _Concatenate.apply(*maps)
     return torch.cat(list(maps), 1)
 

@@ -21,11 +21,11 @@ from models.attention.reductions import (
     is_traced,
     mean_channels,
     mean_positions,
-    records_graph,
     sum_positions,
 )
 from models.attention.registry import register
 from models.attention.tensors import like_format
+from models.tensor_traits import records_graph
 
 
 @register("CBAM")

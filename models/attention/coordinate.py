@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from models.attention.base import OUT_CHANNELS, Attention, BatchNorm2d, check_integer, zero
-from models.attention.reductions import mean_height, mean_width, records_graph, sum_height, sum_width
+from models.attention.reductions import mean_height, mean_width, sum_height, sum_width
 from models.attention.registry import register
 from models.attention.tensors import like_format
-from models.tensor_traits import is_traced
+from models.tensor_traits import is_traced, records_graph
 
 
 @register("CoordAtt")

@@ -12,11 +12,6 @@ from torch import Tensor
 from models.tensor_traits import is_channels_last, is_traced
 
 
-def records_graph() -> bool:
-    """Whether eager autograd is at work, so that a hand-written backward is of use."""
-    return torch.is_grad_enabled() and not is_traced()
-
-
 def sum_positions(x: Tensor) -> Tensor:
     """Sum of (B, C, N) over the positions: (B, C)."""
     if _prefers_matmul(x):

@@ -23,11 +23,11 @@ from models.attention.reductions import (
     is_channels_last,
     is_traced,
     mean_positions,
-    records_graph,
     sum_channels,
     sum_positions,
 )
 from models.attention.tensors import like_format, outside_autocast
+from models.tensor_traits import records_graph
 
 
 class _Record:

@@ -18,14 +18,13 @@ from models.attention.reductions import (
     mean_channels,
     mean_height,
     mean_width,
-    records_graph,
     sum_channels,
     sum_height,
     sum_width,
 )
 from models.attention.registry import register
 from models.attention.tensors import like_format
-from models.tensor_traits import is_traced
+from models.tensor_traits import is_traced, records_graph
 
 
 class PooledConv(nn.Module):
