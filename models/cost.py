@@ -67,7 +67,7 @@ def kept_bytes(module: nn.Module, *inputs: Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself, where it is a result, would hold its own graph and never be freed
 
     training = module.training
     module.train()

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -35,3 +37,11 @@ def test_memory_kept_for_the_backward_pass_by_hand():
     x = torch.zeros(1, 4, 8, 8)
     assert kept_bytes(nn.Conv2d(4, 4, 1, bias=False), x) == 4 * 64 * 4  # its input
     assert kept_bytes(nn.Sigmoid(), x) == 4 * 64 * 4  # its output
+
+
+def test_nothing_is_held_once_the_memory_is_counted():
+    outputs = []
+    module = nn.Sigmoid()
+    module.register_forward_hook(lambda _module, _inputs, output: outputs.append(weakref.ref(output)))
+    kept_bytes(module, torch.zeros(1, 4, 8, 8))
+    assert [output() for output in outputs] == [None]
