@@ -60,11 +60,14 @@ class PAM(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """The attention term, without x, in the dtype and memory format of x."""
-        # gamma A v = A (gamma v): scaled in the weights of the convolution, gamma costs no pass over a map.
-        value = F.conv2d(x, self.gamma[:, None, None, None] * self.value_conv.weight, self.gamma * self.value_conv.bias)
+        # One convolution reads x once. gamma A v = A (gamma v): scaled in the weights, gamma costs no pass over a map.
+        to_query, to_key, to_value = self.query_conv, self.key_conv, self.value_conv
+        weight = torch.cat([to_query.weight, to_key.weight, self.gamma * to_value.weight])
+        bias = torch.cat([to_query.bias, to_key.bias, self.gamma * to_value.bias])
+        widths = [layer.out_channels for layer in (to_query, to_key, to_value)]
         query, key, value = (
             like_format(t, x).flatten(2).transpose(1, 2).unsqueeze(1)
-            for t in (self.query_conv(x), self.key_conv(x), value)
+            for t in F.conv2d(x, weight, bias).split(widths, 1)
         )
         self._report(affinity=lambda: self._affinity(query, key, x))
         with outside_autocast(x):

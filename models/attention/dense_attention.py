@@ -19,7 +19,8 @@ from models.attention.base import float32
 from models.tensor_traits import is_traced
 
 KEPT = 2**23  # largest number of weights (B * heads * N * N) that is kept for the backward pass
-BLOCK = 2**20  # weights in one block of queries
+BLOCK = 2**20  # most weights in one block of queries
+ROWS = 32  # queries in a block are a multiple of this: matrix products of a rest of rows are slower
 LEAST_WEIGHT = 1e-30
 
 
@@ -93,7 +94,7 @@ class _Blocks:
     def __init__(self, query: Tensor, key: Tensor, low: torch.dtype, wide: bool) -> None:
         self.query, self.key = (float32(query), float32(key)) if wide else (query, key)
         self.low, self.count = low, query.shape[2]
-        self.size = min(self.count, max(32, BLOCK // self.count))
+        self.size = min(self.count, max(ROWS, BLOCK // self.count // ROWS * ROWS))
         self.single = self.size == self.count
 
     def buffer(self, dtype: torch.dtype) -> Tensor:
