@@ -27,6 +27,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.detect import quiet_environment
 from data.dataset import list_images, load_dataset_spec
 from engine.cli import ROOT, resolve_file, run_cli
 
@@ -169,7 +170,7 @@ def main() -> None:
     arms += [Arm(f"this, {first[1]}, {m}", ROOT, (*first, "--attention", f"{m}@{PLACES}")) for m in args.attention]
     if args.compile:
         arms.append(Arm(f"this, {first[1]}, compiled", ROOT, (*first, "--compile")))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "YOLO_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    environment = {**quiet_environment(args.threads), "WANDB_MODE": "disabled"}
     with tempfile.TemporaryDirectory() as folder:
         data, images = write_data(args.data, args.images, Path(folder))
         cfg = resolve_file(args.cfg, ("models",), "model").resolve()

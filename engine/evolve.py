@@ -13,8 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +23,7 @@ import yaml
 from data.hyp import load_hyp
 from engine.cli import ROOT, sigterm_as_ctrl_c
 from engine.evolve_report import METRICS, Outcome, best_of, write_report
+from engine.lock import locked
 from engine.progress import say
 from engine.results import ResultsFile
 from engine.train_flags import command_words
@@ -121,11 +121,7 @@ class Search:
         # Widened where the given value lies outside, so that the first trial is one of the space.
         given = self.base.to_dict()
         self.space = {name: (min(low, given[name]), max(high, given[name])) for name, (low, high) in SPACE.items()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--evolve: the folder {folder} cannot be made: {error}") from error
-        with _locked(folder / ".lock"):
+        with locked(folder, wait=True):
             self.study = self._open()
 
     def _open(self) -> Study:
@@ -153,7 +149,7 @@ class Search:
         from optuna.samplers import TPESampler
         from optuna.trial import Trial, TrialState
 
-        with _locked(self.folder / ".lock"):
+        with locked(self.folder, wait=True):
             trials = self.study.get_trials(deepcopy=False)
             for begun in trials:
                 if begun.state is TrialState.RUNNING and (lock := self._take(begun.number)) is not None:
@@ -199,7 +195,7 @@ class Search:
 
     def report(self) -> list[Outcome]:
         """Write evolve.csv, hyp_evolve.yaml and evolve.png from all trials that have ended."""
-        with _locked(self.folder / ".lock"):
+        with locked(self.folder, wait=True):
             trials = self.study.get_trials(deepcopy=False)
             outcomes = [self._outcome(trial) for trial in trials if trial.state.is_finished()]
             write_report(outcomes, list(self.space), self.folder)
@@ -271,14 +267,3 @@ def _train(config: TrainConfig, claim: Claim) -> str:
         return ""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return f"{lines[-1] if lines else 'it said nothing'} (exit code {status}, {log})"
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Wait until no other worker holds the file."""
-    with file.open("w", encoding="ascii") as stream:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

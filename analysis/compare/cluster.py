@@ -15,9 +15,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analysis.compare.local import locked, outcome
+from analysis.compare.local import outcome
 from analysis.compare.runs import FINISHED, INTERRUPTED, TRAINED, RunFolder, execute, run_process
 from engine.cli import ROOT
+from engine.lock import locked
 from engine.progress import say
 
 RETRIES = 3  # of a task whose worker died; an error of the run itself is recorded instead

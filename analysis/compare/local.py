@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
 from analysis.compare.runs import FINISHED, RunFolder, execute, run_process
 from engine.cli import sigterm_as_ctrl_c
+from engine.lock import locked
 from engine.progress import clock, say
 
 _PATIENCE_S = 60  # for a run to save and leave after Ctrl-C
@@ -98,35 +97,3 @@ def outcome(folder: RunFolder, state: str) -> str:
     if state != FINISHED:
         return f"{folder.path.name}: {state}, {folder.read('error')['error']}"
     return f"{folder.path.name}: mAP50-95 {folder.read('measured')['map50_95']:.4f}"
-
-
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[int | None]:
-    """Keep other processes out of a folder while this one, or a child that inherits the lock and outlives it, works.
-
-    Args:
-        folder: Made if missing.
-        wait: For another process to leave, instead of raising.
-
-    Yields:
-        The file descriptor that children inherit; None where the system has no such locks.
-
-    Raises:
-        ValueError: If another process works in the folder, or it cannot be written.
-    """
-    if os.name != "posix":
-        yield None
-        return
-    import fcntl
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w", encoding="ascii")
-    except OSError as error:
-        raise ValueError(f"{folder}: cannot be written: {error}") from error
-    with lock as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise ValueError(f"{folder}: another compare.py, or a run of one, is at work in this folder") from None
-        yield file.fileno()

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.compare.estimate import estimate_seconds
-from analysis.compare.local import locked, run_locally
+from analysis.compare.local import run_locally
 from analysis.compare.options import CompareRequest
 from analysis.compare.plan import RunPlan, expand
 from analysis.compare.report import write_report
 from analysis.compare.runs import FAILED, FINISHED, INTERRUPTED, TRAINED, RunFolder, folders
 from engine.device import choose_precision, select_device
+from engine.lock import locked
 from engine.progress import clock, say
 
 

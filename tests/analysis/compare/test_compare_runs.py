@@ -27,6 +27,7 @@ from analysis.compare.runs import (
     train_words,
 )
 from analysis.compare.study import find, merge, run_study
+from engine.lock import locked
 from engine.train_config import TrainConfig, parse_train_args
 from models.checkpoint import save_model
 from models.spec import load_spec
@@ -160,9 +161,9 @@ def test_the_others_go_on_and_nothing_is_done_twice(runs, tmp_path, monkeypatch,
 
 
 def test_a_second_one_is_kept_out_of_the_folder(runs, tmp_path) -> None:
-    with local.locked(tmp_path / "exp"), pytest.raises(ValueError, match="is at work in this folder"):
+    with locked(tmp_path / "exp"), pytest.raises(ValueError, match="is at work in this folder"):
         run_locally(runs, tmp_path / "exp", 1)
-    with local.locked(tmp_path / "exp"):
+    with locked(tmp_path / "exp"):
         pass  # free again
 
 
