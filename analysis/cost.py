@@ -9,58 +9,29 @@ What cost.csv already has is not measured again, so an interrupted run goes on.
 from __future__ import annotations
 
 import argparse
-import csv
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.cost_table import PLAIN, CostRow, line, page, read_rows, write_rows
 from engine.cli import ArgumentParser, run_cli
+from engine.progress import clock, say
 
 STOCK_PLACES = ("neck", "neck.P3", "neck.P4", "neck.P5", "backbone.P3", "backbone.P4", "backbone.P5", "backbone.sppf")
 
 
-@dataclass(frozen=True)
-class CostRow:
-    """One module at one place, or the plain model; differences are to the plain model."""
-
-    model: str
-    attention: str
-    place: str
-    image_px: int
-    threads: int
-    parameters: int
-    added_parameters: int
-    macs: int | None
-    added_macs: int | None
-    latency_ms: float
-    latency_ratio: float
-    latency_ratio_low: float
-    latency_ratio_high: float
-    training_memory_mb: float
-    added_training_memory_mb: float
-
-
-def measure(
-    base_name: str,
-    attention: Sequence[str],
-    places: Sequence[str],
-    *,
-    image_px: int,
-    repeats: int,
-    done: Collection[tuple[str, str]] = (),
-) -> Iterator[CostRow]:
-    """Cost of the plain model, then of each module at each place.
+def measure(base_name: str, wanted: Sequence[tuple[str, str]], *, image_px: int, repeats: int) -> Iterator[CostRow]:
+    """Cost of modules at places.
 
     Args:
         base_name: Model YAML.
-        attention: Canonical names.
-        places: Placement names of `models.insertion.places`, or `neck`.
+        wanted: Canonical names, each with a placement name of `models.insertion.places` or `neck`; ("none", "") is the
+            plain model.
         image_px: Side of the square image.
         repeats: Paired timings.
-        done: Modules and places to leave out; ("none", "") is the plain model.
 
     Raises:
         ValueError: If a module or a place is unknown.
@@ -88,30 +59,24 @@ def measure(
         return run
 
     plain, plain_cost = ready(spec), costs(spec)
-    if ("none", "") not in done:
-        times = _paired(plain, plain, repeats)
-        yield _row((base_name, "none", "", image_px), plain_cost, plain_cost, times)
-    for name in attention:
-        for place in places:
-            if (name, place) in done:
-                continue
-            changed = insert(spec, f"{name}@{place}")
-            times = _paired(plain, ready(changed), repeats)
-            yield _row((base_name, name, place, image_px), costs(changed), plain_cost, times)
+    for name, place in wanted:
+        changed = spec if name == PLAIN else insert(spec, f"{name}@{place}")
+        times = _paired(plain, ready(changed), repeats)
+        yield _row((base_name, name, place, image_px), costs(changed), plain_cost, times)
 
 
 def _paired(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> list[tuple[float, float]]:
     """Milliseconds of both, in turn, after one unmeasured pair."""
     import torch
 
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    now = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     pairs = []
     for _ in range(repeats + 1):
         pair = []
         for run in (first, second):
-            started = clock()
+            started = now()
             run()
-            pair.append((clock() - started) * 1e3)
+            pair.append((now() - started) * 1e3)
         pairs.append((pair[0], pair[1]))
     return pairs[1:]
 
@@ -146,25 +111,6 @@ def _row(
     )
 
 
-def markdown(rows: Sequence[CostRow]) -> str:
-    """The rows as a Markdown table."""
-    head = "| model | attention | place | parameters | MACs (M) | ms | × plain (middle half) | training memory (MB) |"
-    lines = [head, "|" + "---|" * 8]
-    lines += [_markdown_row(row) for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_row(row: CostRow) -> str:
-    plain = row.attention == "none"
-    parameters = f"{row.parameters:,}" if plain else f"{row.added_parameters:+,}"
-    macs = row.macs if plain else row.added_macs
-    macs_text = "unknown" if macs is None else f"{macs / 1e6:{',.0f' if plain else '+,.3f'}}"
-    memory = f"{row.training_memory_mb:.0f}" if plain else f"{row.added_training_memory_mb:+.1f}"
-    spread = f"{row.latency_ratio:.2f} ({row.latency_ratio_low:.2f}-{row.latency_ratio_high:.2f})"
-    cells = (row.model, row.attention, row.place, parameters, macs_text, f"{row.latency_ms:.1f}", spread, memory)
-    return f"| {' | '.join(cells)} |"
-
-
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = ArgumentParser(prog="python -m analysis.cost", description=__doc__.splitlines()[0])
@@ -190,62 +136,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     from models.attention import canonical_name, list_attention
 
     torch.set_num_threads(options.threads)
-
     names = options.attention or [name for name in list_attention() if name != "Timm"]
-    names = [canonical_name(name) for name in names]
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "cost.csv"
-    rows = [] if options.fresh else read_rows(path)
-    _write_rows(path, rows)
+    asked = [(PLAIN, ""), *itertools.product([canonical_name(name) for name in names], options.places)]
     for cfg in options.cfg:
-        known = (Path(cfg).stem, options.imgsz, options.threads)
-        done = {(row.attention, row.place) for row in rows if (row.model, row.image_px, row.threads) == known}
-        places, repeats = options.places, options.repeats
-        for row in measure(cfg, names, places, image_px=options.imgsz, repeats=repeats, done=done):
-            rows.append(row)
-            _write_rows(path, rows)
-            print(_markdown_row(row), flush=True)
-    (options.out / "cost.md").write_text(markdown(rows), encoding="utf-8")
-    print(f"Written to {options.out}")
+        check(cfg, asked)
+    rows = run(options, asked)
+    (options.out / "cost.md").write_text(page(rows), encoding="utf-8")
+    say(f"Written to {options.out}")
     return 0
 
 
-def read_rows(path: Path) -> list[CostRow]:
-    """Rows of an earlier run, none if there is no file.
+def check(base_name: str, wanted: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError unless every module can stand at its place, before hours are spent on the others."""
+    from models import insert, load_spec
 
-    Raises:
-        ValueError: The file has other columns.
+    spec = load_spec(base_name)
+    for name, place in wanted:
+        if name != PLAIN:
+            insert(spec, f"{name}@{place}")
+
+
+def run(options: argparse.Namespace, asked: list[tuple[str, str]]) -> list[CostRow]:
+    """Measure what cost.csv does not have and keep it up to date.
+
+    Returns:
+        All of its rows, those of a model together: those asked for in the order of asking, then the others.
     """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != [field.name for field in fields(CostRow)]:
-            raise ValueError(f"{path}: its columns are those of another version; use --fresh or another --out")
-        return [
-            CostRow(**{field.name: _read(row[field.name], field.type) for field in fields(CostRow)}) for row in reader
-        ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "cost.csv"
+    rows = {} if options.fresh else {_key(row): row for row in read_rows(path)}
+    size = (options.imgsz, options.threads)
+    wanted = {cfg: [what for what in asked if (Path(cfg).stem, *size, *what) not in rows] for cfg in options.cfg}
+    count, began, total = 0, time.perf_counter(), sum(map(len, wanted.values()))
+    for cfg, whats in wanted.items():
+        for row in measure(cfg, whats, image_px=options.imgsz, repeats=options.repeats) if whats else ():
+            rows[_key(row)] = row
+            write_rows(path, list(rows.values()))
+            count += 1
+            left = (time.perf_counter() - began) / count * (total - count)
+            say(f"{line(row)} [{count}/{total}, {clock(left)} left]")
+    models = [(Path(cfg).stem, *size) for cfg in options.cfg]
+
+    def place_in_order(row: CostRow) -> tuple[int, tuple[str, int, int], int]:
+        model, what = _key(row)[:3], _key(row)[3:]
+        return (
+            models.index(model) if model in models else len(models),
+            model,
+            asked.index(what) if what in asked else len(asked),
+        )
+
+    ordered = sorted(rows.values(), key=place_in_order)
+    write_rows(path, ordered)
+    return ordered
 
 
-def _read(text: str, kind: str) -> Any:  # noqa: ANN401  (as the annotation says)
-    if text == "unknown":
-        return None
-    return {"str": str, "float": float}.get(kind, int)(text)
-
-
-def _write_rows(path: Path, rows: Sequence[CostRow]) -> None:
-    """Replace the file by these rows, in one step."""
-    draft = path.with_suffix(".part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(CostRow)], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _text(value) for key, value in asdict(row).items()})
-    draft.replace(path)
-
-
-def _text(value: object) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def _key(row: CostRow) -> tuple[str, int, int, str, str]:
+    return row.model, row.image_px, row.threads, row.attention, row.place
 
 
 if __name__ == "__main__":
