@@ -177,17 +177,18 @@ def run(options: argparse.Namespace, asked: list[tuple[str, str]]) -> list[CostR
             say(f"{line(row)} [{count}/{total}, {clock(left)} left]")
     models = [(Path(cfg).stem, *size) for cfg in options.cfg]
 
-    def place_in_order(row: CostRow) -> tuple[int, tuple[str, int, int], int]:
-        model, what = _key(row)[:3], _key(row)[3:]
-        return (
-            models.index(model) if model in models else len(models),
-            model,
-            asked.index(what) if what in asked else len(asked),
-        )
+    def turn(row: CostRow) -> tuple[Any, ...]:
+        key = _key(row)
+        return (_at(models, key[:3]), key[:3], _at(asked, key[3:]))
 
-    ordered = sorted(rows.values(), key=place_in_order)
+    ordered = sorted(rows.values(), key=turn)
     write_rows(path, ordered)
     return ordered
+
+
+def _at(items: list[Any], item: object) -> int:
+    """Where it stands, the end if nowhere."""
+    return items.index(item) if item in items else len(items)
 
 
 def _key(row: CostRow) -> tuple[str, int, int, str, str]:
