@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.cost_table import PLAIN, CostRow, line, page, read_rows, write_rows
+from analysis.cost_table import HEADER, PLAIN, CostRow, line, page, read_rows, write_rows
 from engine.cli import ArgumentParser, run_cli
 from engine.progress import clock, say
 
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check(cfg, asked)
     rows = run(options, asked)
     (options.out / "cost.md").write_text(page(rows), encoding="utf-8")
-    say(f"Written to {options.out}")
+    say(f"Written to {options.out / 'cost.csv'} and {options.out / 'cost.md'}")
     return 0
 
 
@@ -168,6 +168,7 @@ def run(options: argparse.Namespace, asked: list[tuple[str, str]]) -> list[CostR
     size = (options.imgsz, options.threads)
     wanted = {cfg: [what for what in asked if (Path(cfg).stem, *size, *what) not in rows] for cfg in options.cfg}
     count, began, total = 0, time.perf_counter(), sum(map(len, wanted.values()))
+    say(HEADER if total else f"{path} has them all; --fresh measures again")
     for cfg, whats in wanted.items():
         for row in measure(cfg, whats, image_px=options.imgsz, repeats=options.repeats) if whats else ():
             rows[_key(row)] = row
