@@ -17,6 +17,7 @@ from data.boxes import convert_boxes
 from data.images import write_image
 from data.sources import output_names
 from engine.annotate import Annotator, Style
+from engine.outputs import CropWriter, cut_out
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -199,18 +200,54 @@ class Results(Sequence[Result]):
         """The drawn images, RGB."""
         return [one.plot() for one in self._results]
 
+    @staticmethod
+    def _folder(save_dir: str | Path, exist_ok: bool) -> Path:
+        from engine.cli import new_run_folder
+
+        wanted = Path(save_dir)
+        return new_run_folder(wanted.parent, wanted.name, exist_ok=exist_ok)
+
     def save(self, save_dir: str | Path = "runs/detect/exp", *, exist_ok: bool = False) -> Path:
         """Write the drawn images to a folder, by default the next free one; returns it.
 
         Frames of a video and images of the same name are numbered from the second on.
         """
-        from engine.cli import new_run_folder
-
-        wanted = Path(save_dir)
-        folder = new_run_folder(wanted.parent, wanted.name, exist_ok=exist_ok)
+        folder = self._folder(save_dir, exist_ok)
         for result, name in zip(self._results, output_names([one.path for one in self._results]), strict=True):
             result.save(folder / f"{name}.jpg")
         return folder
+
+    def crop(
+        self, save: bool = True, save_dir: str | Path = "runs/detect/exp", *, exist_ok: bool = False
+    ) -> list[dict[str, Any]]:
+        """What is inside each box, with the margin that `detect.py --save-crop` leaves.
+
+        Args:
+            save: Also write them to `crops/<class>/` of a folder, as detect.py does.
+            save_dir: By default the next free one.
+            exist_ok: Write into that folder itself, though it is there.
+
+        Returns:
+            YOLOv5's dictionaries, image by image, most confident first: box (corners in pixels), conf, cls, label
+            and im, the crop (h, w, 3) uint8 in BGR as OpenCV writes it.
+        """
+        crops = [cut_out(one.image, one.boxes_xyxy_px) for one in self._results]
+        if save:
+            writer = CropWriter(self._folder(save_dir, exist_ok) / "crops", self.names)
+            stems = output_names([one.path for one in self._results])
+            for result, stem, cut in zip(self._results, stems, crops, strict=True):
+                writer.write_crops(stem, cut, result.class_ids)
+        return [
+            {
+                "box": list(row[:4]),
+                "conf": row[4],
+                "cls": row[5],
+                "label": f"{self.names[int(row[5])]} {row[4]:.2f}",
+                "im": im[..., ::-1],
+            }
+            for table, cut in zip(self.xyxy, crops, strict=True)
+            for row, im in zip(table, cut, strict=True)
+        ]
 
     def show(self) -> None:
         """Open the drawn images in the system's viewer."""

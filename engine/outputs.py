@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -157,6 +157,15 @@ class LabelWriter:
         """Nothing is open."""
 
 
+def cut_out(image: np.ndarray, boxes_xyxy_px: np.ndarray) -> list[np.ndarray]:
+    """What is inside each box (n, 4) and YOLOv5's margin around it, as views of the image (H, W, 3)."""
+    height, width = image.shape[:2]
+    boxes = convert_boxes(boxes_xyxy_px, "xyxy_px", "cxcywh_px")
+    boxes[:, 2:] = boxes[:, 2:] * _CROP_GAIN + _CROP_PAD_PX
+    corners = convert_boxes(boxes, "cxcywh_px", "xyxy_px").astype(int)
+    return [image[max(y1, 0) : min(y2, height), max(x1, 0) : min(x2, width)] for x1, y1, x2, y2 in corners]
+
+
 class CropWriter:
     """`crops/<class>/<name>.jpg`: what is inside each box and a margin around it."""
 
@@ -166,20 +175,20 @@ class CropWriter:
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Write the crops of a frame; several of a class are numbered from 2."""
-        height, width = frame.image.shape[:2]
+        crops = cut_out(frame.image, found.boxes_xyxy_px)
+        self.write_crops(frame_stem(frame), crops, found.class_ids, separator="_" if frame.number else "")
+
+    def write_crops(
+        self, stem: str, crops: Sequence[np.ndarray], class_ids: np.ndarray, *, separator: str = ""
+    ) -> None:
+        """Write RGB crops of one image under its stem; several of a class are numbered from 2 after the separator."""
         seen: Counter[int] = Counter()
-        boxes = convert_boxes(found.boxes_xyxy_px, "xyxy_px", "cxcywh_px")
-        boxes[:, 2:] = boxes[:, 2:] * _CROP_GAIN + _CROP_PAD_PX
-        for class_id, corners in zip(
-            found.class_ids.tolist(), convert_boxes(boxes, "cxcywh_px", "xyxy_px"), strict=True
-        ):
-            x1, y1 = (max(int(value), 0) for value in corners[:2])
-            x2, y2 = min(int(corners[2]), width), min(int(corners[3]), height)
+        for class_id, crop in zip(class_ids.tolist(), crops, strict=True):
             seen[class_id] += 1
-            number = "" if seen[class_id] == 1 else str(seen[class_id])
-            file = self._folders[class_id] / f"{frame_stem(frame)}{'_' if number and frame.number else ''}{number}.jpg"
+            number = "" if seen[class_id] == 1 else f"{separator}{seen[class_id]}"
+            file = self._folders[class_id] / f"{stem}{number}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_image(file, frame.image[y1:y2, x1:x2])
+            write_image(file, crop)
 
     def close(self) -> None:
         """Nothing is open."""

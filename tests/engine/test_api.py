@@ -1,5 +1,7 @@
 """`load_model(...).predict(...)` and torch.hub, on every kind of image."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -178,6 +180,17 @@ def test_torch_hub(root, street, expected, tmp_path):
     assert len(results.render()) == len(results.ims) == len(results.xywh) == len(results.xyxyn) == 2
     folder = results.save(tmp_path / "exp")
     assert sorted(path.name for path in folder.iterdir()) == ["image0.jpg", "street_1.jpg"]
+    crops = results.crop(save_dir=tmp_path / "crops")
+    assert [crop["label"].rsplit(" ", 1)[0] for crop in crops] == expected.class_names * 2
+    x1, y1, x2, y2 = map(float, crops[0]["box"])
+    width, height = 1.02 * (x2 - x1) + 10, 1.02 * (y2 - y1) + 10  # YOLOv5's margin
+    left, top = max(int((x1 + x2 - width) / 2), 0), max(int((y1 + y2 - height) / 2), 0)
+    wanted = rgb[top : int((y1 + y2 + height) / 2), left : int((x1 + x2 + width) / 2), ::-1]
+    assert (crops[0]["im"] == wanted).all()
+    written = {path.relative_to(tmp_path / "crops" / "crops") for path in (tmp_path / "crops").rglob("*.jpg")}
+    assert len(written) == len(crops)
+    assert Path(expected.class_names[0], "street_1.jpg") in written
+    assert len(results.crop(save=False)) == len(crops)
     raw = hub(torch.zeros(1, 3, 64, 64))
     assert raw.shape == (1, 252, 5 + len(hub.names))
 
