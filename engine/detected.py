@@ -182,6 +182,25 @@ class Results(Sequence[Result]):
         return self.xyxy
 
     @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self)
+
+    @property
+    def t(self) -> tuple[float, float, float]:
+        """The same as `times_ms`."""
+        return self.times_ms
+
+    @property
+    def files(self) -> list[str]:
+        """File names of the images; "image0.jpg", … for arrays."""
+        return [Path(one.path).name for one in self._results]
+
+    def tolist(self) -> list[Results]:
+        """The results of each image alone."""
+        return [Results([one], self.names, self.times_ms) for one in self._results]
+
+    @property
     def ims(self) -> list[np.ndarray]:
         """The images, RGB."""
         return [one.image for one in self._results]

@@ -178,6 +178,10 @@ def test_torch_hub(root, street, expected, tmp_path):
     assert "street_1.jpg: " in str(results)
     assert "Speed: " in str(results)
     assert len(results.render()) == len(results.ims) == len(results.xywh) == len(results.xyxyn) == 2
+    assert (results.n, results.files) == (2, ["image0.jpg", "street_1.jpg"])
+    assert [len(one.xyxy) for one in results.tolist()] == [1, 1]
+    assert (results.tolist()[1].xyxy[0] == results.xyxy[1]).all()
+    assert results.t == results.times_ms
     folder = results.save(tmp_path / "exp")
     assert sorted(path.name for path in folder.iterdir()) == ["image0.jpg", "street_1.jpg"]
     crops = results.crop(save_dir=tmp_path / "crops")
