@@ -2,7 +2,7 @@
 
 As in `published.py`, each has the release's state-dict names, so that the weights of the project's module load and both
 must give the same result. Two are mended, as the release is wrong: DoubleAttention's softmaxes have their axes, and
-S2Attention shifts copies. The modules missing here are written in the same operations by the release and the project.
+S2Attention shifts copies. Pooled gates and strips are in `published_strips.py`, affinities in `published_affinity.py`.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from benchmarks.published_affinity import BiLevelRoutingAttention, DAttention
+from benchmarks.published_strips import CAA, CPCA, ELA, LSKA, EffectiveSE, GlobalContext, ParNetAttention
 
 
 class SimAM(nn.Module):
@@ -248,6 +251,7 @@ PUBLISHED_MORE: dict[str, type[nn.Module]] = {
     cls.__name__: cls
     for cls in (
         *(SimAM, EMA, TripletAttention, NAM, SKAttention, DoubleAttention, LSKBlock, MHSA, MLCA, CoTAttention),
-        S2Attention,
+        *(S2Attention, EffectiveSE, GlobalContext, ELA, LSKA, CAA, CPCA, ParNetAttention),
+        *(BiLevelRoutingAttention, DAttention),
     )
 }
