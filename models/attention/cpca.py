@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.base import Attention, hidden_width, zero
+from models.attention.reductions import max_positions, mean_positions
 from models.attention.registry import register
 from models.attention.tensors import outside_autocast, saturate
 
@@ -81,8 +82,9 @@ class CPCA(Attention):
 
     def _channel_gate(self, y: Tensor) -> Tensor:
         total = 0
-        for pooled in (y.mean((2, 3), keepdim=True), y.flatten(2).max(2).values[..., None, None]):
-            total = total + _apply(self.ca["fc2"], _apply(self.ca["fc1"], pooled).relu()).sigmoid().to(y.dtype)
+        for pooled in (mean_positions(y), max_positions(y)):
+            hidden = _apply(self.ca["fc1"], pooled[..., None, None]).relu()
+            total = total + _apply(self.ca["fc2"], hidden).sigmoid().to(y.dtype)
         return total
 
     def _strips(self) -> list[tuple[nn.Conv2d, nn.Conv2d]]:

@@ -28,7 +28,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, wide_logits: bool = Tru
     """Softmax over j of q_i . k_j, times v_j: the result at i; unscaled.
 
     Args:
-        query: (B, heads, N, d).
+        query: (B, heads, N, d); all three of one dtype.
         key: (B, heads, N, d).
         value: (B, heads, N, e).
         wide_logits: Form q_i . k_j in float32 at least. Otherwise, on the CPU, in the dtype of q: bfloat16 is twice as
@@ -115,12 +115,14 @@ class _Blocks:
         for at, rows in self.places():
             part = slice(0, rows.stop - rows.start)
             torch.mm(self.query[at][rows], self.key[at].t(), out=energy[part])
-            torch.softmax(energy[part], 1, dtype=wide.dtype, out=wide[part])
             chosen = low[part] if kept is None else kept[at][rows]
-            if self.low is wide.dtype:
-                torch.clamp_min(wide[part], LEAST_WEIGHT, out=chosen)
+            # Products of lower precision skip denormal numbers. A softmax of theirs is taken in float32 inside.
+            if energy.dtype is not wide.dtype:
+                torch.softmax(energy[part], 1, out=chosen)
+            elif chosen.dtype is not wide.dtype:
+                chosen.copy_(torch.softmax(energy[part], 1, out=wide[part]))
             else:
-                chosen.copy_(wide[part])  # products of lower precision skip denormal numbers
+                torch.clamp_min(torch.softmax(energy[part], 1, out=wide[part]), LEAST_WEIGHT, out=chosen)
             yield at, rows, chosen
 
     def stored(self, kept: Tensor) -> Iterator[tuple[tuple[int, int], slice, Tensor]]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.attention.base import OUT_CHANNELS, Attention, check_flag, zero
 from models.attention.registry import register
+from models.attention.shared_map import SharedMap
 
 
 @register("EffectiveSE")
@@ -41,11 +42,17 @@ class EffectiveSE(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        pooled = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
         if self.add_maxpool:
-            pooled = 0.5 * pooled + 0.5 * x.amax((2, 3), keepdim=True)
-        gate = ((self.fc(pooled) + 3).clamp(0, 6) / 6).to(x.dtype)  # float64 hardsigmoid has a float32 gradient
+            gate = self._gate(0.5 * x.mean((2, 3)) + 0.5 * x.amax((2, 3)))
+            return x * gate.to(x.dtype)[..., None, None]
+        shared = SharedMap(x)
+        return shared.gate(channel=self._gate(shared.mean()))
+
+    def _gate(self, pooled: Tensor) -> Tensor:
+        """(B, C) of (B, C)."""
+        logits = self.fc(pooled[..., None, None]).flatten(1)
+        gate = (logits + 3).clamp(0, 6) / 6  # float64 hardsigmoid has a float32 gradient
         if self.identity:
             gate = 2 * gate
-        self._report(channel=gate)
-        return x * gate
+        self._report(channel=gate[..., None, None])
+        return gate

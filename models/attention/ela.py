@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.attention.base import Attention, check_choice, check_divisible, check_integer, check_odd, zero
 from models.attention.registry import register
+from models.attention.strips import gate_strips
 from models.attention.tensors import group_norm
 
 
@@ -65,10 +66,14 @@ class ELA(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        row = self._gate(x.mean(3), self.conv_h, self.norm_h).unsqueeze(3).to(x.dtype)
-        column = self._gate(x.mean(2), self.conv_w, self.norm_w).unsqueeze(2).to(x.dtype)
+        return gate_strips(x, self._gates_of)
+
+    def _gates_of(self, means_w: Tensor, means_h: Tensor) -> tuple[Tensor, Tensor]:
+        """Means (B, C, H, 1) and (B, C, 1, W) to gates of the same shapes."""
+        row = self._gate(means_w.squeeze(3), self.conv_h, self.norm_h).unsqueeze(3)
+        column = self._gate(means_h.squeeze(2), self.conv_w, self.norm_w).unsqueeze(2)
         self._report(row=row, column=column)
-        return x * row * column
+        return row, column
 
     def _gate(self, line: Tensor, conv: nn.Conv1d | None, norm: nn.GroupNorm | None) -> Tensor:
         if self.conv1x1 is not None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.attention.base import Attention, check_choice, float32, zero
 from models.attention.registry import register
+from models.attention.shared_map import SharedMap
 from models.attention.tensors import check_number
 
 
@@ -96,16 +97,26 @@ class GlobalContext(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale or shift a map (B, C, H, W)."""
-        batch, channels, height, width = x.shape
-        mask = self.conv_attn if self.channel_add_conv is None else self.conv_mask
-        affinity = float32(mask(x).reshape(batch, height * width, 1)).softmax(1)  # (B, HW, 1)
-        self._report(affinity=lambda: affinity.reshape(batch, 1, height, width))
-        context = x.reshape(batch, channels, height * width) @ affinity.to(x.dtype)
-        context = context.unsqueeze(3)  # (B, C, 1, 1)
-        if self.mlp_scale is not None:
-            gate = self.mlp_scale(context).sigmoid().to(x.dtype)
-            gate = 2 * gate if self.identity else gate
-            self._report(channel=gate)
-            x = x * gate
-        shift = self.mlp_add if self.channel_add_conv is None else self.channel_add_conv
-        return x if shift is None else x + shift(context).to(x.dtype)
+        if self.mlp_scale is None:
+            affinity = self._affinity(self._mask()(x).flatten(1), x)
+            context = x.flatten(2) @ affinity.to(x.dtype).unsqueeze(2)  # (B, C, 1)
+            shift = self.mlp_add if self.channel_add_conv is None else self.channel_add_conv
+            return x + shift(context.unsqueeze(3)).to(x.dtype)
+        shared, mask = SharedMap(x), self._mask()
+        logits = shared.dot_channels(mask.weight.flatten(1).expand(x.shape[0], -1)) + mask.bias
+        context = shared.dot_positions(self._affinity(logits, x))[..., None, None]
+        gate = self.mlp_scale(context).flatten(1).sigmoid()
+        gate = 2 * gate if self.identity else gate
+        self._report(channel=gate[..., None, None])
+        y = shared.gate(channel=gate)
+        return y if self.mlp_add is None else y + self.mlp_add(context).to(x.dtype)
+
+    def _mask(self) -> nn.Conv2d:
+        """The layer that gives each position its logit."""
+        return self.conv_attn if self.channel_add_conv is None else self.conv_mask
+
+    def _affinity(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Softmax over the positions, (B, HW) in float32."""
+        affinity = float32(logits).softmax(1)
+        self._report(affinity=lambda: affinity.view(-1, 1, *x.shape[2:]))
+        return affinity

@@ -33,7 +33,7 @@ CASES = [*((name, {}) for name in list_attention()), *VARIANTS]
 # A foreign layer wrapped as it is: nothing is known about its inside, so identity costs it one more pass.
 WRAPPERS = {"Timm"}
 # Published as a transform without a gate and without the input: to be the identity, the input is added once.
-ADDITIONS = {"BiLevelRoutingAttention", "CPCA", "CoTAttention", "MHSA", "S2Attention"}
+ADDITIONS = {"BiLevelRoutingAttention", "CPCA", "CoTAttention", "DAttention", "MHSA", "S2Attention"}
 
 every_module = pytest.mark.parametrize("name", list_attention())
 every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{n}{'-authors' * bool(o)}" for n, o in CASES])
