@@ -19,7 +19,6 @@ from models.attention import dense_attention
 from models.attention.base import Attention, check_divisible, check_flag, check_integer, check_odd, float32, zero
 from models.attention.registry import register
 from models.attention.tensors import attend, by_head, check_number, from_tokens, like_format, outside_autocast, tokens
-from models.tensor_traits import is_traced
 
 
 class ChannelNorm(nn.Module):
@@ -118,12 +117,12 @@ class DAttention(Attention):
         grid = self._grid(query)  # (BG, H, W, 2): column, row in -1..1
         sampled = self._sample(x, grid)
         bias = self._table_bias(grid) if isinstance(self.rpe_table, nn.Parameter) else None
-        dense = bias is None and query.device.type == "cpu" and query.dtype is not torch.float16 and not is_traced()
+        blocks = bias is None and dense_attention.prefers_blocks(query, self.channels // self.heads)
         parts = (query, self.proj_k(sampled), self.proj_v(sampled))
-        q, k, v = ((by_head if dense else tokens)(part, self.heads) for part in parts)
+        q, k, v = ((by_head if blocks else tokens)(part, self.heads) for part in parts)
         scale = q.shape[3] ** -0.5
         self._report(affinity=lambda: self._affinity(q, k, bias, grid))
-        if dense:
+        if blocks:
             output = dense_attention.attend(scale * q, k, v, wide_logits=False)
         else:
             output = attend(q, k, v, scale=scale, mask=bias)

@@ -45,6 +45,22 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, wide_logits: bool = Tru
     return _Attend.apply(query, key, value, wide_logits, keep)
 
 
+def prefers_blocks(query: Tensor, depth: int) -> bool:
+    """Whether attention between the positions of a map is better taken by `attend` than by torch's fused kernel.
+
+    Measured forward, and forward and backward, with 400 to 6400 positions: of the time of the fused kernel the blocks
+    take 0.48 to 0.99 in bfloat16 (1.16 forward with 400 positions and a depth of 16), in float32 0.6 to 0.8 with a
+    depth of 8, 1.02 to 1.4 with 16 to 64 and 0.87 to 1.03 with 128.
+
+    Args:
+        query: The map, (B, C, H, W).
+        depth: Channels of a head.
+    """
+    if query.device.type != "cpu" or query.dtype is torch.float16 or is_traced():
+        return False
+    return query.dtype is torch.bfloat16 or not 16 <= depth <= 64
+
+
 def weights_of(query: Tensor, key: Tensor) -> Tensor:
     """Softmax over the keys, (B, n, N) for n queries, in float32."""
     return torch.bmm(float32(query), float32(key).transpose(1, 2)).softmax(2)

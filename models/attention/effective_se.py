@@ -4,6 +4,8 @@ Lee, Park 2020, "CenterMask: Real-Time Anchor-Free Instance Segmentation", arXiv
 Same values and names as the widely used release: hard sigmoid, optionally half of the maximum in the pooling.
 """
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.base import OUT_CHANNELS, Attention, check_flag, zero
@@ -51,7 +53,8 @@ class EffectiveSE(Attention):
     def _gate(self, pooled: Tensor) -> Tensor:
         """(B, C) of (B, C)."""
         logits = self.fc(pooled[..., None, None]).flatten(1)
-        gate = (logits + 3).clamp(0, 6) / 6  # float64 hardsigmoid has a float32 gradient
+        exact = logits.dtype is torch.float64  # for which torch's own has a float32 gradient
+        gate = (logits + 3).clamp(0, 6) / 6 if exact else F.hardsigmoid(logits)
         if self.identity:
             gate = 2 * gate
         self._report(channel=gate[..., None, None])

@@ -17,7 +17,6 @@ from models.attention import dense_attention
 from models.attention.base import Attention, check_choice, check_divisible, check_flag, check_integer, float32, zero
 from models.attention.registry import register
 from models.attention.tensors import attend, by_head, from_tokens, like_format, tokens
-from models.tensor_traits import is_traced
 
 
 @register("MHSA")
@@ -81,11 +80,11 @@ class MHSA(Attention):
         """Attend among the positions of a map (B, C, H, W)."""
         height, width = x.shape[2:]
         query, key, value = self.query(x), self.key(x), self.value(x)
-        dense = query.device.type == "cpu" and query.dtype is not torch.float16 and not is_traced()
-        query, key, value = ((by_head if dense else tokens)(t, self.heads) for t in (query, key, value))
+        blocks = dense_attention.prefers_blocks(query, self.channels // self.heads)
+        query, key, value = ((by_head if blocks else tokens)(t, self.heads) for t in (query, key, value))
         query, key = self._with_position(query, key, height, width)
         self._report(affinity=lambda: self._affinity(query, key, height, width))
-        if dense:
+        if blocks:
             output = dense_attention.attend(query, key, value, wide_logits=False)
         else:
             output = attend(query, key, value, scale=1.0)
