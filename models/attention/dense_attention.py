@@ -22,6 +22,7 @@ KEPT = 2**23  # largest number of weights (B * heads * N * N) that is kept for t
 BLOCK = 2**20  # most weights in one block of queries
 ROWS = 32  # queries in a block are a multiple of this: matrix products of a rest of rows are slower
 LEAST_WEIGHT = 1e-30
+NARROW = 16  # channels of a head
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, wide_logits: bool = True) -> Tensor:
@@ -41,8 +42,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, wide_logits: bool = Tru
         return (float32(query) @ float32(key).transpose(2, 3)).softmax(3).to(value.dtype) @ value
     if value.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    query, key = (t if t.dtype is torch.bfloat16 and not wide_logits else _positions_innermost(t) for t in (query, key))
+    value = value if value.dtype is torch.bfloat16 else _positions_innermost(value)
     keep = torch.is_grad_enabled() and value.shape[:3].numel() * value.shape[2] <= KEPT
     return _Attend.apply(query, key, value, wide_logits, keep)
+
+
+def _positions_innermost(x: Tensor) -> Tensor:
+    """X (B, heads, N, d) in that order if d is small, where products in float32 are up to 2.5 times as fast so."""
+    return x.transpose(2, 3).contiguous().transpose(2, 3) if x.shape[3] < NARROW else x
 
 
 def prefers_blocks(query: Tensor, depth: int) -> bool:
@@ -58,7 +66,7 @@ def prefers_blocks(query: Tensor, depth: int) -> bool:
     """
     if query.device.type != "cpu" or query.dtype is torch.float16 or is_traced():
         return False
-    return query.dtype is torch.bfloat16 or not 16 <= depth <= 64
+    return query.dtype is torch.bfloat16 or not NARROW <= depth <= 64
 
 
 def weights_of(query: Tensor, key: Tensor) -> Tensor:
