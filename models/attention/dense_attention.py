@@ -58,7 +58,7 @@ def prefers_blocks(query: Tensor, depth: int) -> bool:
 
     Measured forward, and forward and backward, with 400 to 6400 positions: of the time of the fused kernel the blocks
     take 0.48 to 0.99 in bfloat16 (1.16 forward with 400 positions and a depth of 16), in float32 0.6 to 0.8 with a
-    depth of 8, 1.02 to 1.4 with 16 to 64 and 0.87 to 1.03 with 128.
+    depth of 8, 1.0 to 1.4 with 16 to 64 and 0.83 to 1.06 with 128.
 
     Args:
         query: The map, (B, C, H, W).
