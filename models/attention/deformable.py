@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention import dense_attention
 from models.attention.base import Attention, check_divisible, check_flag, check_integer, check_odd, float32, zero
 from models.attention.registry import register
-from models.attention.tensors import attend, by_head, check_number, from_tokens, like_format, outside_autocast, tokens
+from models.attention.tensors import attend, check_number, from_tokens, like_format, outside_autocast, split_heads
 
 
 class ChannelNorm(nn.Module):
@@ -117,16 +116,11 @@ class DAttention(Attention):
         grid = self._grid(query)  # (BG, H, W, 2): column, row in -1..1
         sampled = self._sample(x, grid)
         bias = self._table_bias(grid) if isinstance(self.rpe_table, nn.Parameter) else None
-        blocks = bias is None and dense_attention.prefers_blocks(query, self.channels // self.heads)
         parts = (query, self.proj_k(sampled), self.proj_v(sampled))
-        q, k, v = ((by_head if blocks else tokens)(part, self.heads) for part in parts)
+        q, k, v = (split_heads(part, self.heads, masked=bias is not None) for part in parts)
         scale = q.shape[3] ** -0.5
         self._report(affinity=lambda: self._affinity(q, k, bias, grid))
-        if blocks:
-            output = dense_attention.attend(scale * q, k, v, wide_logits=False)
-        else:
-            output = attend(q, k, v, scale=scale, mask=bias)
-        output = from_tokens(output, height, width).to(query.dtype)
+        output = from_tokens(attend(q, k, v, scale=scale, mask=bias), height, width).to(query.dtype)
         if isinstance(self.rpe_table, nn.Module):
             output = output + self.rpe_table(query)
         output = self.proj_out(output).to(x.dtype)

@@ -53,20 +53,16 @@ def _positions_innermost(x: Tensor) -> Tensor:
     return x.transpose(2, 3).contiguous().transpose(2, 3) if x.shape[3] < NARROW else x
 
 
-def prefers_blocks(query: Tensor, depth: int) -> bool:
-    """Whether attention between the positions of a map is better taken by `attend` than by torch's fused kernel.
-
-    Measured forward, and forward and backward, with 400 to 6400 positions: of the time of the fused kernel the blocks
-    take 0.48 to 0.99 in bfloat16 (1.16 forward with 400 positions and a depth of 16), in float32 0.6 to 0.8 with a
-    depth of 8, 1.0 to 1.4 with 16 to 64 and 0.83 to 1.06 with 128.
+def prefers_blocks(x: Tensor, depth: int) -> bool:
+    """Whether `attend` is faster than torch's fused kernel; benchmarks/dropped_tricks.csv has the figures.
 
     Args:
-        query: The map, (B, C, H, W).
+        x: A map or tensor of what attends or is attended to.
         depth: Channels of a head.
     """
-    if query.device.type != "cpu" or query.dtype is torch.float16 or is_traced():
+    if x.device.type != "cpu" or x.dtype is torch.float16 or is_traced():
         return False
-    return query.dtype is torch.bfloat16 or not NARROW <= depth <= 64
+    return x.dtype is torch.bfloat16 or not NARROW <= depth <= 64
 
 
 def weights_of(query: Tensor, key: Tensor) -> Tensor:

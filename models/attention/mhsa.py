@@ -13,10 +13,9 @@ the output would be about a third less off, and the module slower than the publi
 import torch
 from torch import Tensor, nn
 
-from models.attention import dense_attention
 from models.attention.base import Attention, check_choice, check_divisible, check_flag, check_integer, float32, zero
 from models.attention.registry import register
-from models.attention.tensors import attend, by_head, from_tokens, like_format, tokens
+from models.attention.tensors import attend, from_tokens, like_format, split_heads
 
 
 @register("MHSA")
@@ -79,16 +78,10 @@ class MHSA(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the positions of a map (B, C, H, W)."""
         height, width = x.shape[2:]
-        query, key, value = self.query(x), self.key(x), self.value(x)
-        blocks = dense_attention.prefers_blocks(query, self.channels // self.heads)
-        query, key, value = ((by_head if blocks else tokens)(t, self.heads) for t in (query, key, value))
+        query, key, value = (split_heads(layer(x), self.heads) for layer in (self.query, self.key, self.value))
         query, key = self._with_position(query, key, height, width)
         self._report(affinity=lambda: self._affinity(query, key, height, width))
-        if blocks:
-            output = dense_attention.attend(query, key, value, wide_logits=False)
-        else:
-            output = attend(query, key, value, scale=1.0)
-        output = from_tokens(output, height, width).to(x.dtype)
+        output = from_tokens(attend(query, key, value, scale=1.0), height, width).to(x.dtype)
         return like_format(x + output if self.identity else output, x)
 
     def _with_position(self, query: Tensor, key: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

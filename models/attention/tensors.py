@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.attention import dense_attention
+
 
 def check_number(name: str, value: float, *, above: float = 0.0, most: float = float("inf")) -> None:
     """Raise ValueError unless value is a number with above < value <= most."""
@@ -72,23 +74,21 @@ def pointwise(x: Tensor, layer: nn.Linear) -> Tensor:
     return F.conv2d(x, layer.weight[..., None, None], layer.bias)
 
 
-def tokens(x: Tensor, heads: int) -> Tensor:
-    """(B, C, H, W) -> (B, heads, H*W, C / heads), in memory position by position.
+def split_heads(x: Tensor, heads: int, *, masked: bool = False) -> Tensor:
+    """(B, C, H, W) -> (B, heads, H*W, C / heads), in the memory order in which `attend` is fast, masked or not.
 
-    Fused attention kernels need that order; the unfused one builds a matrix of H*W times H*W.
+    Blocks take any order, so nothing is copied. Fused kernels need it position by position; else an unfused one builds
+    a matrix of H*W times H*W.
     """
     batch, channels, height, width = x.shape
+    if not masked and dense_attention.prefers_blocks(x, channels // heads):
+        return x.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)
     rows = x.permute(0, 2, 3, 1).contiguous()  # no copy for a channels_last map
     return rows.reshape(batch, height * width, heads, channels // heads).transpose(1, 2)
 
 
-def by_head(x: Tensor, heads: int) -> Tensor:
-    """(B, C, H, W) -> (B, heads, H*W, C / heads), a view of a contiguous or channels_last map."""
-    return x.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)
-
-
 def from_tokens(x: Tensor, height: int, width: int) -> Tensor:
-    """(B, heads, H*W, d) -> (B, heads * d, H, W), the inverse of `tokens`."""
+    """(B, heads, H*W, d) -> (B, heads * d, H, W), the inverse of `split_heads`."""
     batch, heads, _, depth = x.shape
     return x.transpose(1, 2).reshape(batch, height, width, heads * depth).permute(0, 3, 1, 2)
 
@@ -104,6 +104,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float, mask: Ten
         mask: Added to the logits, or boolean: true where a key may be attended to; broadcast to (B, heads, N, M).
     """
     with outside_autocast(query):
+        if mask is None and query.shape == key.shape and dense_attention.prefers_blocks(value, value.shape[3]):
+            return dense_attention.attend(query if scale == 1 else scale * query, key, value, wide_logits=False)
         if query.dtype == torch.float16:
             query, key, value = query.float(), key.float(), value.float()
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
