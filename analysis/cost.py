@@ -172,7 +172,7 @@ def run(options: argparse.Namespace, asked: list[tuple[str, str]]) -> list[CostR
     for cfg, whats in wanted.items():
         for row in measure(cfg, whats, image_px=options.imgsz, repeats=options.repeats) if whats else ():
             rows[_key(row)] = row
-            write_rows(path, list(rows.values()))
+            write_rows(path, rows.values())
             count += 1
             left = (time.perf_counter() - began) / count * (total - count)
             say(f"{line(row)} [{count}/{total}, {clock(left)} left]")
@@ -182,9 +182,8 @@ def run(options: argparse.Namespace, asked: list[tuple[str, str]]) -> list[CostR
         key = _key(row)
         return (_at(models, key[:3]), key[:3], _at(asked, key[3:]))
 
-    ordered = sorted(rows.values(), key=turn)
-    write_rows(path, ordered)
-    return ordered
+    write_rows(path, sorted(rows.values(), key=turn))
+    return read_rows(path)  # as rounded there, so that a page made again is the same
 
 
 def _at(items: list[Any], item: object) -> int:

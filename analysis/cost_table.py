@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from engine.csv_file import read_csv, write_csv
 
 PLAIN = "none"  # in place of a module
 HEADER = (
@@ -80,15 +81,9 @@ def read_rows(path: Path) -> list[CostRow]:
     Raises:
         ValueError: The file has other columns.
     """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != [field.name for field in fields(CostRow)]:
-            raise ValueError(f"{path}: its columns are those of another version; use --fresh or another --out")
-        return [
-            CostRow(**{field.name: _read(row[field.name], field.type) for field in fields(CostRow)}) for row in reader
-        ]
+    kinds = {field.name: field.type for field in fields(CostRow)}
+    rows = read_csv(path, list(kinds))
+    return [CostRow(**{key: _read(text, kinds[key]) for key, text in row.items()}) for row in rows]
 
 
 def _read(text: str, kind: str) -> Any:  # noqa: ANN401  (as the annotation says)
@@ -97,15 +92,10 @@ def _read(text: str, kind: str) -> Any:  # noqa: ANN401  (as the annotation says
     return {"str": str, "float": float}.get(kind, int)(text)
 
 
-def write_rows(path: Path, rows: Sequence[CostRow]) -> None:
+def write_rows(path: Path, rows: Iterable[CostRow]) -> None:
     """Replace the file by these rows, in one step."""
-    draft = path.with_suffix(".part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(CostRow)], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _text(value) for key, value in asdict(row).items()})
-    draft.replace(path)
+    texts = [{key: _text(value) for key, value in asdict(row).items()} for row in rows]
+    write_csv(path, [field.name for field in fields(CostRow)], texts)
 
 
 def _text(value: object) -> str:

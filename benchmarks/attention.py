@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.attention_report import write_report
-from benchmarks.attention_rows import WORKS, Cell, Row, read_rows, text_of, without, write_rows
+from benchmarks.attention_rows import COLUMNS, WORKS, Cell, Row, text_of, without
 from benchmarks.floor import PASSES
 from benchmarks.published import PUBLISHED
 from benchmarks.published_more import PUBLISHED_MORE
@@ -38,6 +38,7 @@ from benchmarks.timing import (
     warm_up,
 )
 from engine.cli import ArgumentParser, run_cli
+from engine.csv_file import read_csv, write_csv
 from engine.device import Precision
 from models.attention import canonical_name, create_attention, list_attention
 
@@ -207,7 +208,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure what is missing, row by row, and write the report."""
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "cells.csv"
-    rows = read_rows(path)
+    rows = read_csv(path, COLUMNS)
     cells = [cell for cell in cells_of(options) if options.fresh or without(rows, cell) == rows]
     started = time.monotonic()
     for count, cell in enumerate(cells, 1):
@@ -221,7 +222,7 @@ def run(options: argparse.Namespace) -> None:
             )
             continue
         rows = [*without(rows, cell), text_of(row)]
-        write_rows(path, rows)
+        write_csv(path, COLUMNS, rows)
         left = (time.monotonic() - started) / count * (len(cells) - count)
         print(f"{count}/{len(cells)} {summary(row)}; about {left / 60:.0f} min left", flush=True)
     write_report(options.out, rows)

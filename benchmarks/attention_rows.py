@@ -1,11 +1,9 @@
-"""The table of `benchmarks/attention.py` as a file: what a row holds, and reading, writing and finding rows."""
+"""The table of `benchmarks/attention.py`: what a row holds, how it stands in the file, and finding rows."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 WORKS = ("forward", "training")
 
@@ -76,33 +74,6 @@ def text_of(row: Row) -> dict[str, str]:
         key: "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
         for key, value in values.items()
     }
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of earlier runs, none if there is no file.
-
-    Raises:
-        ValueError: The file has other columns.
-    """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(
-                f"{path}: expected the columns {', '.join(COLUMNS)}; remove the file or give another --out"
-            )
-        return list(reader)
-
-
-def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Replace the file by these rows, in one step."""
-    draft = path.with_suffix(".part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    draft.replace(path)
 
 
 def without(rows: Sequence[dict[str, str]], cell: Cell) -> list[dict[str, str]]:

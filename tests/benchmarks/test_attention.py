@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from benchmarks.attention import OPPONENTS, build, parse_args, run
-from benchmarks.attention_rows import COLUMNS, read_rows
+from benchmarks.attention_rows import COLUMNS
 from benchmarks.floor import KINDS, PASSES
 from benchmarks.timing import Spread, limited_memory, paired_ms, warm_up
+from engine.csv_file import read_csv
 from models.attention import list_attention
 
 TINY = ["--modules", "SE", "EffectiveSE", "--shapes", "1x16x4x4", "--dtypes", "fp32", "--rounds", "3", "--seconds", "0"]
@@ -64,7 +65,7 @@ def test_measures_and_resumes(tmp_path, capsys, monkeypatch):
 def test_a_file_of_another_version_is_refused(tmp_path):
     (tmp_path / "cells.csv").write_text("module,ms\nSE,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="expected the columns module, shape"):
-        read_rows(tmp_path / "cells.csv")
+        read_csv(tmp_path / "cells.csv", COLUMNS)
 
 
 @pytest.mark.parametrize(
