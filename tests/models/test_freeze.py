@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from model_layouts import layout
 from torch import nn
 
 from models import build_model, insert, load_spec
 from models.freeze import freeze, frozen_rows
-from models.layers import ModelSpec
-from models.parsing import parse_spec
+from models.spec.model_spec import ModelSpec
+from models.spec.parse_layer_list import parse_spec
+from tests.support.model_layouts import layout
 
 
 @pytest.fixture(scope="module")

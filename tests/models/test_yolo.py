@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from model_layouts import ANCHORS_PX, FACTS, VARIANTS, Facts, layout, variant
 from torch import nn
 
 from models import build_model, load_spec
-from models.blocks import Conv
-from models.parsing import parse_spec
+from models.blocks.convolutions import Conv
+from models.spec.parse_layer_list import parse_spec
 from models.yolo import Detect, DetectionModel
+from tests.support.model_layouts import ANCHORS_PX, FACTS, VARIANTS, Facts, layout, variant
 
 PARAMETERS = {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557, "l": 46_563_709, "x": 86_749_405}
 
