@@ -40,7 +40,7 @@ def custom(
 def _stock(name: str, pretrained: bool, channels: int, classes: int, options: dict[str, Any]) -> Any:  # noqa: ANN401
     """A stock model: trained weights for 80 classes, or fresh ones."""
     import models
-    from engine.config.parser import ROOT
+    from engine.config.files import ROOT
     from engine.runtime.device import Precision, select_device
 
     unknown = set(options) - {"autoshape", "_verbose", "device"}

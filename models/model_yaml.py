@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
+from models.graph.checked import checked_spec
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
-from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, parse_spec, shown
+from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, shown
 from models.spec.paths import is_file
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "SpecError",
     "check_references",
     "load_spec",
-    "parse_spec",
     "readers",
 ]
 
@@ -74,7 +74,7 @@ def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:
         raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
     data = _read_yaml(file)
     if "base" not in data:
-        return parse_spec(data, file.name)
+        return checked_spec(data, file.name)
     return _load_overlay(file, data, (*above, file.resolve()))
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks.convolutions import Concat, Conv
-from models.graph.channels_and_strides import GraphRow, analyse, head_anchors
+from models.graph.channels_and_strides import GraphRow, head_anchors
+from models.graph.checked import analyse
 from models.graph.row_arguments import parse_activation
 from models.spec.model_spec import IMAGE, ModelSpec, row_text, where
 

@@ -14,9 +14,9 @@ from analysis.compare.execute.time_estimate import estimate_seconds
 from analysis.compare.plan.command_line import CompareRequest
 from analysis.compare.plan.expand_plan import RunPlan, expand
 from analysis.compare.report.write_report import write_report
+from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
-from engine.training.progress_bar import clock, say
 
 
 def run_study(request: CompareRequest) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis.cost.cost_table import HEADER, PLAIN, CostRow, line, page, read_rows, write_rows
 from engine.config.parser import ArgumentParser
-from engine.training.progress_bar import clock, say
+from engine.runtime.console import clock, say
 
 STOCK_PLACES = ("neck", "neck.P3", "neck.P4", "neck.P5", "backbone.P3", "backbone.P4", "backbone.P5", "backbone.sppf")
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.against_yolov5.detect import quiet_environment
-from engine.config.parser import ROOT
+from engine.config.files import ROOT
 
 # Run in the checkout's root with weights, picture, side in pixels and number of images; prints two times in ms.
 _TIMED = """
@@ -54,7 +54,7 @@ pixels = pixels.transpose(2, 0, 1).copy()
 )
 _THIS = _TIMED.format(
     prepare="""
-from engine.inference.network import open_network
+from engine.inference.open_weights import open_network
 from engine.inference.predictor import Predictor
 predictor = Predictor(open_network([weights], torch.device("cpu"), "auto"), image_px=side)
 prepared = predictor.prepare(pixels)

@@ -29,7 +29,8 @@ import yaml
 
 from benchmarks.against_yolov5.detect import quiet_environment
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
-from engine.config.parser import ROOT, resolve_file, run_cli
+from engine.config.files import ROOT, resolve_file
+from engine.config.parser import run_cli
 
 PLACES = "neck.P3,neck.P4,neck.P5"
 VAL_IMAGES = 16
@@ -102,8 +103,8 @@ def write_data(name: str, images: int, folder: Path) -> tuple[Path, int]:
 
 def step_gigaflops(cfg: str, nc: int, image_px: int) -> float:
     """Operations of forward and backward pass of one image, in units of 1e9."""
-    from engine.training.build_run import gigaflops
     from models import build_model, load_spec
+    from models.cost import gigaflops
 
     return 3 * (gigaflops(build_model(load_spec(cfg).with_classes(nc)), image_px) or 0.0)
 

@@ -23,7 +23,8 @@ from data.loading.loader import create_loader
 from engine.config.export_config import ExportConfig
 from engine.config.parser import run_cli
 from engine.exporting.run_export import export
-from engine.inference.network import Network, TorchNetwork, open_network
+from engine.inference.network import Network, TorchNetwork
+from engine.inference.open_weights import open_network
 from engine.runtime.device import Precision
 from engine.validation.evaluate import evaluate
 from models.weights.checkpoint import load_model

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from data.sources.open_source import Frame, Trouble
+from data.sources.frame import Frame, Trouble
 from data.sources.video import frames_per_second, open_capture, quiet_opencv
 
 _RETRY_S = 0.5

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from data.sources.open_source import Frame, Trouble
+from data.sources.frame import Frame, Trouble
 
 
 class Screen:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from data.sources.open_source import Frame, Trouble
+from data.sources.frame import Frame, Trouble
 
 _CUT_SHORT_SHARE = 0.95  # containers count frames only roughly
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from data.images import IMAGE_SUFFIXES, ImageReadError, decode_image
+from data.sources.frame import VIDEO_SUFFIXES, Frame, Source, Trouble
 from data.sources.live_streams import masked, open_live
-from data.sources.open_source import VIDEO_SUFFIXES, Frame, Source, Trouble
 from data.sources.video import read_video
 
 _MAX_IMAGE_BYTES = 256 << 20

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.parser import ROOT, ArgumentParser
+from engine.config.files import ROOT
+from engine.config.parser import ArgumentParser
 
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres

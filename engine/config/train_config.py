@@ -11,7 +11,7 @@ from typing import Any
 
 from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
-from engine.config.parser import resolve_file
+from engine.config.files import resolve_file
 from engine.config.train_parser import create_parser, require_loggers
 from engine.runtime.launcher import check_local_rank, place
 from models.model_yaml import load_spec

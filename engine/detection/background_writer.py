@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.sources.open_source import Frame
+from data.sources.frame import Frame
 from engine.config.detect_config import DetectConfig
 from engine.detection.output_files import (
     CropWriter,

@@ -18,9 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from data.images import from_pillow
-from data.sources.open_source import Frame, open_source
+from data.sources.frame import Frame
+from data.sources.open_source import open_source
 from engine.detection.results import Result, Results
-from engine.inference.network import Network, open_network
+from engine.inference.image_size import whole_strides
+from engine.inference.network import Network
+from engine.inference.open_weights import open_network
 from engine.inference.predictor import Predictor, Selection
 from engine.runtime.device import select_device
 
@@ -134,7 +137,7 @@ class Detector:
         height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
         if min(height, width) < 1:
             raise ValueError(f"Expected `imgsz` of at least 1 px but got {imgsz}")
-        return -(-height // self.stride) * self.stride, -(-width // self.stride) * self.stride
+        return whole_strides(height, self.stride), whole_strides(width, self.stride)
 
     def _selection(self) -> Selection:
         classes = None if self.classes is None else tuple(int(class_id) for class_id in self.classes)

@@ -15,7 +15,7 @@ import numpy as np
 
 from data.boxes import convert_boxes
 from data.images import write_image
-from data.sources.open_source import Frame
+from data.sources.frame import Frame
 from data.sources.video import quiet_opencv
 
 if TYPE_CHECKING:

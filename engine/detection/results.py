@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data.boxes import convert_boxes
 from data.images import write_image
-from data.sources.open_source import output_names
+from data.sources.files import output_names
 from engine.detection.output_files import CropWriter, cut_out
 from engine.drawing.boxes_on_images import Annotator, Style
 
@@ -221,7 +221,7 @@ class Results(Sequence[Result]):
 
     @staticmethod
     def _folder(save_dir: str | Path, exist_ok: bool) -> Path:
-        from engine.config.parser import new_run_folder
+        from engine.config.files import new_run_folder
 
         wanted = Path(save_dir)
         return new_run_folder(wanted.parent, wanted.name, exist_ok=exist_ok)

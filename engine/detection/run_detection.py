@@ -17,11 +17,14 @@ import numpy as np
 import torch
 
 from data.dataset.dataset_yaml import read_yaml
-from data.sources.open_source import Frame, Source, Trouble, open_source
+from data.sources.frame import Frame, Source, Trouble
+from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
-from engine.config.parser import ROOT, new_run_folder, resolve_file
+from engine.config.files import ROOT, new_run_folder, resolve_file
 from engine.detection.background_writer import Recorder
-from engine.inference.network import Network, open_network
+from engine.inference.image_size import whole_strides
+from engine.inference.network import Network
+from engine.inference.open_weights import open_network
 from engine.inference.predictor import Detections, Predictor, Prepared, Selection
 from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
@@ -105,7 +108,7 @@ def _image_hw(wanted: tuple[int, int], network: Network) -> tuple[int, int]:
             print(f"--imgsz is {height}x{width}, the size the weights were exported for", file=sys.stderr)
         return network.image_hw
     stride_px = network.stride_px
-    height, width = (-(-side // stride_px) * stride_px for side in wanted)
+    height, width = (whole_strides(side, stride_px) for side in wanted)
     if (height, width) != wanted:
         print(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}", file=sys.stderr)
     return height, width

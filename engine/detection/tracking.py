@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from data.boxes import convert_boxes
-from data.sources.open_source import Frame
+from data.sources.frame import Frame
 from engine.config.detect_config import LOWEST_TRACKED, TRACKERS
 from engine.inference.predictor import Detections
 

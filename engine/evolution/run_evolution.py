@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.parser import ROOT, sigterm_as_ctrl_c
+from engine.config.files import ROOT
+from engine.config.parser import sigterm_as_ctrl_c
 from engine.config.train_parser import command_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
+from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
-from engine.training.progress_bar import say
 from engine.training.results_csv import ResultsFile
 from models.weights.checkpoint import read_checkpoint
 

@@ -6,7 +6,6 @@ and gives the same outputs. Heavy packages are imported where they are used.
 
 from __future__ import annotations
 
-import importlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -19,28 +18,14 @@ import torch
 import yaml
 from torch import Tensor
 
-from engine.inference.exported_metadata import Metadata
+from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
+from engine.runtime.optional_package import require
 
 if TYPE_CHECKING:
     from engine.exporting.traced_network import ExportModule
 
-INPUT, OUTPUT = "images", "output0"  # YOLOv5's names
-TORCHSCRIPT_EXTRA = "config.txt"  # YOLOv5's name
+OUTPUT = "output0"  # YOLOv5's name
 _UNQUANTISED = r".*/(decode|suppression)/.*"  # boxes in pixels and scores share their tensors
-
-
-def require(package: str, why: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        ValueError: If it is not installed; says what for and how to get it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package.split(".")[0]:
-            raise
-        raise ValueError(f"{why} needs the package {error.name}; install it with pip install {error.name}") from None
 
 
 def write_torchscript(module: ExportModule, images: Tensor, file: Path, metadata: Metadata) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
 from data.images import ImageReadError, letterbox, read_image
 from engine.config.export_config import ExportConfig
-from engine.config.parser import ROOT
+from engine.config.files import ROOT
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.exporting.format_writers import (
     require_tensorrt,

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+INPUT = "images"  # YOLOv5's name
+TORCHSCRIPT_EXTRA = "config.txt"  # YOLOv5's name
+
 
 @dataclass(frozen=True)
 class Metadata:

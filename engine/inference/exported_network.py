@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from data.dataset.dataset_yaml import read_yaml
-from engine.exporting.format_writers import INPUT, TORCHSCRIPT_EXTRA, require
-from engine.inference.exported_metadata import Metadata
+from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
+from engine.runtime.optional_package import require
 
 Run = Callable[[Tensor], Any]
 

@@ -8,26 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.config.export_config import UNSUPPORTED_FORMATS
 from engine.inference.fused_conv_silu import fuse_silu
 from engine.inference.nms import non_max_suppression
 from engine.inference.tta import augmented_predictions
-from engine.runtime.device import Precision, choose_precision
+from engine.runtime.device import Precision
 
 if TYPE_CHECKING:
     from models.yolo import DetectionModel
 
 OPENVINO_FOLDER = "_openvino_model"
-EXPORTED_SUFFIXES = (".torchscript", ".onnx", ".engine", ".xml")
-_FOREIGN = {
-    ".mlmodel": "coreml",
-    ".mlpackage": "coreml",
-    ".pb": "pb",
-    ".tflite": "tflite",
-    "_saved_model": "saved_model",
-    "_web_model": "tfjs",
-    "_paddle_model": "paddle",
-}
 
 
 class Network:
@@ -151,51 +140,3 @@ class Ensemble(Network):
     def __call__(self, images: Tensor) -> Tensor:
         """See the base class."""
         return torch.cat([member(images.to(member.device)).to(self.device) for member in self.members], 1)
-
-
-def is_exported(weights: str) -> bool:
-    """Whether a file is one of export.py, by its ending."""
-    name = str(weights).rstrip("/\\")
-    return name.lower().endswith((*EXPORTED_SUFFIXES, OPENVINO_FOLDER))
-
-
-def open_network(
-    weights: Sequence[str],
-    device: torch.device,
-    precision: str = "32",
-    *,
-    augment: bool = False,
-    dnn: bool = False,
-) -> Network:
-    """Open weights files, several as an ensemble.
-
-    Args:
-        weights: `.pt` files, or files of export.py.
-        device: Where to run what can choose.
-        precision: "auto", "32", "bf16" or "16"; an exported file has its own, only OpenVINO chooses when it runs.
-        augment: Test-time augmentation, `.pt` files only.
-        dnn: Run an ONNX file with OpenCV instead of onnxruntime.
-
-    Raises:
-        ValueError: If a file is missing or wrong, or the options do not go with it.
-    """
-    networks = [_open_one(str(file), device, precision, augment, dnn) for file in weights]
-    return networks[0] if len(networks) == 1 else Ensemble(networks)
-
-
-def _open_one(weights: str, device: torch.device, precision: str, augment: bool, dnn: bool) -> Network:
-    name = weights.rstrip("/\\").lower()
-    for ending, kind in _FOREIGN.items():
-        if name.endswith(ending):
-            raise ValueError(f"--weights {weights}: {kind} files are not supported; {UNSUPPORTED_FORMATS[kind]}")
-    if dnn and not name.endswith(".onnx"):
-        raise ValueError(f"--dnn {weights}: OpenCV's DNN module reads .onnx files; write one with export.py")
-    if not is_exported(weights):
-        from models.weights.checkpoint import load_model
-
-        return TorchNetwork(load_model(weights, device), device, choose_precision(precision, device), augment=augment)
-    if augment:
-        raise ValueError(f"--augment {weights}: test-time augmentation needs the .pt file")
-    from engine.inference.exported_network import open_exported
-
-    return open_exported(weights, device, precision, dnn=dnn)

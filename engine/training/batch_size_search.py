@@ -19,8 +19,8 @@ import numpy as np
 import psutil
 import torch
 
+from engine.runtime.console import say
 from engine.training.lightning_module import scale_images
-from engine.training.progress_bar import say
 from models.loss import DetectionLoss
 
 if TYPE_CHECKING:

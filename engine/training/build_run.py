@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from data.loading.loader import available_cores, create_loader
+from engine.runtime.console import say
 from engine.runtime.distributed import ALONE, Processes
-from engine.training.progress_bar import say
 from models.autoanchor import check_anchors
+from models.cost import gigaflops
 from models.insertion.insert import insert
 from models.model_yaml import load_spec
 from models.weights.checkpoint import read_checkpoint
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 
 SMALL_LABEL_PX = 3
 VAL_PAD = 0.5  # of a stride around validation images, as in YOLOv5
-
-
-def image_size(wanted_px: int, stride_px: int) -> int:
-    """The next multiple of the stride, at least two strides; says so if it is not the size asked for."""
-    size_px = max(-(-wanted_px // stride_px) * stride_px, 2 * stride_px)
-    if size_px != wanted_px:
-        say(f"--imgsz {wanted_px} is not a multiple of the stride {stride_px}: training at {size_px} px")
-    return size_px
 
 
 def train_loader(
@@ -171,18 +163,6 @@ def summary(model: DetectionModel, image_px: int) -> str:
     flops = gigaflops(model, image_px)
     cost = f"{flops:.3g} GFLOPs at {image_px} px" if flops else "GFLOPs unknown"
     return f"Model: {len(model.model)} rows, {parameters:,} parameters, {trained:,} trained, {cost}"
-
-
-def gigaflops(model: DetectionModel, image_px: int) -> float | None:
-    """Operations (two a multiply-add) of convolutions and matrix products for one square image; None if not counted."""
-    training = model.training
-    parameter = next(model.parameters())
-    image = torch.zeros(1, model.spec.channels, image_px, image_px, device=parameter.device, dtype=parameter.dtype)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model.eval().raw(image)
-    model.train(training)
-    return counter.get_total_flops() / 1e9 or None
 
 
 def label_statistics(loader: DataLoader, names: Mapping[int, str], image_px: int) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from engine.runtime.console import say
 from engine.runtime.distributed import Processes, rebuild_gradient_exchange, running_statistics
+from engine.training.best_epoch import Best
 from engine.training.class_balance import average_precisions
 from engine.training.optimizer_and_schedule import BIAS, DECAYED, NORM
-from engine.training.progress_bar import Progress, say
+from engine.training.progress_bar import Progress
 from engine.training.results_csv import ResultsFile
 from engine.training.training_plots import plot_train_batch
 from models.freeze import freeze
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from data.loading.loader import Batch
     from data.loading.samples import DetectionDataset
     from engine.training.lightning_module import DetectionModule
-    from engine.validation.evaluate import EvalResult
+    from engine.validation.result_table import EvalResult
     from models.yolo import DetectionModel
 
 FITNESS = "fitness"
@@ -32,22 +33,6 @@ TRAIN_PICTURES = 3
 NAMED_IMAGES = 10
 
 Validate = Callable[["DetectionModel"], "EvalResult"]
-
-
-@dataclass
-class Best:
-    """The best epoch so far; shared by the callbacks of a run."""
-
-    fitness: float = 0.0
-    epoch: int = -1
-    latest: float = 0.0  # fitness of the last validated epoch
-    class_ap: Sequence[float] = ()  # of the last validated epoch; --image-weights draws the next one by it
-
-    def take(self, epoch: int, fitness: float) -> None:
-        """Count an epoch in; an equal one replaces the former best, as in YOLOv5."""
-        self.latest = fitness
-        if fitness >= self.fitness:
-            self.fitness, self.epoch = fitness, epoch
 
 
 class JoinStatistics(pl.Callback):

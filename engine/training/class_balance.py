@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from engine.training.callbacks import Best
+    from engine.training.best_epoch import Best
     from engine.training.lightning_module import DetectionModule
     from engine.validation.result_table import EvalResult
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from engine.runtime.console import say
 from engine.training.loss_and_memory_recovery import is_out_of_memory
-from engine.training.progress_bar import say
 
 
 class CompiledForward:

@@ -15,7 +15,7 @@ import yaml
 
 from data.dataset.dataset_yaml import DatasetSpec, list_images
 from data.dataset.label_scan import cache_file, scan_labels
-from engine.training.progress_bar import say
+from engine.runtime.console import say
 
 FOLD_DATA = "data.yaml"
 

@@ -14,8 +14,9 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from engine.config.parser import Terminated
+from engine.runtime.console import say
+from engine.training.best_epoch import Best
 from engine.training.callbacks import (
-    Best,
     CountUnreadable,
     DrawTrainBatches,
     JoinStatistics,
@@ -38,7 +39,7 @@ from engine.training.optimizer_and_schedule import (
     create_optimizer,
     scaled_decay,
 )
-from engine.training.progress_bar import Progress, say
+from engine.training.progress_bar import Progress
 from engine.training.results_csv import ResultsFile
 from engine.training.weight_average import ModelEMA
 from models.blocks.batch_norm import join_batch_norms
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from engine.runtime.device import Precision
     from engine.training.resume import Interrupted
     from engine.training.run_record import Run
-    from engine.validation.evaluate import EvalResult
+    from engine.validation.result_table import EvalResult
     from models.yolo import DetectionModel
 
 LIGHTNING_PRECISION = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}

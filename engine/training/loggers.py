@@ -18,7 +18,7 @@ import lightning.pytorch as pl
 import yaml
 
 from engine.config.train_parser import require_loggers
-from engine.training.progress_bar import say
+from engine.runtime.console import say
 
 if TYPE_CHECKING:
     from engine.training.lightning_module import DetectionModule

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from engine.training.progress_bar import say
+from engine.runtime.console import say
 
 if TYPE_CHECKING:
     from engine.training.weight_average import ModelEMA

@@ -11,6 +11,8 @@ import lightning.pytorch as pl
 import torch
 from tqdm import tqdm
 
+from engine.runtime.console import clock, say
+
 if TYPE_CHECKING:
     from data.loading.loader import Batch
     from engine.training.lightning_module import DetectionModule
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
 HEADER = ("%11s" * 9) % (
     "Epoch", "memory", "box_loss", "obj_loss", "cls_loss", "Instances", "Size", "images/s", "run left"
 )  # fmt: skip
-
-
-def say(text: str) -> None:
-    """Print a line at once, also into a file or pipe."""
-    print(text, flush=True)
 
 
 class Progress(pl.Callback):
@@ -106,12 +103,6 @@ class Progress(pl.Callback):
         else:
             mean = spent * self.batches / max(self.bar.n if self.bar is not None else self.batches, 1)
         return clock((self.epochs - epoch) * mean - spent)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    whole = max(round(seconds), 0)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def memory_text(device: torch.device) -> str:

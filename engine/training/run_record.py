@@ -11,7 +11,8 @@ import torch
 
 from engine.runtime.device import Precision
 from engine.runtime.distributed import ALONE, Processes
-from engine.validation.evaluate import EvalResult, evaluate
+from engine.validation.evaluate import evaluate
+from engine.validation.result_table import EvalResult
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

@@ -14,29 +14,22 @@ import yaml
 
 from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
 from data.hyp import Hyperparameters, load_hyp
-from engine.config.parser import new_run_folder
+from engine.config.files import new_run_folder
 from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.inference.image_size import training_px, whole_strides
+from engine.runtime.console import clock, say
 from engine.runtime.device import Precision, choose_precision
 from engine.runtime.distributed import Processes, joined
 from engine.training.batch_size_search import Meter, find_batch
-from engine.training.build_run import (
-    create_model,
-    fit_anchors,
-    image_size,
-    label_statistics,
-    summary,
-    train_loader,
-    val_loader,
-)
+from engine.training.build_run import create_model, fit_anchors, label_statistics, summary, train_loader, val_loader
 from engine.training.cross_validation import FOLD_DATA, write_fold
 from engine.training.lightning_loop import Fit, warms_up_in_fp32
 from engine.training.loss_and_memory_recovery import OutOfMemory
 from engine.training.optimizer_and_schedule import accumulation
-from engine.training.progress_bar import clock, say
 from engine.training.resume import Interrupted, find_interrupted
 from engine.training.run_record import Run
 from engine.training.training_plots import plot_labels, plot_results
-from engine.validation.evaluate import EvalResult
+from engine.validation.result_table import EvalResult
 from models.freeze import freeze
 from models.insertion.insert import layer_list
 from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
@@ -141,7 +134,7 @@ def _prepare(
     start_epoch = interrupted.next_epoch if interrupted else 0
     frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
     stride_px = max(int(model.stride.max()), 32)
-    image_px = image_size(config.imgsz, stride_px)
+    image_px = training_px(config.imgsz, stride_px)
     wanted = config
     config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
@@ -187,7 +180,7 @@ def _with_batch(
     if config.batch_size != -1:
         return config
     stride_px = max(int(model.stride.max()), 32)
-    largest_px = -(-image_px * 3 // 2 // stride_px) * stride_px if config.multi_scale else image_px
+    largest_px = whole_strides(-(-image_px * 3 // 2), stride_px) if config.multi_scale else image_px
     images = len(list_images(dataset.entries("train"), root=dataset.path))
     meter = Meter(model, hyp, processes.device, precision, largest_px)
     share = find_batch(meter, images, fp32_warmup=warms_up_in_fp32(config, precision))

@@ -14,7 +14,7 @@ from data.images import write_image
 from engine.drawing.boxes_on_images import TextPainter, class_colour
 
 if TYPE_CHECKING:
-    from engine.validation.evaluate import EvaluatedBatch
+    from engine.validation.observer import EvaluatedBatch
 
 MAX_BATCHES = 3
 MAX_IMAGES = 16

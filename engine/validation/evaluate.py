@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,38 +24,14 @@ from data.images import unletterbox
 from engine.inference.network import Network
 from engine.inference.nms import non_max_suppression
 from engine.inference.tta import augmented_predictions
+from engine.validation.observer import EvaluatedBatch, Observer
 from engine.validation.result_table import HEADER, ClassResult, EvalResult, Speeds
 from engine.validation.tally import Tally
-
-__all__ = ["ClassResult", "EvalResult", "EvaluatedBatch", "Observer", "Speeds", "evaluate"]
 
 if TYPE_CHECKING:
     from data.loading.loader import Batch, ImageShape
     from engine.runtime.device import Precision
     from models.yolo import DetectionModel
-
-
-class EvaluatedBatch(NamedTuple):
-    """What an observer of the evaluation sees of each batch.
-
-    Attributes:
-        images: (B, 3, H, W) uint8 RGB, letterboxed.
-        labels: For each image (m, 5): class, x1, y1, x2, y2 in pixels of the letterboxed image.
-        detections: For each image (n, 6): x1, y1, x2, y2, confidence, class in pixels of the letterboxed image.
-        native: The detections in pixels of the original image, clipped to it.
-        paths: Image files.
-        shapes: How each image was letterboxed.
-    """
-
-    images: Tensor
-    labels: list[np.ndarray]
-    detections: list[np.ndarray]
-    native: list[np.ndarray]
-    paths: Sequence[str]
-    shapes: Sequence[ImageShape]
-
-
-Observer = Callable[[EvaluatedBatch], None]
 
 
 class _Clock:

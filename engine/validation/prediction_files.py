@@ -17,7 +17,7 @@ from engine.validation.coco_metrics import COCO_LAYOUT, Evaluation
 if TYPE_CHECKING:
     from faster_coco_eval import COCO
 
-    from engine.validation.evaluate import EvaluatedBatch
+    from engine.validation.observer import EvaluatedBatch
 
 COCO_FIGURES = tuple(figure.name for figure in COCO_LAYOUT)
 # Numbers of COCO's 80 classes in its own files, which leave out 11 of 1..90.

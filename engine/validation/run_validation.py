@@ -13,9 +13,11 @@ import torch
 
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
 from data.loading.loader import Batch, create_loader
-from engine.config.parser import new_run_folder
+from engine.config.files import new_run_folder
 from engine.config.val_config import ValConfig
-from engine.inference.network import Network, is_exported, open_network
+from engine.inference.image_size import whole_strides
+from engine.inference.network import Network
+from engine.inference.open_weights import is_exported, open_network
 from engine.runtime.device import select_device
 from engine.validation.coco_metrics import COCO_LAYOUT, FIELD_LAYOUT, MAX_DETS
 from engine.validation.evaluate import evaluate
@@ -122,7 +124,7 @@ def _image_px(wanted: int, network: Network) -> int:
             _note(f"--imgsz {wanted} is not the {height} that the weights were exported for; {height} is used")
         return height
     stride_px = network.stride_px
-    image_px = -(-wanted // stride_px) * stride_px
+    image_px = whole_strides(wanted, stride_px)
     if image_px != wanted:
         _note(f"--imgsz {wanted} is not a multiple of the stride {stride_px}; {image_px} is used")
     return image_px

@@ -21,7 +21,7 @@ from engine.drawing.boxes_on_images import TextPainter
 from engine.validation.metrics import match_detections
 
 if TYPE_CHECKING:
-    from engine.validation.evaluate import EvaluatedBatch
+    from engine.validation.observer import EvaluatedBatch
 
 _SHOWN = 24  # images on the page
 _CONFIDENCE = 0.25

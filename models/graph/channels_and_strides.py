@@ -17,7 +17,6 @@ from models.spec.model_spec import (
     LayerSpec,
     ModelSpec,
     SpecError,
-    check_references,
     flow,
     readers,
     row_text,
@@ -46,26 +45,11 @@ class Anchors(NamedTuple):
     automatic: bool  # placeholders, to be computed from the data
 
 
-def analyse(spec: ModelSpec) -> tuple[GraphRow, ...]:
-    """Resolve channels and strides of every row, and check the graph.
-
-    Raises:
-        SpecError: A ValueError that names the file, the row, what was read, what was expected and the row to write.
-    """
-    try:
-        check_references(spec)
-        return resolve(spec)
-    except SpecError as error:
-        from models.graph.renumbering_hint import explained
-
-        raise explained(spec, error) from None
-
-
 def resolve(spec: ModelSpec) -> tuple[GraphRow, ...]:
-    """`analyse` without the search for a remedy, for a spec whose indices are right.
+    """Channels and strides of every row of a spec whose indices are right; `checked.analyse` looks for a remedy too.
 
     Raises:
-        SpecError: As `analyse`.
+        SpecError: Names the file, the row, what was read, what was expected and the row to write.
     """
     _check_names(spec)
     rows: list[GraphRow] = []

@@ -4,10 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.insertion.insert import insert
+from models import insert, load_spec
 from models.insertion.layer_list import layer_list
 from models.insertion.places import places
-from models.model_yaml import load_spec
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from models.attention import canonical_name
-from models.graph.channels_and_strides import analyse
+from models.graph.checked import analyse
 from models.insertion.layer_list import layer_list
 from models.insertion.places import (
     DEFAULT_PLACES,

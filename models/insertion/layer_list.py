@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from models.graph.channels_and_strides import GraphRow, analyse
+from models.graph.channels_and_strides import GraphRow
+from models.graph.checked import analyse
 from models.spec.model_spec import ModelSpec, flow, row_text
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.attention import canonical_name
-from models.graph.channels_and_strides import GraphRow, analyse
+from models.graph.channels_and_strides import GraphRow
+from models.graph.checked import analyse
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_layer_list import is_int, literal, shown
 

@@ -91,17 +91,6 @@ class ModelSpec:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "layers"}
         return _plain({**fields, "layers": layers})
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ModelSpec:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: If a field is missing, unknown or of the wrong type, or an index is wrong.
-        """
-        from models.spec.parse_stored import spec_from_dict
-
-        return spec_from_dict(data)
-
 
 def check_references(spec: ModelSpec) -> None:
     """Check what can be told from the indices alone: they are in range, the head is last, every other row is read.

@@ -1,4 +1,4 @@
-"""From the mapping of a model YAML, or of a checkpoint, to a checked `ModelSpec`. Imports no torch.
+"""From the mapping of a model YAML to a `ModelSpec` whose indices `models.graph.checked` checks. Imports no torch.
 
 Nothing is evaluated: numbers, strings, lists and mappings only. Every error names the file, the row, what was read,
 what was expected, and the row to write instead.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, flow
+from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, flow
 
 MODEL_KEYS = {
     "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "ch", "activation", "channel_multiple",
@@ -50,22 +50,7 @@ def parse_spec(data: Mapping[str, Any], file: str = "model") -> ModelSpec:
         activation=parse_activation_name(data.get("activation"), file),
         file=file,
     )
-    return checked(_with_plain_head(spec))
-
-
-def checked(spec: ModelSpec) -> ModelSpec:
-    """The spec, after the checks of its indices.
-
-    Raises:
-        ValueError: With the rows to paste, where an insertion without renumbering explains the mistake.
-    """
-    try:
-        check_references(spec)
-    except SpecError as error:
-        from models.graph.renumbering_hint import explained  # needs torch, which a good file does not wait for
-
-        raise explained(spec, error) from None
-    return spec
+    return _with_plain_head(spec)
 
 
 def check_keys(data: Mapping[str, Any], known: set[str], needed: Sequence[str], file: str) -> None:

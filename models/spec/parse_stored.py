@@ -9,7 +9,6 @@ from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import (
     MAX_REPEATS,
     check_keys,
-    checked,
     is_int,
     literal,
     number,
@@ -20,7 +19,11 @@ from models.spec.parse_layer_list import (
 
 
 def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file holds)
-    """The inverse of `ModelSpec.to_dict`; see there."""
+    """The inverse of `ModelSpec.to_dict`, whose indices `models.graph.checked` checks.
+
+    Raises:
+        ValueError: If a field is missing, unknown or of the wrong type.
+    """
     stored = "the stored model spec"
     if not isinstance(data, Mapping):
         raise ValueError(f"{stored} is not a mapping but {shown(data)}")
@@ -35,7 +38,7 @@ def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file ho
     base_rows = sorted(layer.base_row for layer in layers if layer.base_row is not None)
     if base_rows != list(range(len(base_rows))):
         raise ValueError(f"{stored}: base_row: expected each row of the base once but got {shown(base_rows)}")
-    spec = ModelSpec(
+    return ModelSpec(
         layers=layers,
         nc=number(data, "nc", int, stored),
         anchors=parse_anchors(data["anchors"], stored),
@@ -48,7 +51,6 @@ def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file ho
         file=str(data["file"]),
         base=None if base is None else str(base),
     )
-    return checked(spec)
 
 
 def _stored_layer(row: int, data: Any, stored: str) -> LayerSpec:  # noqa: ANN401  (whatever a file holds)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from models.graph.channels_and_strides import GraphRow, analyse
+from models.graph.channels_and_strides import GraphRow
+from models.graph.checked import analyse
 from models.graph.row_plan import BLOCKS
 from models.spec.model_spec import ModelSpec
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.graph.channels_and_strides import analyse
+from models.graph.checked import analyse
 from models.spec.model_spec import ModelSpec
 from models.weights.checkpoint import Checkpoint, read_checkpoint
 from models.weights.match_rows import align

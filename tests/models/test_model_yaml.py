@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import LayerSpec, ModelSpec, insert, load_spec
-from models.spec.parse_layer_list import parse_spec
+from models import LayerSpec, insert, load_spec
+from models.graph.checked import checked_spec
+from models.spec.parse_stored import spec_from_dict
 from tests.support.model_layouts import layout
 
 
@@ -35,7 +36,7 @@ def test_rows_are_absolute_and_literal() -> None:
 
 
 def test_negative_indices_count_back() -> None:
-    assert parse_spec(layout("v3-tiny")).layers[16].source == (14,)
+    assert checked_spec(layout("v3-tiny")).layers[16].source == (14,)
 
 
 def test_a_name_without_ending_and_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +62,10 @@ def test_reading_imports_no_torch() -> None:
 def test_a_spec_as_plain_data() -> None:
     data = {**layout("v3-spp"), "activation": "nn.ReLU()"}
     data["backbone"][3] = [-1, 1, "C3", [128, {"attention": {"CBAM": {"kernel_size": 3}}}]]
-    for spec in (parse_spec(data), insert(load_spec("yolov5n.yaml"), "CBAM(kernel_size=3)@neck.P3")):
+    for spec in (checked_spec(data), insert(load_spec("yolov5n.yaml"), "CBAM(kernel_size=3)@neck.P3")):
         plain = spec.to_dict()
-        assert ModelSpec.from_dict(json.loads(json.dumps(plain))) == spec
-        assert ModelSpec.from_dict(plain).to_dict() == plain
+        assert spec_from_dict(json.loads(json.dumps(plain))) == spec
+        assert spec_from_dict(plain).to_dict() == plain
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_spec_as_plain_data() -> None:
 )  # fmt: skip
 def test_wrong_stored_specs_are_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match="the stored model spec"):
-        ModelSpec.from_dict({**load_spec("yolov5n.yaml").to_dict(), field: value})
+        spec_from_dict({**load_spec("yolov5n.yaml").to_dict(), field: value})
 
 
 @pytest.mark.parametrize(
@@ -90,9 +91,9 @@ def test_wrong_stored_rows_are_refused(field: str, value: object) -> None:
     data = load_spec("yolov5n.yaml").to_dict()
     data["layers"][3][field] = value
     with pytest.raises(ValueError, match="row 3"):
-        ModelSpec.from_dict(data)
+        checked(spec_from_dict(data))
     with pytest.raises(ValueError, match="is not a mapping"):
-        ModelSpec.from_dict([])
+        spec_from_dict([])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_wrong_stored_rows_are_refused(field: str, value: object) -> None:
 )
 def test_wrong_keys(key: Any, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_spec({**layout("yolov5"), key: value}, "x.yaml")
+        checked_spec({**layout("yolov5"), key: value}, "x.yaml")
 
 
 @pytest.mark.parametrize("key", ["nc", "anchors", "backbone", "head"])
@@ -131,7 +132,7 @@ def test_missing_keys(key: str) -> None:
     data = layout("yolov5")
     del data[key]
     with pytest.raises(ValueError, match=f"expected the keys nc, anchors, backbone, head but {key} is missing"):
-        parse_spec(data)
+        checked_spec(data)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +168,13 @@ def test_wrong_rows(row: int, written: object, message: str) -> None:
     part, index = ("backbone", row) if row < 10 else ("head", row - 10)
     data[part][index] = written
     with pytest.raises(ValueError, match=message):
-        parse_spec(data, "x.yaml")
+        checked_spec(data, "x.yaml")
 
 
 def test_detect_may_repeat_the_files_numbers() -> None:
     data = layout("yolov5")
     data["head"][-1][3] = [80, [[float(x) for x in level] for level in data["anchors"]]]
-    assert parse_spec(data) == parse_spec(layout("yolov5"))
+    assert checked_spec(data) == checked_spec(layout("yolov5"))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_a_value_that_holds_itself(tmp_path: Path) -> None:
     loop.append(loop)
     for row in ([-1, 1, "C3", loop], [loop, 1, "C3", [1]], loop):
         with pytest.raises(ValueError, match="row 3"):
-            parse_spec({**layout("yolov5"), "backbone": [*layout("yolov5")["backbone"][:3], row]})
+            checked_spec({**layout("yolov5"), "backbone": [*layout("yolov5")["backbone"][:3], row]})
 
 
 WEIRD = st.one_of(
@@ -256,7 +257,7 @@ def test_weird_values_give_that_one_error(key: str, value: object, row: int, col
     rows[row - 10 * (row >= 10)][column] = entry
     for mapping in (data, {**layout("yolov5"), key: value}):
         try:
-            spec = parse_spec(mapping, "x.yaml")
+            spec = checked_spec(mapping, "x.yaml")
         except ValueError as error:
             assert str(error).startswith("x.yaml: ")  # noqa: PT017  (either outcome is right)
         else:

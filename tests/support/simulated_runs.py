@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.compare.judge.image_bootstrap import ImageResults
+from analysis.compare.execute.image_results import ImageResults
 
 
 def simulated_scenes(rng: np.random.Generator, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from analysis.compare.execute.run_folder import FINISHED, RunFolder, execute, run_process
 from engine.config.parser import sigterm_as_ctrl_c
+from engine.runtime.console import clock, say
 from engine.runtime.folder_lock import locked
-from engine.training.progress_bar import clock, say
 
 _PATIENCE_S = 60  # for a run to save and leave after Ctrl-C
 

@@ -16,18 +16,20 @@ import cv2
 import numpy as np
 import torch
 
+from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import RunFolder
-from analysis.compare.judge.image_bootstrap import ImageResults
 from analysis.compare.plan.data_fingerprint import image_name
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
 from data.images import read_image, unletterbox, write_image
 from engine.config.parser import run_cli
 from engine.config.train_config import TrainConfig
 from engine.drawing.boxes_on_images import Annotator, Style
+from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, select_device
-from engine.training.build_run import image_size, val_loader
-from engine.validation.evaluate import EvaluatedBatch, evaluate
+from engine.training.build_run import val_loader
+from engine.validation.evaluate import evaluate
 from engine.validation.metrics import match_detections
+from engine.validation.observer import EvaluatedBatch
 from engine.validation.prediction_files import CocoWriter
 from engine.validation.result_table import EvalResult
 from models.cost import count_macs, count_parameters
@@ -118,7 +120,7 @@ def measure(folder: RunFolder) -> None:
     dataset = load_dataset_spec(config.data, single_cls=config.single_cls)
     model = load_model(folder.best, device).to(memory_format=precision.memory_format)
     stride_px = max(int(model.stride.max()), 32)
-    image_px = image_size(config.imgsz, stride_px)
+    image_px = training_px(config.imgsz, stride_px)
     loader = val_loader(config, dataset, image_px=image_px, stride_px=stride_px, pin_memory=device.type == "cuda")
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)

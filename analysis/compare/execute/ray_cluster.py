@@ -17,9 +17,9 @@ from pathlib import Path
 
 from analysis.compare.execute.local import outcome
 from analysis.compare.execute.run_folder import FINISHED, INTERRUPTED, TRAINED, RunFolder, execute, run_process
-from engine.config.parser import ROOT
+from engine.config.files import ROOT
+from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
-from engine.training.progress_bar import say
 
 RETRIES = 3  # of a task whose worker died; an error of the run itself is recorded instead
 _LEFT_BEHIND = "last.pt"  # of a finished run: as large as all the rest

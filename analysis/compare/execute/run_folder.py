@@ -26,7 +26,7 @@ from typing import Any
 from analysis.compare.plan.data_fingerprint import data_digest
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
-from engine.config.parser import ROOT
+from engine.config.files import ROOT
 from engine.config.train_parser import command_words
 from models.weights.checkpoint import read_checkpoint
 

@@ -12,8 +12,9 @@ from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
 from engine.config.train_config import TrainConfig
+from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, select_device
-from engine.training.build_run import create_model, image_size, train_loader, val_loader
+from engine.training.build_run import create_model, train_loader, val_loader
 from models.loss import DetectionLoss
 
 STEPS = 3
@@ -39,7 +40,7 @@ def _one(plan: RunPlan) -> float:
     dataset, hyp = load_dataset_spec(config.data, single_cls=config.single_cls), load_hyp(config.hyp)
     model = create_model(config, dataset, hyp).model
     stride_px = max(int(model.stride.max()), 32)
-    sizes = {"image_px": image_size(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
+    sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
     train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
     model.to(device=device, memory_format=precision.memory_format).train()
     loss = DetectionLoss(model.detect, hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import FINISHED
 from analysis.compare.judge.collect import FIGURES, Row
-from analysis.compare.judge.image_bootstrap import ImageResults, draw_weights, mean_ap, resampled_ap
+from analysis.compare.judge.image_bootstrap import draw_weights, mean_ap, resampled_ap
 from analysis.compare.judge.statistics import Comparison, compare, holm, seeds_text, verdict
 from analysis.compare.plan.command_line import NONE
 from analysis.compare.plan.expand_plan import RunPlan

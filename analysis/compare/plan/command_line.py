@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.parser import ArgumentParser, resolve_file
+from engine.config.files import resolve_file
+from engine.config.parser import ArgumentParser
 from engine.config.train_parser import STARTS, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
 from models.weights.download import find_weights

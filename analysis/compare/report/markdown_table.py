@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from analysis.compare.execute.run_folder import FINISHED
 from analysis.compare.judge.collect import Row
 from analysis.compare.judge.verdicts import Configuration, Group
-from engine.training.progress_bar import clock
+from engine.runtime.console import clock
 from engine.validation.prediction_files import COCO_FIGURES
 
 HEADS = {

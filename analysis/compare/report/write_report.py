@@ -12,8 +12,8 @@ from analysis.compare.judge.verdicts import summarise, write_differences
 from analysis.compare.report.charts import LIGHT, available, render
 from analysis.compare.report.html_page import html
 from analysis.compare.report.markdown_table import markdown
-from engine.config.parser import ROOT
-from engine.training.progress_bar import say
+from engine.config.files import ROOT
+from engine.runtime.console import say
 
 
 def write_report(comparison: Path) -> None:

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.sources.files import output_names
+from data.sources.frame import Frame, Trouble
 from data.sources.live_streams import masked
-from data.sources.open_source import Frame, Trouble, open_source, output_names
+from data.sources.open_source import open_source
 
 
 def save_image(path: Path, value=100, size=(32, 24)):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data.synth import CLASS_NAMES, SPLITS, SynthOptions, ensure, render, writer
-from data.synth import render as scene
+from data.synth import render_scene as scene
 from data.synth.__main__ import main
 from data.synth.paint import furniture
 from data.synth.paint.canvas import Canvas, polygon_area

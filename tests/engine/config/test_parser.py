@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.parser import ROOT, ArgumentParser, new_run_folder, resolve_file, run_cli
+from engine.config.files import ROOT, new_run_folder, resolve_file
+from engine.config.parser import ArgumentParser, run_cli
 
 
 @pytest.fixture

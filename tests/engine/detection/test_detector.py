@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from data.images import read_image
-from data.sources.open_source import Frame, Trouble
+from data.sources.frame import Frame, Trouble
 from engine import load_model
 from engine.detection.results import Result
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.images import read_image
-from data.sources.open_source import Frame
+from data.sources.frame import Frame
 from engine.detection.output_files import CropWriter, CsvWriter, ImageWriter, JsonWriter, LabelWriter, VideoWriter
 from engine.inference.predictor import Detections
 

@@ -21,7 +21,7 @@ from tests.support.red_boxes import RedBoxes
 @pytest.fixture
 def model(monkeypatch):
     stand_in = RedBoxes()
-    monkeypatch.setattr("models.weights.checkpoint.load_model", lambda path, device: stand_in)
+    monkeypatch.setattr("engine.inference.open_weights.load_model", lambda path, device: stand_in)
     return stand_in
 
 
@@ -249,7 +249,7 @@ def test_a_full_disk_gives_one_line(model, images, tmp_path, capsys, monkeypatch
 
 
 def test_interrupting_a_live_source_finishes_the_video(model, tmp_path, capsys, monkeypatch):
-    from data.sources.open_source import Frame
+    from data.sources.frame import Frame
 
     class Camera:
         live = True

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from data.sources.open_source import Frame
+from data.sources.frame import Frame
 from engine.config.detect_config import TRACKERS, parse_config
 from engine.detection.tracking import Tracking
 from engine.inference.predictor import Detections

@@ -19,8 +19,9 @@ from engine.exporting.run_export import export
 from engine.exporting.traced_network import Suppression
 from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
-from engine.inference.network import Ensemble, is_exported, open_network
+from engine.inference.network import Ensemble
 from engine.inference.nms import non_max_suppression
+from engine.inference.open_weights import is_exported, open_network
 from models import load_model, save_model
 
 CPU = torch.device("cpu")

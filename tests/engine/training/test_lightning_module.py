@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from data.loading.loader import Batch
+from engine.runtime.console import clock
 from engine.runtime.device import Precision
 from engine.training.lightning_loop import _fp32_steps, quiet_lightning
 from engine.training.lightning_module import DetectionModule, LossTrail, raw_maps, scale_images
 from engine.training.optimizer_and_schedule import Schedule, create_optimizer
-from engine.training.progress_bar import Progress, clock
+from engine.training.progress_bar import Progress
 from engine.training.weight_average import ModelEMA
 from models.loss import LossParts
 

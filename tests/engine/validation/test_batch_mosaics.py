@@ -5,7 +5,7 @@ import torch
 from data.images import read_image
 from engine.drawing.boxes_on_images import TextPainter, class_colour
 from engine.validation.batch_mosaics import MAX_BATCHES, MAX_SIDE_PX, Marks, MosaicWriter, draw_mosaic
-from engine.validation.evaluate import EvaluatedBatch
+from engine.validation.observer import EvaluatedBatch
 
 NOTHING = Marks(np.zeros((0, 4)), np.zeros(0), [])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from engine.validation.evaluate import EvaluatedBatch
+from engine.validation.observer import EvaluatedBatch
 from engine.validation.prediction_files import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:faster_coco_eval")

@@ -7,7 +7,7 @@ import torch
 
 from data.images import write_image
 from data.loading.loader import ImageShape
-from engine.validation.evaluate import EvaluatedBatch
+from engine.validation.observer import EvaluatedBatch
 from engine.validation.worst_images_page import WorstImages
 
 BOX = [10.0, 10, 50, 50]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import build_model, insert, load_spec
-from models.graph.channels_and_strides import analyse, head_anchors
+from models.graph.channels_and_strides import head_anchors
+from models.graph.checked import analyse, checked_spec
 from models.model_yaml import FOLDER
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import parse_spec
 from tests.support.model_layouts import FACTS, layout
 
 PASTED = re.compile(r"row (\d+): (\[.*?\])(?=;|$)")
@@ -39,14 +39,14 @@ def set_row(data: dict[str, Any], row: int, value: list[Any]) -> dict[str, Any]:
 
 
 def check(data: dict[str, Any], name: str = "x.yaml") -> ModelSpec:
-    spec = parse_spec(data, name)
+    spec = checked_spec(data, name)
     analyse(spec)
     return spec
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_channels_and_strides_of_every_layout(name: str) -> None:
-    graph = analyse(parse_spec(layout(name)))
+    graph = analyse(checked_spec(layout(name)))
     assert tuple(graph[s].stride for s in graph[-1].layer.source) == FACTS[name].strides
     assert graph[-1].plan is None
     assert all(row.channels > 0 and row.stride >= 1 for row in graph[:-1])
@@ -60,14 +60,14 @@ def test_rows_of_yolov5s() -> None:
     assert graph[12].inputs == (256, 256)
     assert graph[24].inputs == (128, 256, 512)
     assert head_anchors(load_spec("yolov5s.yaml")).automatic is False
-    assert head_anchors(parse_spec(layout("p2"))) == (((0, 1, 2, 3, 4, 5),) * 4, True)
+    assert head_anchors(checked_spec(layout("p2"))) == (((0, 1, 2, 3, 4, 5),) * 4, True)
 
 
 @pytest.mark.parametrize("row", range(1, 25))
 def test_a_row_inserted_by_hand_is_caught_and_the_remedy_is_right(row: int) -> None:
     data = insert_by_hand(stock(), row, [-1, 1, "CBAM", []])
     with pytest.raises(ValueError, match=r"^x.yaml: row \d+ \(\w+\): .*inserted by hand") as caught:
-        build_model(parse_spec(data, "x.yaml"))
+        build_model(checked_spec(data, "x.yaml"))
     for number, text in PASTED.findall(str(caught.value)):
         set_row(data, int(number), yaml.safe_load(text))
     fixed = check(data)
@@ -228,7 +228,7 @@ def test_a_corrupted_file_builds_completely_or_gives_that_one_error(drawn: st.Da
     data = copy.deepcopy(layout(drawn.draw(st.sampled_from(["yolov5", "fpn", "v3-tiny", "p2"])), 3))
     data = drawn.draw(st.composite(corrupted)(data))
     try:
-        model = build_model(parse_spec(data, "x.yaml"))
+        model = build_model(checked_spec(data, "x.yaml"))
     except ValueError as error:
         assert str(error).startswith("x.yaml: ")  # noqa: PT017  (either outcome is right)
     else:

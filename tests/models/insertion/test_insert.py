@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from models import build_model, insert, load_spec
 from models.attention import ATTENTION, create_attention
-from models.graph.channels_and_strides import analyse
+from models.graph.checked import analyse, checked_spec
 from models.insertion.insert import Insertion, insert_after, places
 from models.spec.model_spec import LayerSpec, ModelSpec
-from models.spec.parse_layer_list import parse_spec
 from tests.support.model_layouts import FACTS, layout
 
 
@@ -66,7 +65,7 @@ def test_insert_after_by_hand() -> None:
     ],
 )  # fmt: skip
 def test_places_are_resolved_from_the_graph(name: str, expected: dict[str, int]) -> None:
-    found = places(parse_spec(layout(name)))
+    found = places(checked_spec(layout(name)))
     assert {place: found.get(place) for place in expected} == expected
     assert ("backbone.sppf" in found) == (not name.startswith("v3"))
     assert {p for p in found if p.startswith("neck.")} == {f"neck.P{s.bit_length() - 1}" for s in FACTS[name].strides}
@@ -75,7 +74,7 @@ def test_places_are_resolved_from_the_graph(name: str, expected: dict[str, int])
 def test_pooling_inside_the_backbone() -> None:
     data = layout("yolov5")  # as before release 6.0: the last stage behind the pooling
     data["backbone"][8:] = [[-1, 1, "SPP", [1024, [5, 9, 13]]], [-1, 3, "C3", [1024, False]]]
-    found = places(parse_spec(data))
+    found = places(checked_spec(data))
     assert (found["backbone.P5"], found["backbone.sppf"]) == (7, 8)
 
 
@@ -159,7 +158,7 @@ def test_readers_that_do_not_read(base: ModelSpec, readers: tuple[int, ...], mes
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_random_insertion_builds_and_every_parameter_learns(drawn: st.DataObject) -> None:
-    spec = parse_spec(layout(drawn.draw(st.sampled_from(sorted(FACTS))), 3))
+    spec = checked_spec(layout(drawn.draw(st.sampled_from(sorted(FACTS))), 3))
     known = places(spec)
     names = sorted(set(ATTENTION) - {"Timm"})
     requests = []

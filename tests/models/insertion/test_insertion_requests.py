@@ -9,13 +9,12 @@ import pytest
 import yaml
 
 from models import build_model, insert, load_spec
-from models.graph.channels_and_strides import analyse
+from models.graph.checked import analyse, checked_spec
 from models.insertion.__main__ import main
 from models.insertion.insert import Insertion, each_place, parse_request
 from models.insertion.layer_list import layer_list
 from models.insertion.places import places
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import parse_spec
 from tests.support.model_layouts import FACTS, layout
 
 
@@ -173,12 +172,12 @@ def test_layer_list_reads_back_as_the_same_model(base: ModelSpec, tmp_path: Path
         base,
         insert(base, ["CBAM(kernel_size=3, residual=False)@neck", "Timm(layer='eca')@0"]),
         insert(base, Insertion("SE", ("neck.P3",), readers=(18,))),
-        *(parse_spec(layout(name), name) for name in FACTS),
-        parse_spec({**layout("yolov5"), "ch": 1, "channel_multiple": 4, "activation": "nn.Hardtanh(0, 1)"}),
+        *(checked_spec(layout(name), name) for name in FACTS),
+        checked_spec({**layout("yolov5"), "ch": 1, "channel_multiple": 4, "activation": "nn.Hardtanh(0, 1)"}),
     ]
     for spec in specs:
         text = layer_list(spec)
-        again = parse_spec(yaml.safe_load(text), spec.file)
+        again = checked_spec(yaml.safe_load(text), spec.file)
         assert rows(again) == rows(spec)
         assert again.to_dict() == {**spec.to_dict(), "base": None}
         lines = [line for line in text.splitlines() if line.startswith("  - [") and "#" in line]

@@ -237,6 +237,6 @@ def test_sources_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_our_package_does_not_import_theirs(root: Path) -> None:
-    code = "import sys, models, models.newer; print('ultralytics' in sys.modules)"
+    code = "import sys, models, models.newer_family.ultralytics_models; print('ultralytics' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

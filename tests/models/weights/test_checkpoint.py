@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from models import build_model, insert, load_model, load_spec, save_model
-from models.spec.parse_layer_list import parse_spec
+from models.graph.checked import checked_spec
 from models.weights.checkpoint import FORMAT, atomic_save, read_checkpoint
 from models.yolo import DetectionModel
 from tests.support.model_layouts import as_original, layout
 
 
 def tiny(nc: int = 2, name: str = "yolov5") -> DetectionModel:
-    return build_model(parse_spec(layout(name, nc), f"{name}.yaml"))
+    return build_model(checked_spec(layout(name, nc), f"{name}.yaml"))
 
 
 def test_round_trip(tmp_path: Path) -> None:

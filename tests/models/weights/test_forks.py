@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import models.common
 from models import build_model, insert, load_model, load_spec
-from models.spec.parse_layer_list import parse_spec
+from models.graph.checked import checked_spec
 from models.weights.transfer import transfer
 from tests.support.model_layouts import as_original, layout
 
@@ -100,7 +100,7 @@ def fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, nn.Modu
     """A file as such a fork writes it, and the model in it."""
     torch.manual_seed(0)
     data = fork_layout()
-    model = build_model(parse_spec(data, "fork.yaml"))
+    model = build_model(checked_spec(data, "fork.yaml"))
     for row, module in zip((18, 22, 26), (CBAMBlock(64), SEAttention(128), CoordAtt(256, 256)), strict=True):
         model.model[row] = module
     for bottleneck in model.model[4].m:
@@ -132,7 +132,7 @@ def test_a_fork_transfers_completely(fork: tuple[Path, nn.Module]) -> None:
     file, model = fork
     data = layout("yolov5", 3)
     data["backbone"][4][2] = "C3CoordAtt"
-    target = build_model(insert(parse_spec(data), ["CBAM@neck.P3", "SE@neck.P4", "CoordAtt@neck.P5"]))
+    target = build_model(insert(checked_spec(data), ["CBAM@neck.P3", "SE@neck.P4", "CoordAtt@neck.P5"]))
     report = transfer(target, file)
     assert report.count("loaded") + report.count("shifted") == len(model.state_dict())
     assert report.count("unused") == report.count("new") == report.count("partly") == 0
@@ -156,7 +156,7 @@ def test_c3se_with_its_layers_in_the_bottleneck(tmp_path: Path, bottleneck_e: fl
     torch.manual_seed(0)
     data = layout("yolov5", 3)
     data["backbone"][4][2:] = ["C3SE", [256, {"bottleneck_e": bottleneck_e}]]
-    model = build_model(parse_spec(data, "fork.yaml")).half().float().eval()  # the file holds half precision
+    model = build_model(checked_spec(data, "fork.yaml")).half().float().eval()  # the file holds half precision
     assert model.model[4].m[0].cv2.conv.weight.shape == (32, 32 * bottleneck_e, 3, 3)
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -175,7 +175,7 @@ def test_c3se_with_its_layers_in_the_bottleneck(tmp_path: Path, bottleneck_e: fl
 
 def test_a_fork_with_an_unknown_module_names_rows_and_nearest(tmp_path: Path) -> None:
     data = layout("yolov5", 3)
-    model = build_model(parse_spec(data))
+    model = build_model(checked_spec(data))
     data["backbone"][2][2] = "C3CBMA"
     data["head"][7][2] = "CoordAttn"
     torch.save(as_original(model, data), tmp_path / "fork.pt")

@@ -5,9 +5,8 @@ import time
 import pytest
 
 from models import insert, load_spec
-from models.graph.channels_and_strides import analyse
+from models.graph.checked import analyse, checked_spec
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import parse_spec
 from models.weights.match_rows import align
 from tests.support.model_layouts import layout
 
@@ -16,7 +15,7 @@ def chain(count: int, name: str = "chain") -> ModelSpec:
     """`count` identical rows, one after the other."""
     rows = [[-1, 1, "Conv", [16, 3, 2]], *([[-1, 1, "Conv", [16, 3, 1]]] * count)]
     head = [[[-1], 1, "Detect", ["nc", "anchors"]]]
-    return parse_spec({"nc": 1, "anchors": 1, "backbone": rows, "head": head}, f"{name}{count}.yaml")
+    return checked_spec({"nc": 1, "anchors": 1, "backbone": rows, "head": head}, f"{name}{count}.yaml")
 
 
 def weighted(spec: ModelSpec) -> set[int]:
@@ -27,7 +26,7 @@ def weighted(spec: ModelSpec) -> set[int]:
 
 def test_a_model_and_itself() -> None:
     for name in ("yolov5", "v3-spp", "p7", "ghost"):
-        spec = parse_spec(layout(name))
+        spec = checked_spec(layout(name))
         matched = align(spec, spec)
         assert all(t == s for t, s in matched.items())
         assert set(matched) >= weighted(spec)
@@ -75,22 +74,22 @@ def test_attention_inside_c3_is_the_same_row() -> None:
     data = layout("yolov5")
     data["backbone"][4][3] = [256, {"attention": "SE"}]
     data["backbone"][6][2] = "C3CBAM"
-    assert align(parse_spec(layout("yolov5")), parse_spec(data)) == {i: i for i in range(25)}
+    assert align(checked_spec(layout("yolov5")), checked_spec(data)) == {i: i for i in range(25)}
 
 
 def test_a_changed_block_is_the_only_one_left_out() -> None:
     data = layout("yolov5")
     data["backbone"][8][2] = "C3TR"
-    matched = align(parse_spec(layout("yolov5")), parse_spec(data))
+    matched = align(checked_spec(layout("yolov5")), checked_spec(data))
     assert all(t == s for t, s in matched.items())
-    assert weighted(parse_spec(data)) - set(matched) == {8}
+    assert weighted(checked_spec(data)) - set(matched) == {8}
 
 
 def test_connections_decide_between_equal_rows() -> None:
     # Two equal rows in the source, one in the target: which one shows in what reads it.
     def model(rows: list[list]) -> ModelSpec:
         head = [[[-1], 1, "Detect", ["nc", "anchors"]]]
-        return parse_spec({"nc": 1, "anchors": 1, "backbone": rows, "head": head})
+        return checked_spec({"nc": 1, "anchors": 1, "backbone": rows, "head": head})
 
     stem, twin = [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 1]]
     source = model([stem, twin, twin, [[-1, 1], 1, "Concat", [1]], [-1, 1, "Conv", [8, 1, 1]]])

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from models import build_model, load_model, save_model
-from models.spec.parse_layer_list import parse_spec
+from models.graph.checked import checked_spec
 from models.weights.checkpoint import read_checkpoint
 from models.yolo import DetectionModel
 from tests.support.model_layouts import as_original, layout
 
 
 def tiny(nc: int = 2, name: str = "yolov5") -> DetectionModel:
-    return build_model(parse_spec(layout(name, nc), f"{name}.yaml"))
+    return build_model(checked_spec(layout(name, nc), f"{name}.yaml"))
 
 
 def test_original_raw_outputs(shared: Path) -> None:
@@ -77,7 +77,7 @@ def test_releases_before_six(tmp_path: Path) -> None:
         for row in rows:
             row[2] = "BottleneckCSP" if row[2] == "C3" else row[2]
     data["backbone"][0] = [-1, 1, "Focus", [64, 3]]
-    model = build_model(parse_spec(data))
+    model = build_model(checked_spec(data))
     for module in model.modules():
         if type(module).__name__ == "BottleneckCSP":
             module.act = nn.LeakyReLU(0.1)
@@ -113,7 +113,7 @@ def test_a_fork_with_other_tensors_under_a_known_name(tmp_path: Path) -> None:
     data = layout("yolov5", 2)
     data["head"].insert(14, [-1, 1, "CBAM", []])
     data["head"][-1][0] = [17, 20, 24]
-    model = build_model(parse_spec(data))
+    model = build_model(checked_spec(data))
     model.model[24] = nn.Conv2d(8, 8, 1)
     torch.save(as_original(model, data), tmp_path / "fork.pt")
     with pytest.raises(ValueError, match=r"fork.pt: \d+ tensors differ from .* layer list, in row 24 \(CBAM\), e.g."):

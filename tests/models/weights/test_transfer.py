@@ -9,9 +9,9 @@ from torch import nn
 
 from models import build_model, insert, load_spec, save_model
 from models.attention import ATTENTION
+from models.graph.checked import checked_spec
 from models.insertion.insert import Insertion, layer_list, places
 from models.model_yaml import FOLDER
-from models.spec.parse_layer_list import parse_spec
 from models.weights.transfer import match_rows, transfer
 from models.yolo import DetectionModel
 from tests.support.model_layouts import layout
@@ -74,7 +74,7 @@ def test_outputs_stay_bit_for_bit_at_each_place_alone(base: DetectionModel, imag
 
 @pytest.mark.parametrize("name", ["p2", "p6", "fpn", "bifpn", "v3-tiny"])
 def test_outputs_stay_bit_for_bit_in_other_layouts(name: str) -> None:
-    source = build_model(parse_spec(layout(name, 2), f"{name}.yaml")).eval()
+    source = build_model(checked_spec(layout(name, 2), f"{name}.yaml")).eval()
     every = ",".join(places(source.spec))
     model = build_model(insert(source.spec, f"CBAM@{every}", start="identity"))
     report = transfer(model, source)
@@ -127,7 +127,7 @@ def test_anchors_travel_with_the_head(base: DetectionModel) -> None:
 
 
 def test_another_number_of_anchors_starts_the_head_afresh(base: DetectionModel) -> None:
-    model = build_model(parse_spec({**layout("yolov5", 5), "anchors": 5}))
+    model = build_model(checked_spec({**layout("yolov5", 5), "anchors": 5}))
     report = transfer(model, base)
     fresh = {e.target: e.reason for e in report.entries if e.fate == "new"}
     assert len(fresh) == 7
@@ -135,12 +135,12 @@ def test_another_number_of_anchors_starts_the_head_afresh(base: DetectionModel) 
 
 
 def test_levels_are_matched_by_stride(base: DetectionModel) -> None:
-    model = build_model(parse_spec(layout("p34", 5)))
+    model = build_model(checked_spec(layout("p34", 5)))
     report = transfer(model, base)
     assert torch.equal(model.detect.m[1].weight, base.detect.m[1].weight)
     assert torch.equal(model.detect.anchors, base.detect.anchors[:2])
     assert report.count("partly") == 1
-    wide = build_model(parse_spec(layout("p2", 5)))
+    wide = build_model(checked_spec(layout("p2", 5)))
     fates = {e.target: e.fate for e in transfer(wide, base).entries}
     assert fates["model.31.m.0.weight"] == "new"  # P2, which the base does not have
     for level in range(3):
@@ -199,7 +199,7 @@ def test_from_a_fork_that_knows_the_module_under_another_name() -> None:
     data = layout("yolov5", 5)
     data["head"].insert(14, [-1, 1, "CBAMBlock", [1024]])
     data["head"][-1][0] = [17, 20, 24]
-    fork = build_model(parse_spec(data, "fork.yaml"))
+    fork = build_model(checked_spec(data, "fork.yaml"))
     model = build_model(insert(load_spec("yolov5n.yaml", nc=5), ["CBAM@neck.P5", "SE@neck.P3"]))
     report = transfer(model, fork)
     assert torch.equal(model.model[25].state_dict()["ca.se.0.weight"], fork.model[24].state_dict()["ca.se.0.weight"])
@@ -210,7 +210,7 @@ def test_from_a_fork_that_knows_the_module_under_another_name() -> None:
 def test_attention_inside_c3_is_new_and_its_row_is_not(base: DetectionModel) -> None:
     data = layout("yolov5", 5)
     data["backbone"][4][3] = [256, {"attention": {"SE": {"start": "identity"}}}]
-    model = build_model(parse_spec(data))
+    model = build_model(checked_spec(data))
     report = transfer(model, base)
     assert {e.target.split(".")[4] for e in report.entries if e.fate == "new"} == {"attention"}
     assert report.count("loaded") == 349

@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
+from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.measure import SHOWN_IMAGES, measure
 from analysis.compare.execute.run_folder import FINISHED, RunFolder
 from analysis.compare.execute.time_estimate import estimate_seconds
-from analysis.compare.judge.image_bootstrap import ImageResults, mean_ap, resampled_ap
+from analysis.compare.judge.image_bootstrap import mean_ap, resampled_ap
 from analysis.compare.judge.latency import known, measure_latency
 from data.images import read_image
 from models.insertion.layer_list import layer_list

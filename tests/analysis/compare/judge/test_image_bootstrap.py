@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.compare.judge.image_bootstrap import ImageResults, draw_weights, mean_ap, resampled_ap
+from analysis.compare.execute.image_results import ImageResults
+from analysis.compare.judge.image_bootstrap import draw_weights, mean_ap, resampled_ap
 from engine.validation.metrics import detection_metrics
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import RunFolder, folders
 from analysis.compare.judge.collect import FIGURES, Row, collect
-from analysis.compare.judge.image_bootstrap import ImageResults
 from analysis.compare.judge.latency import measure_latency
 from analysis.compare.judge.verdicts import summarise
 from analysis.compare.report.charts import DARK, LIGHT, available, pareto_front, render
