@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import LayerSpec, insert, load_spec
-from models.graph.checked import checked_spec
+from models.graph.checked import checked, checked_spec
 from models.spec.parse_stored import spec_from_dict
 from tests.support.model_layouts import layout
 
