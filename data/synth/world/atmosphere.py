@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.synth.paint.colour import LINEAR
-from data.synth.scene import difficulty
+from data.synth.world import difficulty
+from data.synth.world.colour import LINEAR
 
 RETRO_LIMIT = 0.42  # a camera's own exposure keeps signs in the headlights from washing out
 Colour = np.ndarray  # float32 (3,) linear light

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from data.synth.paint.canvas import Canvas, Sighting, Track, polygon_area, warp
-from data.synth.paint.colour import linear, through, triple
 from data.synth.paint.lights import draw_head
 from data.synth.paint.roadside import bar, post
 from data.synth.paint.signs import ROUND, draw_face
-from data.synth.scene import difficulty
-from data.synth.scene.atmosphere import Atmosphere
 from data.synth.scene.layout import Layout, Placed
 from data.synth.scene.place_lights import OVERHEAD_FROM_M, group_rng
+from data.synth.world import difficulty
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.colour import linear, through, triple
 
 Rng = np.random.Generator
 
