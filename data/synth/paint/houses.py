@@ -112,7 +112,7 @@ def _wall(
         quad = quad[[1, 0, 3, 2]]
     length, tall = float(np.abs(corners[0] - corners[1]).sum()), float(corners[0, 2])
     need = max(high[0] - low[0], 8) / length * 1.3, max(high[1] - low[1], 8) / tall * 1.1
-    scale = tuple(float(np.clip(n, 1.2, 15)) for n in need)
+    scale = float(np.clip(need[0], 1.2, 15)), float(np.clip(need[1], 1.2, 15))
     face, glow = _facade(rng, style, length, tall, scale, air.night, front)
     ones = np.ones(face.shape[:2], np.float32)
     table = air.table(max(depth, 2.0), facing, aside)

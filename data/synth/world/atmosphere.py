@@ -62,7 +62,7 @@ class Atmosphere:
         """Light of the own headlights at a place."""
         width = 2.5 + 0.22 * depth_m
         strength = self.headlights * np.exp(-((aside_m / width) ** 2)) / (1 + (depth_m / 14) ** 2)
-        return np.float32([1.0, 0.95, 0.85]) * np.float32(strength)
+        return np.array([1.0, 0.95, 0.85], np.float32) * np.float32(strength)
 
     def through_air(self, radiance: np.ndarray, depth_m: float) -> np.ndarray:
         """What is left of a radiance after `depth_m` of haze."""

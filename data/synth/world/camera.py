@@ -27,7 +27,7 @@ class Camera:
     roll: float = 0.0
     bend: float = 0.0
 
-    def bend_m(self, ahead_m: np.ndarray) -> np.ndarray:
+    def bend_m(self, ahead_m: np.ndarray | np.float64) -> np.ndarray:
         """How far the road has turned aside at a distance."""
         if not self.bend:
             return np.zeros_like(ahead_m)

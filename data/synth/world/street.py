@@ -61,15 +61,15 @@ def draw_street(rng: np.random.Generator, lanes: int) -> Street:
     own = max(lanes, int(rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15])))
     oncoming = int(rng.choice([0, 1, 2, 3], p=[0.12, 0.5, 0.28, 0.1]))
     oncoming = min(oncoming, own + 1)
-    pavement = tuple(float(v) for v in rng.uniform(1.6, 4.0, 2))
-    setback = tuple(float(v) for v in pavement + rng.uniform(0.2, 1.5, 2) + (1 - town) * rng.uniform(1, 14, 2))
+    pavement = rng.uniform(1.6, 4.0, 2)
+    setback = pavement + rng.uniform(0.2, 1.5, 2) + (1 - town) * rng.uniform(1, 14, 2)
     return Street(
         right_hand=bool(rng.random() < 0.65),
         lane_m=float(rng.uniform(2.9, 3.6)),
         lanes_own=own,
         lanes_oncoming=oncoming,
-        pavement_m=pavement,
-        setback_m=setback,
+        pavement_m=(float(pavement[0]), float(pavement[1])),
+        setback_m=(float(setback[0]), float(setback[1])),
         town=town,
         junction=None,
     )
