@@ -8,7 +8,7 @@ from pathlib import Path
 from models.attention.parts.registry import attention_class
 from models.graph.row_plan import inner_attention, is_known
 from models.spec.model_spec import ModelSpec
-from models.user_modules import class_file, find_class, shown_file
+from models.user_modules import class_file, find_class, loaded_files, shown_file
 
 _OURS = ("models.attention.", "models.blocks.", "torch.")
 
@@ -23,6 +23,11 @@ def user_classes(spec: ModelSpec) -> dict[str, Path]:
             if cls is not None and not cls.__module__.startswith(_OURS):
                 found[name] = class_file(name, cls)
     return found
+
+
+def user_files(spec: ModelSpec) -> list[str]:
+    """The files of `load_modules` that a model needs."""
+    return sorted({str(file) for file in user_classes(spec).values()}.intersection(loaded_files()))
 
 
 def check_present(classes: Mapping[str, str], file: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from models.graph.channels_and_strides import GraphRow
 from models.graph.checked import analyse
-from models.graph.user_classes import user_classes
+from models.graph.user_classes import user_files
 from models.spec.model_spec import ModelSpec, flow, row_text
-from models.user_modules import loaded_files
 
 
 def layer_list(spec: ModelSpec) -> str:
@@ -24,8 +23,7 @@ def layer_list(spec: ModelSpec) -> str:
         lines.append(f"channel_multiple: {spec.channel_multiple}")
     if spec.activation is not None:
         lines.append(f"activation: {flow(spec.activation)}")
-    files = sorted({str(file) for file in user_classes(spec).values()}.intersection(loaded_files()))
-    if files:
+    if files := user_files(spec):
         lines.append(f"modules: {flow(files)}")
     inserted = [i for i, layer in enumerate(spec.layers) if layer.base_row is None]
     if inserted:
