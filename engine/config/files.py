@@ -45,7 +45,7 @@ def module_files(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: If one is not found.
     """
-    return tuple(str(resolve_file(name, ("models",), "module", (".py",)).resolve()) for name in names)
+    return tuple(str(resolve_file(name, (), "module", (".py",)).resolve()) for name in names)
 
 
 def new_run_folder(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:

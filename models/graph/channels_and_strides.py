@@ -73,7 +73,7 @@ def head_anchors(spec: ModelSpec) -> Anchors:
 
 def _check_names(spec: ModelSpec) -> None:
     """Every unknown module at once, so that a file from a fork is judged in one go."""
-    unknown = [row for row in range(len(spec.layers) - 1) if not _is_known(spec, row)]
+    unknown = [row for row in range(len(spec.layers)) if not _is_known(spec, row)]
     if not unknown:
         return
     parts = []

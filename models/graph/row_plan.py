@@ -24,6 +24,7 @@ from models.attention.parts.base import OUT_CHANNELS
 from models.attention.parts.registry import (
     attention_class,
     check_attention,
+    check_free,
     check_options,
     positional_options,
     taken,
@@ -101,17 +102,20 @@ def plan_row(row: Row) -> RowPlan:
 
 
 def is_known(module: str) -> bool:
-    """Whether a row other than the last may have this name.
+    """Whether a row may have this name.
 
     Raises:
         ValueError: If a class of the user has the name of something else in this project.
     """
+    check_free(module)
     own = find_class(module)
-    if own is not None and module in BLOCKS:
+    if own is None:
+        return module in (*BLOCKS, "Detect") or is_attention(module) or inner_attention(module) is not None
+    if module in (*BLOCKS, "Detect"):
         raise ValueError(taken(module, own, "a block"))
-    if own is not None and _is_ours(attention_class(module.removeprefix("C3"))) and module.startswith("C3"):
+    if module.startswith("C3") and _is_ours(attention_class(module[2:])):
         raise ValueError(taken(module, own, f"C3 with {module[2:]} inside"))
-    return module in BLOCKS or own is not None or is_attention(module) or inner_attention(module) is not None
+    return True
 
 
 def _is_ours(cls: type[nn.Module] | None) -> bool:

@@ -6,11 +6,21 @@ map. A file is run only where `load_modules` names it, and nothing that a weight
 
 from models.user_modules.probe import check_keeps_map, output_of
 from models.user_modules.signature import read_signature
-from models.user_modules.table import add_table, class_file, find_class, load_modules, loaded_files, names, shown_file
+from models.user_modules.table import (
+    add_table,
+    check_name,
+    class_file,
+    find_class,
+    load_modules,
+    loaded_files,
+    names,
+    shown_file,
+)
 
 __all__ = [
     "add_table",
     "check_keeps_map",
+    "check_name",
     "class_file",
     "find_class",
     "load_modules",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -52,31 +52,37 @@ def loaded_files() -> list[str]:
 
 
 def find_class(name: str) -> type[nn.Module] | None:
-    """The class of this name, or None.
+    """The class of this name, or None; see `check_name`."""
+    return next((cls for cls in _found(name) if issubclass(cls, nn.Module)), None)
+
+
+def check_name(name: str) -> None:
+    """Check that a name means one module.
 
     Raises:
         ValueError: If two files have different classes of this name, or it is a class of another kind.
     """
+    found = _found(name)
+    if len(found) > 1:
+        raise ValueError(f"{name} is a class in each of {', '.join(map(shown_file, found.values()))}; rename one")
+    for cls, path in found.items():
+        if not issubclass(cls, nn.Module):
+            raise ValueError(f"{shown_file(path)}: class {name} is no module; write `class {name}(nn.Module):`")
+
+
+def names() -> set[str]:
+    """Every name that `find_class` knows."""
+    return {name for module in _TABLES.values() for name in vars(module) if find_class(name) is not None}
+
+
+def _found(name: str) -> dict[type, Path]:
+    """The user's classes of this name, and the file of each."""
     found: dict[type, Path] = {}
     for path, module in _TABLES.items():
         cls = vars(module).get(name)
         if isinstance(cls, type) and not f"{cls.__module__}.".startswith(_NOT_THE_USERS):
             found.setdefault(cls, path)
-    if len(found) > 1:
-        raise ValueError(f"{name} is a class in each of {', '.join(map(shown_file, found.values()))}; rename one")
-    for cls, path in found.items():
-        if not issubclass(cls, nn.Module):
-            raise ValueError(f"{shown_file(path)}: {name} is no module; write `class {name}(nn.Module):`")
-        return cls
-    return None
-
-
-def names() -> Iterator[str]:
-    """Every name that `find_class` knows."""
-    for module in _TABLES.values():
-        for name, cls in vars(module).items():
-            if isinstance(cls, type) and issubclass(cls, nn.Module) and find_class(name) is not None:
-                yield name
+    return found
 
 
 def class_file(name: str, cls: type) -> Path:

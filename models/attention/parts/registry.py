@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.parts.base import OUT_CHANNELS, STARTS, Attention, check_choice
-from models.user_modules import check_keeps_map, class_file, find_class, read_signature, shown_file
+from models.user_modules import (
+    check_keeps_map,
+    check_name,
+    class_file,
+    find_class,
+    names,
+    read_signature,
+    shown_file,
+)
 from models.user_modules.signature import REQUIRED
 
 ATTENTION: dict[str, type[nn.Module]] = {}
@@ -113,18 +121,23 @@ def list_attention() -> list[str]:
 
 
 def attention_class(name: str) -> type[nn.Module] | None:
-    """The class behind a name or an alias; None if nothing that keeps its map goes by it.
+    """The class behind a name or an alias; None if nothing that keeps its map goes by it."""
+    if known := ATTENTION.get(ALIASES.get(name, name)):
+        return known
+    own = find_class(name)
+    return own if own is not None and read_signature(own).channels < 2 else None
+
+
+def check_free(name: str) -> None:
+    """Check that a name means one module.
 
     Raises:
-        ValueError: A class of the user has the name of another module.
+        ValueError: If a class of the user has it, and so has another module, or it is no module.
     """
-    known = ATTENTION.get(ALIASES.get(name, name))
-    own = find_class(name)
-    if own is None or own is known:
-        return known
-    if known is not None:
+    check_name(name)
+    own, known = find_class(name), ATTENTION.get(ALIASES.get(name, name))
+    if own is not None and known not in (None, own):
         raise ValueError(taken(name, own, f"the module {ALIASES.get(name, name)}"))
-    return own if read_signature(own).channels < 2 else None
 
 
 def taken(name: str, own: type[nn.Module], by: str) -> str:
@@ -141,6 +154,7 @@ def canonical_name(name: str) -> str:
     Raises:
         ValueError: Nothing goes by this name; the message gives the nearest known names.
     """
+    check_free(name)
     if attention_class(name) is not None:
         return ALIASES.get(name, name)
     if find_class(name) is not None:
@@ -149,7 +163,8 @@ def canonical_name(name: str) -> str:
             f'keeps its map, @register("{name}") above the class makes it an attention module (from models.attention '
             "import register)"
         )
-    known = {known.lower(): known for known in (*ATTENTION, *ALIASES)}
+    own = [own for own in names() if attention_class(own) is not None]
+    known = {known.lower(): known for known in (*ATTENTION, *ALIASES, *own)}
     near = [known[match] for match in get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(list_attention())}"
     raise ValueError(
