@@ -53,7 +53,7 @@ def loaded_files() -> list[str]:
 
 def find_class(name: str) -> type[nn.Module] | None:
     """The class of this name, or None; see `check_name`."""
-    return next((cls for cls in _found(name) if issubclass(cls, nn.Module)), None)
+    return next((cls for cls in find_classes(name) if issubclass(cls, nn.Module)), None)
 
 
 def check_name(name: str) -> None:
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: If two files have different classes of this name, or it is a class of another kind.
     """
-    found = _found(name)
+    found = find_classes(name)
     if len(found) > 1:
         raise ValueError(f"{name} is a class in each of {', '.join(map(shown_file, found.values()))}; rename one")
     for cls, path in found.items():
@@ -75,8 +75,8 @@ def names() -> set[str]:
     return {name for module in _TABLES.values() for name in vars(module) if find_class(name) is not None}
 
 
-def _found(name: str) -> dict[type, Path]:
-    """The user's classes of this name, and the file of each."""
+def find_classes(name: str) -> dict[type, Path]:
+    """All classes of this name, modules or not, and the file of each."""
     found: dict[type, Path] = {}
     for path, module in _TABLES.items():
         cls = vars(module).get(name)

@@ -17,6 +17,7 @@ from models.user_modules import (
     check_name,
     class_file,
     find_class,
+    find_classes,
     names,
     read_signature,
     shown_file,
@@ -134,10 +135,10 @@ def check_free(name: str) -> None:
     Raises:
         ValueError: If a class of the user has it, and so has another module, or it is no module.
     """
+    known = ATTENTION.get(ALIASES.get(name, name))
+    if known is not None and (others := [cls for cls in find_classes(name) if cls is not known]):
+        raise ValueError(taken(name, others[0], f"the module {ALIASES.get(name, name)}"))
     check_name(name)
-    own, known = find_class(name), ATTENTION.get(ALIASES.get(name, name))
-    if own is not None and known not in (None, own):
-        raise ValueError(taken(name, own, f"the module {ALIASES.get(name, name)}"))
 
 
 def taken(name: str, own: type[nn.Module], by: str) -> str:
