@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.files import ROOT
-from engine.config.parser import ArgumentParser
+from engine.config.files import ROOT, module_files
+from engine.config.parser import ArgumentParser, add_module_flag
 
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
@@ -68,6 +68,7 @@ class DetectConfig:
     vid_stride: int = 1
     track: str | None = None
     batch_size: int | None = None
+    module: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -110,6 +111,7 @@ def build_parser() -> ArgumentParser:
         default=[DEFAULT_WEIGHTS],
         help=".pt or exported; several are an ensemble",
     )
+    add_module_flag(parser)
     add(
         "--source",
         default=DEFAULT_SOURCE,
@@ -173,5 +175,6 @@ def parse_config(arguments: Sequence[str] | None = None) -> DetectConfig:
         raise ValueError(f"--half and --precision {given['precision']} contradict each other; give one of them")
     if given["source"] == DEFAULT_SOURCE and not Path(DEFAULT_SOURCE).exists():
         given["source"] = str(ROOT / DEFAULT_SOURCE)
+    given["module"] = module_files(given["module"])
     given["classes"] = None if given["classes"] is None else tuple(given["classes"])
     return DetectConfig(weights=tuple(weights), imgsz=(sides[0], sides[-1]), **given)

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.config.parser import ArgumentParser
+from engine.config.files import module_files
+from engine.config.parser import ArgumentParser, add_module_flag
 
 FORMATS = ("torchscript", "onnx", "openvino", "engine")
 ALIASES = {"ts": "torchscript", "ov": "openvino", "tensorrt": "engine", "trt": "engine"}
@@ -76,6 +77,7 @@ class ExportConfig:
     conf_thres: float = 0.25
     iou_thres: float = 0.45
     images: int = 300
+    module: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -121,6 +123,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="export.py", description="Write a trained model for other runtimes.")
     add = parser.add_argument
     add("--weights", nargs="+", default=[DEFAULT_WEIGHTS], help="weights file (.pt)")
+    add_module_flag(parser)
     add("--include", nargs="+", default=["torchscript"], help=f"formats: {', '.join(FORMATS)}")
     add("--imgsz", "--img", "--img-size", nargs="+", type=int, default=[640], help="input size: h [w], px")
     add("--batch-size", type=int, default=1, help="images in a batch")
@@ -153,6 +156,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> ExportConfig:
     """
     given = vars(build_parser().parse_args(arguments))
     sides, weights = given.pop("imgsz"), given.pop("weights")
+    given["module"] = module_files(given["module"])
     if len(weights) > 1:
         raise ValueError(f"--weights {' '.join(weights)}: one model is exported at a time; run export.py for each")
     if len(sides) > 2:

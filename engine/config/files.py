@@ -39,6 +39,15 @@ def resolve_file(name: str | Path, folders: Iterable[str], kind: str, suffixes: 
     raise ValueError(f"{kind} file {str(name)[:200]!r} was not found; looked in {places}{hint}")
 
 
+def module_files(names: Iterable[str]) -> tuple[str, ...]:
+    """The absolute paths of the files of `--module`.
+
+    Raises:
+        ValueError: If one is not found.
+    """
+    return tuple(str(resolve_file(name, (), "module", (".py",)).resolve()) for name in names)
+
+
 def new_run_folder(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:
     """Create and return the next free run folder: `exp`, `exp2`, `exp3`, … as YOLOv5 names them.
 

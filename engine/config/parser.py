@@ -72,6 +72,17 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2)
 
 
+def add_module_flag(group: argparse._ActionsContainer) -> None:
+    """Declare `--module`, which every script has that opens or builds a model."""
+    text = "run these Python files, whose nn.Module classes rows and --attention may then name"
+    group.add_argument("--module", nargs="+", default=[], metavar="FILE", help=text)
+
+
+def module_words(files: Sequence[str]) -> list[str]:
+    """`--module` on the command line of a process that is started; nothing without files."""
+    return ["--module", *files] if files else []
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a job scheduler sends it; handled like Ctrl-C."""
 

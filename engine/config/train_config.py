@@ -11,13 +11,13 @@ from typing import Any
 
 from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
-from engine.config.files import resolve_file
+from engine.config.files import module_files, resolve_file
 from engine.config.train_parser import create_parser, require_loggers
 from engine.runtime.launcher import check_local_rank, place
 from models.model_yaml import load_spec
 from models.weights.download import find_weights
 
-RESUME_KEEPS = ("device", "workers", "epochs")  # what may be given beside --resume
+RESUME_KEEPS = ("device", "workers", "epochs", "module")  # what may be given beside --resume
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class TrainConfig:
     cfg: str = ""
     attention: tuple[str, ...] = ()
     attention_start: str = "identity"
+    module: tuple[str, ...] = ()
     epochs: int = 100
     batch_size: int = 16
     imgsz: int = 640
@@ -75,6 +76,7 @@ class TrainConfig:
         self._check_folds()
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))
+        object.__setattr__(self, "module", tuple(self.module))
         object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
@@ -131,13 +133,15 @@ class TrainConfig:
             raise ValueError(f"--fold {self.fold}: expected the number of folds too, e.g. --folds 5")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in `opt.yaml` and in checkpoints."""
-        return {
+        """Plain values, as in `opt.yaml` and in checkpoints; `module` only where files are named."""
+        values = {
             **asdict(self),
             "attention": list(self.attention),
             "freeze": list(self.freeze),
             "logger": list(self.logger),
+            "module": list(self.module),
         }
+        return values if self.module else {name: value for name, value in values.items() if name != "module"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -181,7 +185,7 @@ class ResumeRequest:
     """`--resume`: a checkpoint, or None for the newest interrupted run below `project`.
 
     `device`, `workers` and `epochs` replace the run's own where they are given; more epochs than before go on with a
-    finished run too.
+    finished run too. Files of `module` are run because they stand here, never because the run had them.
     """
 
     checkpoint: Path | None
@@ -189,11 +193,13 @@ class ResumeRequest:
     device: str | None = None
     workers: int | None = None
     epochs: int | None = None
+    module: tuple[str, ...] = ()
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The run's settings with what was given beside `--resume`."""
         given = {"device": self.device, "workers": self.workers, "epochs": self.epochs}
-        return replace(config, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        return replace(config, **given, module=self.module)
 
 
 def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeRequest | EvolveRequest:
@@ -209,6 +215,7 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     values = vars(parser.parse_args(argv))
     check_local_rank(values.pop("local_rank"))
     resume, trials = values.pop("resume"), values.pop("evolve")
+    values["module"] = module_files(values["module"])
     if resume:
         return _resume_request(resume, values, given)
     if "attention_start" in given and not values["attention"]:
@@ -237,6 +244,10 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
 
 def _check_model(config: TrainConfig) -> None:
     """Find mistakes in the layer list and the requests for attention before a data set is drawn."""
+    if config.module:
+        from models.user_modules import load_modules  # with torch
+
+        load_modules(config.module)
     spec = load_spec(config.cfg) if config.cfg else None
     if not config.attention:
         return
@@ -276,5 +287,5 @@ def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[st
             checkpoint = checkpoint / "weights" / "last.pt"
         if not checkpoint.is_file():
             raise ValueError(f"--resume {resume}: there is no such checkpoint; name a run's weights/last.pt")
-    kept = {name: values[name] if name in given else None for name in RESUME_KEEPS}
-    return ResumeRequest(checkpoint, Path(values["project"]), **kept)
+    kept = {name: values[name] if name in given else None for name in RESUME_KEEPS if name != "module"}
+    return ResumeRequest(checkpoint, Path(values["project"]), **kept, module=values["module"])

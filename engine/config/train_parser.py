@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from engine.config.parser import ArgumentParser
+from engine.config.parser import ArgumentParser, add_module_flag
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 CACHES = ("auto", "ram", "disk", "val", "none")
@@ -56,6 +56,7 @@ def _add_what(parser: ArgumentParser) -> None:
         "insert attention modules, e.g. CoordAtt@neck.P3,neck.P4 or 'CBAM(kernel_size=3)@backbone.P5'; may be repeated"
     )
     add("--attention", action="append", default=[], metavar="MODULE@PLACE", help=text)
+    add_module_flag(group)
     add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
     add("--data", default="signs.yaml", help="dataset YAML")
     text = "cross-validation: deal the train and val images into K folds"

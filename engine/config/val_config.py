@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.parser import ArgumentParser
+from engine.config.files import module_files
+from engine.config.parser import ArgumentParser, add_module_flag
 
 TASKS = ("train", "val", "test", "speed")
 PRECISIONS = ("auto", "32", "bf16", "16")
@@ -50,6 +51,7 @@ class ValConfig:
     exist_ok: bool = False
     precision: str | None = None
     plots: bool = True
+    module: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for flag, value, low in (
@@ -92,6 +94,7 @@ def build_parser() -> ArgumentParser:
         default=[DEFAULT_WEIGHTS],
         help=".pt or exported; several are an ensemble",
     )
+    add_module_flag(parser)
     parser.add_argument("--batch-size", type=int, default=32, help="images in a batch")
     parser.add_argument("--imgsz", "--img", "--img-size", type=int, default=640, help="longest side of the images, px")
     parser.add_argument(
@@ -151,6 +154,6 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
             raise ValueError("--save-json needs the low threshold of --task val; leave it out with --task speed")
     elif Path(given["data"]).name == "coco.yaml":
         given["save_json"] = True
-    given["weights"] = tuple(given["weights"])
+    given["weights"], given["module"] = tuple(given["weights"]), module_files(given["module"])
     given["save_txt"] |= given["save_hybrid"]
     return ValConfig(**given, plots=not (no_plots or task == "speed"))

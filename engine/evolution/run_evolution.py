@@ -22,12 +22,13 @@ import yaml
 
 from data.hyp import load_hyp
 from engine.config.files import ROOT
-from engine.config.parser import sigterm_as_ctrl_c
+from engine.config.parser import module_words, sigterm_as_ctrl_c
 from engine.config.train_parser import command_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 from engine.training.results_csv import ResultsFile
+from models.user_modules import loaded_files
 from models.weights.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ def _train(config: TrainConfig, claim: Claim) -> str:
         return ""
     if "optimizer" in state:
         words = ["--resume", str(last), "--device", config.device, "--workers", str(config.workers)]
+        words += module_words(loaded_files())  # those that the model YAML names too
     else:
         place = {"project": str(claim.folder.parent), "name": claim.folder.name, "exist_ok": True}
         words = command_words({**config.to_dict(), **place, "hyp": str(claim.folder / "hyp.yaml")})

@@ -32,6 +32,7 @@ from engine.training.training_plots import plot_labels, plot_results
 from engine.validation.result_table import EvalResult
 from models.freeze import freeze
 from models.insertion.insert import layer_list
+from models.user_modules import load_modules
 from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def train(request: TrainConfig | ResumeRequest) -> TrainResult:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
+    load_modules(request.module)
     interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
     config = interrupted.config if interrupted else request
     with joined(config.device) as processes:

@@ -73,7 +73,7 @@ def head_anchors(spec: ModelSpec) -> Anchors:
 
 def _check_names(spec: ModelSpec) -> None:
     """Every unknown module at once, so that a file from a fork is judged in one go."""
-    unknown = [row for row, layer in enumerate(spec.layers[:-1]) if not is_known(layer.module)]
+    unknown = [row for row in range(len(spec.layers)) if not _is_known(spec, row)]
     if not unknown:
         return
     parts = []
@@ -82,7 +82,15 @@ def _check_names(spec: ModelSpec) -> None:
         names = f"nearest known: {', '.join(near)}; e.g. {row_text(spec, row, module=near[0])}" if near else ""
         parts.append(f"row {row} {spec.layers[row].module!r} ({names or 'no known name is near'})")
     count = "an unknown module" if len(unknown) == 1 else f"{len(unknown)} rows with unknown modules"
-    raise SpecError(f"{spec.file}: {count}: {'; '.join(parts)}", "models/common.py lists all names")
+    remedy = "a class of your own goes into models/common.py or a file named with --module"
+    raise SpecError(f"{spec.file}: {count}: {'; '.join(parts)}", remedy)
+
+
+def _is_known(spec: ModelSpec, row: int) -> bool:
+    try:
+        return is_known(spec.layers[row].module)
+    except ValueError as error:
+        raise SpecError(f"{where(spec, row)}: {error}", "") from error
 
 
 def _resolve_row(spec: ModelSpec, index: int, rows: list[GraphRow]) -> GraphRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.graph.channels_and_strides import GraphRow
 from models.graph.checked import analyse
+from models.graph.user_classes import user_files
 from models.spec.model_spec import ModelSpec, flow, row_text
 
 
@@ -22,6 +23,8 @@ def layer_list(spec: ModelSpec) -> str:
         lines.append(f"channel_multiple: {spec.channel_multiple}")
     if spec.activation is not None:
         lines.append(f"activation: {flow(spec.activation)}")
+    if files := user_files(spec):
+        lines.append(f"modules: {flow(files)}")
     inserted = [i for i, layer in enumerate(spec.layers) if layer.base_row is None]
     if inserted:
         lines.append(f"inserted: {flow(inserted)}  # rows that the base does not have; leave out if you edit the rows")

@@ -16,7 +16,7 @@ from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, flow
 
 MODEL_KEYS = {
     "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "ch", "activation", "channel_multiple",
-    "inplace", "inserted",
+    "inplace", "inserted", "modules",
 }  # fmt: skip
 _LARGEST = {"nc": 100_000, "depth_multiple": 100, "width_multiple": 100, "ch": 4096, "channel_multiple": 4096}
 MAX_REPEATS = 1000

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.graph.checked import checked
+from models.graph.user_classes import check_present, origins
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_stored import spec_from_dict
 from models.weights.download import find_weights
@@ -87,6 +88,7 @@ def save_model(
         "spec": model.spec.to_dict(),
         "names": dict(model.names),
         "stride": model.stride.tolist(),
+        "modules": origins(model.spec),
         "training": _plain(dict(training or {}), "training"),
         "versions": {package: version(package) for package in ("torch", "lightning")},
     }
@@ -211,8 +213,10 @@ def _native(data: Mapping[str, Any], file: Path) -> Checkpoint:
         stride = [float(s) for s in data["stride"]]
         state = {str(k): t.float() if t.is_floating_point() else t for k, t in data["state_dict"].items()}
         training = dict(data.get("training", {}))
+        modules = {str(name): str(origin) for name, origin in data.get("modules", {}).items()}
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is marked {FORMAT} but is not complete: {error}") from error
+    check_present(modules, str(file))
     return Checkpoint(spec, state, names, stride, training, "native", file)
 
 

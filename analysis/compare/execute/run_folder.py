@@ -27,7 +27,9 @@ from analysis.compare.plan.data_fingerprint import data_digest
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
 from engine.config.files import ROOT
+from engine.config.parser import module_words
 from engine.config.train_parser import command_words
+from models.user_modules import load_modules
 from models.weights.checkpoint import read_checkpoint
 
 WAITING, INTERRUPTED, TRAINED, FINISHED, FAILED = "waiting", "interrupted", "trained", "finished", "failed"
@@ -118,6 +120,7 @@ def execute(folder: RunFolder, launch: Launch) -> str:
         launch: Runs a command, its output appended to a file, and returns the exit status.
     """
     plan = folder.plan
+    load_modules(plan.train.get("module", []))  # to read its weights
     (folder.path / "error.json").unlink(missing_ok=True)
     log = folder.path / "log.txt"
     if reason := _changed_data(plan):
@@ -139,7 +142,7 @@ def execute(folder: RunFolder, launch: Launch) -> str:
         return _fail(folder, "training", 1, f"{reason}; choose a --batch that fits every model, and another --name")
     if reason := _changed_data(plan):
         return _fail(folder, "reading the data", 1, reason)
-    status = launch([sys.executable, "-m", "analysis.compare.execute.measure", str(folder.path)], log)
+    status = launch([sys.executable, "-m", "analysis.compare.execute.measure", str(folder.path), *_module(plan)], log)
     if status or not (folder.path / "measured.json").is_file():
         return _fail(folder, "measuring", status)
     return FINISHED
@@ -149,8 +152,13 @@ def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
     """The command line of train.py for a run."""
     values = {**plan.train, "project": str(folder.path.parent), "name": folder.path.name, "exist_ok": True}
     if resume:
-        return ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
+        words = ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
+        return [*words, *_module(plan)]
     return command_words(values)
+
+
+def _module(plan: RunPlan) -> list[str]:
+    return module_words(plan.train.get("module", []))
 
 
 def _changed_data(plan: RunPlan) -> str:
