@@ -72,13 +72,18 @@ def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:
     """Read a file; `above` are the overlays that led to it."""
     if file.resolve() in above:
         raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
-    data = _read_yaml(file)
+    data = read_yaml(file)
     if "base" not in data:
-        return checked_spec(data, file.name)
+        return checked_spec(data, file.name, file)
     return _load_overlay(file, data, (*above, file.resolve()))
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping of a model YAML, unchecked.
+
+    Raises:
+        ValueError: If the file cannot be read or holds no mapping.
+    """
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
