@@ -87,7 +87,7 @@ def _report(file: Path, unknown: bool, fix: bool) -> _Report:
     verdict = judge(spec)
     if verdict.wrong:
         error = wiring_error(spec, verdict, file)
-        done = _written(file, spec, corrected(spec, verdict.wrong), verdict.inserted) if fix else ""
+        done = _written(file, spec, corrected(spec, verdict), verdict.inserted) if fix else ""
         return _Report(False, error.problem, f"\n{error.remedy}{done}")
     try:
         if unknown:

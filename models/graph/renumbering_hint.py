@@ -32,7 +32,7 @@ def explained(spec: ModelSpec, error: SpecError) -> SpecError:
 
 
 def renumbered(spec: ModelSpec) -> tuple[ModelSpec, tuple[int, ...]] | None:
-    """The list renumbered so that its graph is right, and the rows taken for inserted; None if there is no such list."""
+    """The list renumbered so that its graph is right, and the rows taken for inserted; None if there is none."""
     if any(not IMAGE <= s < row for row, layer in enumerate(spec.layers) for s in layer.source):
         return None
     for inserted in _candidates(spec):

@@ -6,7 +6,8 @@ the same size: the model builds, trains, and is another model. Nothing here need
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -47,73 +48,82 @@ def judge(spec: ModelSpec) -> Verdict:
     """Compare a list's wiring with that of the stock graph that it is, or look for unlikely indices in its own."""
     best = None
     for reading in readings(spec):
-        judged = _Comparison(spec, reading)
-        if best is None or len(judged.wrong) < len(best.wrong):
-            best = judged
+        compared = _Comparison(spec, reading)
+        if best is None or len(compared.wrong) < len(best.wrong):
+            best = compared
         if not best.wrong:
             break
     if best is None:
-        return _apart(spec, Verdict(None, doubtful=tuple(doubtful_rows(spec))))
+        return _verdict(spec, None, (), [], [_unlikely(spec, *read) for read in unlikely_reads(spec)])
     inserted = tuple(row for row, own in enumerate(best.own) if own is None)
-    return _apart(spec, Verdict(best.graph, inserted, tuple(best.wrong), tuple(best.passing())))
+    return _verdict(spec, best.graph, inserted, best.wrong, list(best.passing()))
 
 
-def corrected(spec: ModelSpec, remarks: Iterable[Remark]) -> ModelSpec:
-    """The list with the remarked rows as they should be."""
-    sources = {remark.row: remark.source for remark in remarks}
+def corrected(spec: ModelSpec, verdict: Verdict) -> ModelSpec:
+    """The list with the rows that are wrong, and those that probably are, as they should be."""
+    sources = {remark.row: remark.source for remark in (*verdict.doubtful, *verdict.wrong)}
     layers = (replace(layer, source=sources.get(row, layer.source)) for row, layer in enumerate(spec.layers))
     return replace(spec, layers=tuple(layers))
 
 
-def _apart(spec: ModelSpec, verdict: Verdict) -> Verdict:
-    """The verdict with the rows that are marked as meant set apart."""
-
-    def marked(remarks: Iterable[Remark], free: bool) -> tuple[Remark, ...]:
-        return tuple(r for r in remarks if getattr(spec.layers[r.row], "free", False) == free)
-
-    wrong, doubtful = verdict.wrong, verdict.doubtful
-    return replace(
-        verdict, wrong=marked(wrong, False), doubtful=marked(doubtful, False), free=marked((*wrong, *doubtful), True)
+def _verdict(
+    spec: ModelSpec,
+    graph: StockGraph | None,
+    inserted: tuple[int, ...],
+    wrong: list[Remark],
+    doubtful: list[Remark],
+) -> Verdict:
+    """The verdict, with the rows that are marked as meant set apart."""
+    free = tuple(r for r in (*wrong, *doubtful) if is_free(spec.layers[r.row]))
+    return Verdict(
+        graph, inserted, tuple(r for r in wrong if r not in free), tuple(r for r in doubtful if r not in free), free
     )
+
+
+def _unlikely(spec: ModelSpec, row: int, read: int, end: int) -> Remark:
+    source = tuple(end if s == read else s for s in spec.layers[row].source)
+    what = f"reads {_named(spec, read)} in the middle of a stage that goes on to {_named(spec, end)}"
+    return Remark(row, what, source)
+
+
+def _named(spec: ModelSpec, row: int) -> str:
+    return "the image" if row == IMAGE else f"row {row} ({spec.layers[row].module})"
 
 
 class _Comparison:
     """A list beside the stock graph that it is read as."""
 
     def __init__(self, spec: ModelSpec, reading: Reading) -> None:
-        self.layers = spec.layers
+        self.spec, self.layers = spec, spec.layers
         self.graph, self.own = reading
         self.here = {own: row for row, own in enumerate(self.own) if own is not None}
-        self.read = {source for layer in spec.layers for source in layer.source}
+        self.read = Counter(source for layer in spec.layers for source in layer.source)
 
     @cached_property
     def wrong(self) -> list[Remark]:
         """A remark for each row that is wrong, in order."""
         found: dict[int, Remark] = {}
-        for row, own in enumerate(self.own):
-            if own is not None:
-                found |= {remark.row: remark for remark in self._differences(row, self.graph.sources[own])}
+        for own, row in self.here.items():
+            found |= {remark.row: remark for remark in self._differences(row, self.graph.sources[own])}
         for row, own in enumerate(self.own):
             if own is None and row not in self.read:
-                reader = self._reader_for(row, found)
+                readers = self._reader_for(row, found)
                 what = "is read by no later row, so that it would train to nothing"
-                found[row] = Remark(row, what, self.layers[row].source)
-                found |= {remark.row: remark for remark in reader}
+                found |= {remark.row: remark for remark in (Remark(row, what, self.layers[row].source), *readers)}
         return [found[row] for row in sorted(found)]
 
     def passing(self) -> Iterator[Remark]:
-        """Joins that read a map in front of the inserted row that the others read, as a forgotten index would."""
-        joins = [
-            row for row, layer in enumerate(self.layers[:-1]) if len(layer.source) > 1 and self.own[row] is not None
-        ]
-        ends = {(row, s): self._end(s, row) for row in joins for s in self.layers[row].source}
-        past = [(row, s) for (row, s), end in ends.items() if end != s]
-        through = [s for (row, s) in ends if s != IMAGE and self.own[s] is None and s != row - 1]
-        if len(past) > 1 and not through:
-            return  # all of them, and more than one: a design
-        for row, s in past:
-            source = tuple(ends[row, x] if x == s else x for x in self.layers[row].source)
-            yield Remark(row, f"reads {self._named(s)} in front of {self._named(ends[row, s])}", source)
+        """Joins that read a map in front of what was inserted behind it, as with a forgotten index.
+
+        Where all of several joins do, it is a design: attention in the trunk alone.
+        """
+        joins = [row for own, row in self.here.items() if len(self.layers[row].source) > 1][:-1]
+        reads = [(row, read, self._end(read, row)) for row in joins for read in self.layers[row].source]
+        past = [(row, read, end) for row, read, end in reads if end != read]
+        through = [read for row, read, _ in reads if read not in (row - 1, IMAGE) and self.own[read] is None]
+        for row, read, end in past if through or len(past) == 1 else ():
+            source = tuple(end if s == read else s for s in self.layers[row].source)
+            yield Remark(row, f"reads {self._named(read)} in front of {self._named(end)}", source)
 
     def _differences(self, row: int, wanted: tuple[int, ...]) -> Iterator[Remark]:
         """The remark on a row of the graph, or on the inserted row that it reads, if there is one to make."""
@@ -132,53 +142,50 @@ class _Comparison:
             problems.append(self._contrast(read, stock))
             source[position] = self._end(self.here[stock], row)
         for position, read in enumerate(source if row == len(self.layers) - 1 else ()):
-            end = self._end(read, row)
-            if end != read and position not in astray:
+            if position not in astray and (end := self._end(read, row)) != read:
                 source[position] = end
-                problems.append(
-                    f"reads {self._named(read)} past {self._named(end)}, which would not reach the detections"
-                )
+                problems.append(f"reads {self._named(read)} past {self._named(end)}, which would not reach it")
         if problems:
             yield Remark(row, " and ".join(problems), tuple(source))
 
-    def _reader_for(self, row: int, found: dict[int, Remark]) -> list[Remark]:
+    def _reader_for(self, row: int, found: Mapping[int, Remark]) -> Iterator[Remark]:
         """Let the first row that reads past an inserted one read it, if nothing that was found already does."""
         if any(row in remark.source for remark in found.values()):
-            return []
-        before = self._chain(row)
-        for reader in range(row + 1, len(self.layers)):
+            return
+        before = set(self._chain(row))
+        for reader in (reader for reader in self.here.values() if reader > row):
             source = found[reader].source if reader in found else self.layers[reader].source
-            if self.own[reader] is not None and (past := before & set(source)):
-                moved = tuple(row if s in past else s for s in source)
-                problem = found[reader].problem + " and " if reader in found else ""
-                return [Remark(reader, f"{problem}passes by {self._named(row)}", moved)]
-        return []
+            if before & set(source):
+                problem = f"{found[reader].problem} and " if reader in found else ""
+                moved = tuple(row if s in before else s for s in source)
+                yield Remark(reader, f"{problem}reads past {self._named(row)}", moved)
+                return
 
     def _contrast(self, read: int, stock: int) -> str:
         there = "the image" if stock == IMAGE else f"{self._named(self.here[stock])}, the stock graph's row {stock}"
         return f"reads {self._named(read)} in place of {there}"
 
     def _named(self, row: int) -> str:
-        return "the image" if row == IMAGE else f"row {row} ({self.layers[row].module})"
+        return _named(self.spec, row)
 
-    def _base(self, row: int) -> int:
-        """The row of the graph that a row is, or that the inserted rows before it lead back to."""
+    def _chain(self, row: int) -> list[int]:
+        """A row, and the rows that it leads back to through inserted ones; the last is of the graph, or the image."""
+        chain = [row]
         while row != IMAGE and self.own[row] is None:
             row = self.layers[row].source[0]
-        return row if row == IMAGE else self.own[row]
-
-    def _chain(self, row):
-        chain = {row}
-        while row != IMAGE and self.own[row] is None:
-            row = self.layers[row].source[0]
-            chain.add(row)
+            chain.append(row)
         return chain
+
+    def _base(self, row: int) -> int | None:
+        """The row of the graph that a row is, or that it leads back to."""
+        base = self._chain(row)[-1]
+        return base if base == IMAGE else self.own[base]
 
     def _misreads(self, row: int) -> bool:
         """Whether an inserted row names its input by a number of its own, and only one row reads it."""
         if row == IMAGE or self.own[row] is not None or self.layers[row].source[0] in (row - 1, IMAGE):
             return False
-        return sum(layer.source.count(row) for layer in self.layers) == 1
+        return self.read[row] == 1
 
     def _end(self, row: int, reader: int) -> int:
         """The last of the inserted rows behind a row and before its reader; one that nobody reads yet goes first.

@@ -23,6 +23,8 @@ def wiring_error(spec: ModelSpec, verdict: Verdict, origin: Path | None = None) 
     """
     count = "a row is" if len(verdict.wrong) == 1 else f"{len(verdict.wrong)} rows are"
     rows = "\n".join(remark_texts(spec, verdict.wrong, origin))
+    if verdict.doubtful:
+        rows += "\nand probably:\n" + "\n".join(remark_texts(spec, verdict.doubtful, origin))
     command = (
         f"; python -m models.check --fix {quote(str(origin))} writes the corrected list beside it" if origin else ""
     )
