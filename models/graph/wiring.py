@@ -127,15 +127,11 @@ class _Comparison:
 
     def _differences(self, row: int, wanted: tuple[int, ...]) -> Iterator[Remark]:
         """The remark on a row of the graph, or on the inserted row that it reads, if there is one to make."""
-        source, missing, astray = list(self.layers[row].source), list(wanted), []
-        for position, read in enumerate(source):
-            if (base := self._base(read)) in missing:
-                missing.remove(base)
-            else:
-                astray.append(position)
-        problems = []
-        for position, stock in zip(astray, missing, strict=True):
-            read = source[position]
+        source = list(self.layers[row].source)
+        bases, problems = [self._base(read) for read in source], []
+        astray = [] if Counter(bases) == Counter(wanted) else [i for i, b in enumerate(bases) if b != wanted[i]]
+        for position in astray:
+            read, stock = source[position], wanted[position]
             if self._misreads(read):
                 yield Remark(read, self._contrast(self.layers[read].source[0], stock), (self.here[stock],))
                 continue
