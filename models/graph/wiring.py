@@ -113,11 +113,11 @@ class _Comparison:
         return [found[row] for row in sorted(found)]
 
     def passing(self) -> Iterator[Remark]:
-        """Joins that read a map in front of what was inserted behind it, as with a forgotten index.
+        """Reads from afar of a map in front of what was inserted behind it, as with a forgotten index.
 
-        Where all of several joins do, it is a design: attention in the trunk alone.
+        Where all of several do, it is a design: attention in the trunk alone.
         """
-        joins = [row for own, row in self.here.items() if len(self.layers[row].source) > 1][:-1]
+        joins = [row for own, row in self.here.items() if self.graph.sources[own] != (own - 1,)][:-1]
         reads = [(row, read, self._end(read, row)) for row in joins for read in self.layers[row].source]
         past = [(row, read, end) for row, read, end in reads if end != read]
         through = [read for row, read, _ in reads if read not in (row - 1, IMAGE) and self.own[read] is None]
