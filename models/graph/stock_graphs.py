@@ -71,7 +71,8 @@ def readings(spec: ModelSpec) -> Iterator[Reading]:
     Only modules that YOLOv5 does not have, and C3 with attention, count as inserted; they stand for rows of the graph
     where those would be missing otherwise.
     """
-    if len(spec.layers) <= _MAX_ROWS and spec.layers[-1].module == "Detect":
+    weighted = any(len(x.source) > 2 and x.module != "Concat" for x in spec.layers[:-1])  # a BiFPN of its own
+    if len(spec.layers) <= _MAX_ROWS and spec.layers[-1].module == "Detect" and not weighted:
         for graph in _by_shape().get(_shape([layer.source for layer in spec.layers]), ()):
             for own in islice(_alignments(spec.layers, graph), _MAX_READINGS):
                 yield Reading(graph, own)

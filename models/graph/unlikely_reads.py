@@ -24,8 +24,9 @@ class UnlikelyRead(NamedTuple):
 def unlikely_reads(spec: ModelSpec) -> list[UnlikelyRead]:
     """Reads of joins and Detect that stop short of a stage's end where it can hardly be meant.
 
-    That is a convolution in front of its own block, always; and any other row in the middle, if more of the reads from
-    afar go to the end of a stage. A join that also reads further down the same stage gathers it on purpose.
+    That is a convolution in front of its own block, always; and any other row in the middle, if attention stands above
+    the reader and more of the reads from afar go to the end of a stage. A join that also reads further down the same
+    stage gathers it on purpose.
     """
     layers = spec.layers
     reads = [
@@ -36,7 +37,17 @@ def unlikely_reads(spec: ModelSpec) -> list[UnlikelyRead]:
     ]
     early = [r for r in reads if r.end != r.read and not _gathers(layers, r)]
     few = 2 * len(early) < len(reads)
-    return [r for r in early if few or (CONV in kinds_of(layers[r.read]) and kinds_of(layers[r.read + 1]) == BLOCK)]
+    return [r for r in early if _is_in_front_of_its_block(layers, r.read) or (few and _has_attention(layers[: r.row]))]
+
+
+def _is_in_front_of_its_block(layers: Sequence[LayerSpec], row: int) -> bool:
+    return CONV in kinds_of(layers[row]) and kinds_of(layers[row + 1]) == BLOCK
+
+
+def _has_attention(layers: Sequence[LayerSpec]) -> bool:
+    from models.graph.row_plan import is_attention  # with torch, which other lists do not wait for
+
+    return any(is_attention(layer.module) for layer in layers)
 
 
 def _end(layers: Sequence[LayerSpec], row: int, reader: int) -> int:
@@ -64,4 +75,4 @@ def _keeps_size(layer: LayerSpec) -> bool:
     if kinds and kinds[-1] in (CONV, MAX_POOL) and kinds != BLOCK:
         position = 1 if layer.module == "nn.MaxPool2d" else 2
         return layer.args[position : position + 1] in ((), (1,))
-    return not kinds or kinds in (BLOCK, POOL, BLOCK + POOL)
+    return kinds in (BLOCK, POOL, BLOCK + POOL) or (not kinds and _has_attention([layer]))

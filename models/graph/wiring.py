@@ -54,7 +54,7 @@ def judge(spec: ModelSpec) -> Verdict:
         if not best.wrong:
             break
     if best is None:
-        return _verdict(spec, None, (), [], [_unlikely(spec, *read) for read in unlikely_reads(spec)])
+        return _verdict(spec, None, (), [], _unlikely(spec))
     inserted = tuple(row for row, own in enumerate(best.own) if own is None)
     return _verdict(spec, best.graph, inserted, best.wrong, list(best.passing()))
 
@@ -80,10 +80,14 @@ def _verdict(
     )
 
 
-def _unlikely(spec: ModelSpec, row: int, read: int, end: int) -> Remark:
-    source = tuple(end if s == read else s for s in spec.layers[row].source)
-    what = f"reads {_named(spec, read)} in the middle of a stage that goes on to {_named(spec, end)}"
-    return Remark(row, what, source)
+def _unlikely(spec: ModelSpec) -> list[Remark]:
+    found: dict[int, Remark] = {}
+    for row, read, end in unlikely_reads(spec):
+        what = f"reads {_named(spec, read)} in the middle of a stage that goes on to {_named(spec, end)}"
+        before = found.get(row, Remark(row, "", spec.layers[row].source))
+        source = tuple(end if s == read else s for s in before.source)
+        found[row] = Remark(row, " and ".join(filter(None, (before.problem, what))), source)
+    return list(found.values())
 
 
 def _named(spec: ModelSpec, row: int) -> str:

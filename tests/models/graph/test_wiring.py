@@ -115,7 +115,7 @@ def test_two_thousand_lists_with_forgotten_indices() -> None:
         case = inserted(base, places, drawn.choices(list(MODULES), k=rows))
         indices = tuple(x for x in case.forgettable if drawn.random() < drawn.choice([0, 0.3, 0.7]))
         judged[check(case, base, indices)] += 1
-    assert min(judged.values()) > 40
+    assert min(judged.values()) > 20
     assert judged["error"] > 1000
 
 
@@ -311,10 +311,10 @@ def test_detect_may_pass_attention_by_where_it_is_marked() -> None:
 
 
 def own_backbone() -> dict[str, Any]:
-    """A list that is no stock graph: a stage more in the backbone, rows 9 and 10."""
+    """A list that is no stock graph: two convolutions more in the backbone, rows 8 and 9, and CBAM behind them."""
     data = layout("yolov5", 3)
-    data["backbone"][8:8] = [[-1, 1, "Conv", [1024, 3, 1]], [-1, 1, "Conv", [1024, 3, 1]]]
-    for row, source in ((2, [-1, 6]), (6, [-1, 4]), (9, [-1, 16]), (12, [-1, 12]), (14, [19, 22, 25])):
+    data["backbone"][8:8] = [[-1, 1, "Conv", [1024, 3, 1]], [-1, 1, "Conv", [1024, 3, 1]], [-1, 1, "CBAM", []]]
+    for row, source in ((2, [-1, 6]), (6, [-1, 4]), (9, [-1, 17]), (12, [-1, 13]), (14, [20, 23, 26])):
         data["head"][row][0] = source
     return data
 
@@ -322,8 +322,8 @@ def own_backbone() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("row", "source", "expected"),
     [
-        (9, [-1, 15], "row 21: [[-1, 15], 1, Concat, [1]] -> [[-1, 16], 1, Concat, [1]]  (reads row 15 (C3)"),
-        (6, [-1, 3], "row 18: [[-1, 3], 1, Concat, [1]] -> [[-1, 4], 1, Concat, [1]]  (reads row 3 (Conv)"),
+        (9, [-1, 16], "row 22: [[-1, 16], 1, Concat, [1]] -> [[-1, 17], 1, Concat, [1]]  (reads row 16 (C3)"),
+        (6, [-1, 3], "row 19: [[-1, 3], 1, Concat, [1]] -> [[-1, 4], 1, Concat, [1]]  (reads row 3 (Conv)"),
     ],
 )
 def test_unlikely_reads_of_a_list_of_its_own(
