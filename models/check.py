@@ -15,7 +15,7 @@ from models.graph.wiring import corrected, judge
 from models.graph.wiring_report import stock_name, wiring_error, wiring_notes
 from models.model_yaml import find_spec, load_spec, read_yaml
 from models.spec.list_text import mended, read_text
-from models.spec.model_spec import ModelSpec, SpecError, check_references
+from models.spec.model_spec import FREE, ModelSpec, SpecError, check_references
 from models.spec.parse_layer_list import literal, parse_spec
 
 
@@ -106,18 +106,20 @@ def _wiring_of(data: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: If it has no rows.
     """
-    parts: dict[str, Any] = {"nc": 1, "anchors": 3}
+    parts: dict[str, Any] = {"nc": 1, "anchors": 3, "wiring": data.get("wiring")}
     for part in ("backbone", "head"):
-        if not isinstance(data.get(part), list) or not all(isinstance(r, list) and len(r) > 2 for r in data[part]):
+        rows = data.get(part)
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and len(row) > 2 for row in rows):
             raise ValueError(f"{part}: expected a list of rows [from, number, module, args]")
-        parts[part] = [[row[0], 1, str(row[2]), _literals(row[3:])] for row in data[part]]
-    parts["head"][-1][2:] = ["Detect", ["nc", "anchors"]]
+        parts[part] = [[row[0], 1, str(row[2]), _literals(row[3:])] for row in rows]
+    head = parts["head"][-1]
+    head[2:] = ["Detect", ["nc", "anchors", *([FREE] if FREE in head[3] else [])]]
     return parts
 
 
 def _literals(args: Sequence[Any]) -> list[Any]:
     try:
-        return [a for a in literal(args[0], "") if not isinstance(a, dict)] if args else []
+        return list(literal(args[0], "")) if args else []
     except (TypeError, ValueError):
         return []
 

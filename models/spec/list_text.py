@@ -42,13 +42,13 @@ def mended(text: str, old: ModelSpec, new: ModelSpec, inserted: Collection[int])
             before, or with one between it and the row's own, gets the row's own.
     """
     edits: list[tuple[int, int, str]] = []
-    before = 0
+    above = 0
     for row, place in enumerate(_rows(text)):
-        before += row in inserted
+        above += row in inserted
         pairs = zip(place.source, old.layers[row].source, new.layers[row].source, strict=True)
         edits += [(*span, str(after)) for span, before, after in pairs if before != after]
         comment = _NUMBERED.match(text, place.end)
-        if comment and row not in inserted and row - before <= int(comment[1]) < row:
+        if comment and row not in inserted and row - above <= int(comment[1]) < row:
             edits.append((*comment.span(1), str(row)))
     for begin, end, number in sorted(edits, reverse=True):
         text = text[:begin] + number + text[end:]

@@ -374,6 +374,9 @@ def test_a_folder_of_any_fork(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert out[2] == "1 of 2 lists are wrong"
     assert main([str(tmp_path)]) == 1
     assert "2 of 2 lists are wrong" in capsys.readouterr().out  # unknown modules are
+    wrong["head"][20 - 11][3], wrong["head"][23 - 11][3] = [1, {"wiring": "free"}], [{"wiring": "free"}]
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
+    assert main(["--unknown", str(tmp_path)]) == 0
     (tmp_path / "wrong.yaml").unlink()
     assert main(["--unknown", str(tmp_path)]) == 0
     with pytest.raises(SystemExit, match="2"):
