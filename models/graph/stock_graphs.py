@@ -7,7 +7,7 @@ place of C3, GhostConv in place of Conv, other widths and repeats leave a graph 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -73,21 +73,26 @@ def readings(spec: ModelSpec) -> Iterator[Reading]:
     """
     weighted = any(len(x.source) > 2 and x.module != "Concat" for x in spec.layers[:-1])  # a BiFPN of its own
     if len(spec.layers) <= _MAX_ROWS and spec.layers[-1].module == "Detect" and not weighted:
+        rows = tuple((kinds_of(layer), may_be_inserted(layer)) for layer in spec.layers)
         for graph in _by_shape().get(_shape([layer.source for layer in spec.layers]), ()):
-            for own in islice(_alignments(spec.layers, graph), _MAX_READINGS):
-                yield Reading(graph, own)
+            yield from (Reading(graph, own) for own in _alignments(rows, graph.kinds))
 
 
-def _alignments(layers: tuple[LayerSpec, ...], graph: StockGraph) -> Iterator[tuple[int | None, ...]]:
-    """The cheapest ways to take rows for inserted ones, each row of the graph being left exactly once."""
-    rows, stock = [(kinds_of(layer), may_be_inserted(layer)) for layer in layers], len(graph.kinds)
-    never = float("inf")
+@lru_cache(maxsize=64)
+def _alignments(rows: tuple[tuple[str, bool], ...], graph: tuple[str, ...]) -> tuple[tuple[int | None, ...], ...]:
+    """The cheapest ways to take rows for inserted ones, each row of the graph being left exactly once.
+
+    Args:
+        rows: What each row may do, and whether it may be inserted.
+        graph: What each row of the graph does.
+    """
+    stock, never = len(graph), float("inf")
 
     def steps(i: int, j: int) -> Iterator[tuple[int, int, int]]:
         kinds, insertable = rows[i]
         if insertable:
             yield int(bool(kinds)), i + 1, j
-        if j < stock and set(kinds or _REPLACEABLE) & set(graph.kinds[j]):
+        if j < stock and set(kinds or _REPLACEABLE) & set(graph[j]):
             yield 0 if kinds else _REPLACED, i + 1, j + 1
 
     @cache
@@ -104,7 +109,7 @@ def _alignments(layers: tuple[LayerSpec, ...], graph: StockGraph) -> Iterator[tu
             if cost + price(*to) == price(i, j):
                 yield from ((j if to[1] > j else None, *rest) for rest in walk(*to))
 
-    return walk(0, 0) if price(0, 0) <= _HIGHEST_PRICE else iter(())
+    return tuple(islice(walk(0, 0), _MAX_READINGS)) if price(0, 0) <= _HIGHEST_PRICE else ()
 
 
 def _shape(sources: list[tuple[int, ...]] | tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
