@@ -74,11 +74,11 @@ def _load(file: Path, above: tuple[Path, ...], run_modules: bool) -> ModelSpec:
     """Read a file; `above` are the overlays that led to it."""
     if file.resolve() in above:
         raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
-    data = _read_yaml(file)
+    data = read_yaml(file)
     if run_modules and "modules" in data:
         _run_modules(data["modules"], file)
     if "base" not in data:
-        return checked_spec(data, file.name)
+        return checked_spec(data, file.name, file)
     return _load_overlay(file, data, (*above, file.resolve()), run_modules)
 
 
@@ -95,7 +95,12 @@ def _run_modules(wanted: Any, file: Path) -> None:  # noqa: ANN401  (YAML value)
         raise ValueError(f"{file.name}: modules: {error}") from error
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping of a model YAML, unchecked.
+
+    Raises:
+        ValueError: If the file cannot be read or holds no mapping.
+    """
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from models.graph.row_plan import Row, RowPlan, is_known, nearest_modules, plan_row
 from models.spec.model_spec import (
+    FREE,
     IMAGE,
     LayerSpec,
     ModelSpec,
     SpecError,
     flow,
+    is_free,
     readers,
     row_text,
     where,
@@ -119,7 +121,7 @@ def _row(spec: ModelSpec, layer: LayerSpec, inputs: tuple[int, ...]) -> Row:
         layer.module,
         number,
         layer.args,
-        layer.options,
+        {name: value for name, value in layer.options.items() if name not in FREE},
         inputs,
         spec.width_multiple,
         spec.channel_multiple,
@@ -189,6 +191,8 @@ def _check_level(spec: ModelSpec, rows: list[GraphRow], source: int, prefix: str
     Rows that an overlay inserted for some readers only are left out: they were put beside the level on purpose.
     """
     last = len(rows) - 1
+    if is_free(spec.layers[last]):
+        return
 
     def following(row: int) -> list[int]:
         return [r for r in readers(spec, row) if r != last and rows[r].stride == rows[row].stride]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.graph.checked import checked
+from models.graph.checked import checked_with_weights
 from models.graph.user_classes import check_present, origins
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_stored import spec_from_dict
@@ -208,7 +208,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _native(data: Mapping[str, Any], file: Path) -> Checkpoint:
     try:
-        spec = replace(checked(spec_from_dict(data["spec"])), file=file.name)
+        spec = replace(checked_with_weights(spec_from_dict(data["spec"])), file=file.name)
         names = {int(i): str(name) for i, name in data["names"].items()}
         stride = [float(s) for s in data["stride"]]
         state = {str(k): t.float() if t.is_floating_point() else t for k, t in data["state_dict"].items()}

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.graph.checked import analyse, checked_spec
+from models.graph.checked import analyse, checked_with_weights
 from models.graph.row_plan import inner_attention
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import MODEL_KEYS
+from models.spec.parse_layer_list import MODEL_KEYS, parse_spec
 from models.weights.safe_unpickler import Stub, stub_modules, stub_state_dict
 
 NARROW = 0.5  # width inside the bottlenecks of forks, as a share of the branch
@@ -42,7 +42,7 @@ def read_original(data: object, file: str) -> Original:
     config = getattr(model, "yaml", None)
     if not isinstance(model, Stub) or not isinstance(config, dict) or not isinstance(config.get("head"), list):
         raise ValueError(_foreign(data))
-    spec = checked_spec(_layer_list(config, model), file)
+    spec = checked_with_weights(parse_spec(_layer_list(config, model), file))
     spec = _with_activations(spec, model)
     grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
     state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
