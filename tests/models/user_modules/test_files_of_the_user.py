@@ -58,9 +58,7 @@ def test_weights_of_a_class_in_models_common(tmp_path, monkeypatch):
         written(tmp_path)
         there.setattr(models.common, "Gate", find_class("Gate"), raising=False)
         save_model(build_model(insert(load_spec("yolov5n.yaml", nc=2), "Gate@neck.P3")), tmp_path / "a.pt")
-    with pytest.raises(
-        ValueError, match=r"class Gate of models/common.py, .*; copy the class into models/common"
-    ):
+    with pytest.raises(ValueError, match=r"class Gate of models/common.py, .*; copy the class into models/common"):
         load_model(tmp_path / "a.pt")
 
 
