@@ -82,13 +82,10 @@ def test_every_way_to_open_weights(script, workshop, trained, tmp_path, monkeypa
 
 
 def test_hub_takes_the_file(root, trained):
+    options = {"path": weights_of(trained), "source": "local", "_verbose": False, "device": "cpu"}
     with pytest.raises(ValueError, match=MISSING):
-        torch.hub.load(str(root), "custom", path=weights_of(trained), source="local", _verbose=False, device="cpu")
-    model = torch.hub.load(
-        *(str(root), "custom"),
-        **{"path": weights_of(trained), "source": "local", "_verbose": False, "device": "cpu"},
-        module=str(trained / "own.py"),
-    )
+        torch.hub.load(str(root), "custom", **options)
+    model = torch.hub.load(str(root), "custom", **options, module=str(trained / "own.py"))
     assert model.names == {0: "even", 1: "odd"}
 
 
