@@ -128,6 +128,15 @@ def built(index: int, row: list) -> nn.Module:
     return build_model(checked_spec(with_row(index, row), "own.yaml"))
 
 
+def test_the_recipe_of_contributing_works_and_is_short(load, root):
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    recipe = text.split("```python\n", 1)[1].split("```", 1)[0]
+    assert len(recipe.strip().splitlines()) < 20
+    load(recipe)
+    model = build_model(insert(load_spec("yolov5n.yaml"), "MyGate(r=8)@neck.P3,neck.P4"))
+    assert model.model[18].fc[0].out_channels == 64 // 8
+
+
 @pytest.mark.parametrize(
     ("args", "r"), [([], 16), ([1024], 16), ([1024, 8], 8), ([{"r": 4}], 4), ([1024, {"r": 2}], 2)]
 )
