@@ -119,13 +119,13 @@ class _Comparison:
     def passing(self) -> Iterator[Remark]:
         """Reads from afar of a map in front of what was inserted behind it, as with a forgotten index.
 
-        Where all of several do, it is a design: attention in the trunk alone.
+        Where those of several maps all do, it is a design: attention in the trunk alone.
         """
         joins = [row for own, row in self.here.items() if self.graph.sources[own] != (own - 1,)][:-1]
         reads = [(row, read, self._end(read, row)) for row in joins for read in self.layers[row].source]
         past = [(row, read, end) for row, read, end in reads if end != read]
         through = [read for row, read, _ in reads if read not in (row - 1, IMAGE) and self.own[read] is None]
-        for row, read, end in past if through or len(past) == 1 else ():
+        for row, read, end in past if through or len({read for _, read, _ in past}) == 1 else ():
             source = tuple(end if s == read else s for s in self.layers[row].source)
             yield Remark(row, f"reads {self._named(read)} in front of {self._named(end)}", source)
 
