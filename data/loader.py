@@ -26,7 +26,7 @@ __all__ = ["Batch", "DetectionDataset", "ImageShape", "collate", "create_loader"
 class Batch(NamedTuple):
     """Samples of one size."""
 
-    images: Tensor  # (B, 3, H, W) uint8 RGB
+    images: Tensor  # (B, C, H, W) uint8, see data.images
     targets: Tensor  # (M, 6) float32: image index, class, cx, cy, w, h normalised to the batch image
     paths: tuple[str, ...]
     shapes: tuple[ImageShape, ...]
@@ -53,6 +53,7 @@ def create_loader(
     world: int = 1,
     pin_memory: bool = False,
     progress: bool = True,
+    channels: int = 3,
 ) -> DataLoader[Batch]:
     """Scan a split and return a loader of its batches.
 
@@ -79,6 +80,7 @@ def create_loader(
         world: Number of processes of a distributed run.
         pin_memory: Copy batches to pinned memory.
         progress: Show progress and print the scan's summary.
+        channels: Of the images: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 
     Raises:
         ValueError: If an argument is out of range, the split is missing or none of its images or labels can be used.
@@ -100,7 +102,13 @@ def create_loader(
         # The processes' n-th batches together are one process's n-th batch, and of one shape.
         scan, batch_shapes = rect_batches(scan, image_px, batch_size * world, stride_px, pad)
     dataset = DetectionDataset(
-        scan, image_px=image_px, seed=seed, augment=config, batch_shapes=batch_shapes, batch_size=batch_size * world
+        scan,
+        image_px=image_px,
+        seed=seed,
+        augment=config,
+        batch_shapes=batch_shapes,
+        batch_size=batch_size * world,
+        channels=channels,
     )
     if cache:
         dataset.use_cache(cache, copies=world, progress=progress)
