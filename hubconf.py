@@ -5,6 +5,7 @@ torch.hub.load(".", "custom", path="best.pt", source="local")("image.jpg").print
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 dependencies = ["torch", "torchvision", "numpy", "cv2", "PIL", "yaml"]
@@ -42,15 +43,15 @@ def _stock(name: str, pretrained: bool, channels: int, classes: int, options: di
     import models
     from engine.cli import ROOT
     from engine.device import Precision, select_device
+    from models.parsing import parse_channels
 
     unknown = set(options) - {"autoshape", "_verbose", "device"}
     if unknown:
         raise ValueError(f"{name}: unknown option {sorted(unknown)[0]!r}; expected autoshape, _verbose or device")
-    if channels != 3:
-        raise ValueError(f"{name}: channels={channels}: images have 3 channels here")
-    if pretrained and classes == 80:
+    if pretrained and classes == 80 and channels == 3:
         return custom(f"{name}.pt", **options)
-    model = models.build_model(models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes))
+    spec = models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes)
+    model = models.build_model(replace(spec, channels=parse_channels(channels, f"{name}: channels")))
     if pretrained:
         from models.transfer import transfer
 

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,7 @@ class Frame:
         number: Frame number in a video or stream, from 1; 0 for an image.
         fps: Frames per second of a video or stream after skipping; 0 where unknown.
         time_s: When a live frame was taken, on a clock that only goes forward; None elsewhere.
+        alpha: (H, W) uint8, the fourth channel of an image file where it was asked for.
     """
 
     image: np.ndarray
@@ -51,6 +53,12 @@ class Frame:
     number: int = 0
     fps: float = 0.0
     time_s: float | None = None
+    alpha: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3), or (H, W, 4) where alpha was read."""
+        return self.image if self.alpha is None else np.dstack((self.image, self.alpha))
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,20 @@ class Trouble:
     partial: bool = False
 
 
+def image_frame(pixels: np.ndarray, path: str, name: str, suffix: str, heading: str) -> Frame:
+    """The frame of an image file, (H, W, 3) or with alpha (H, W, 4)."""
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return Frame(np.ascontiguousarray(pixels[..., :3]), path, name, suffix, "image", heading, alpha=alpha)
+
+
 class Source(Protocol):
-    """Iterable of frames and troubles; `live` sources drop frames rather than fall behind."""
+    """Iterable of frames and troubles; `live` sources drop frames rather than fall behind.
+
+    `alpha` may be set before the iteration: image files are then read with their fourth channel, which others lack.
+    """
 
     live: bool
+    alpha: bool
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
         """Iterate once; closing the generator ends it."""
@@ -206,6 +224,7 @@ class FileSource:
     """Images, decoded ahead by a few threads, and videos, in the order given."""
 
     live = False
+    alpha = False
 
     def __init__(self, entries: Sequence[Path | Trouble], vid_stride: int = 1) -> None:
         self.entries = list(entries)
@@ -220,7 +239,9 @@ class FileSource:
         """Yield every frame of every file."""
         from data.video import quiet_opencv
 
-        read = quiet_opencv(read_image)  # what is wrong with a file is said once, at the end
+        read = quiet_opencv(
+            partial(read_image, channels=4 if self.alpha else 3)
+        )  # what is wrong with a file is said once, at the end
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
             waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None]] = deque()
             entries = iter(enumerate(self.entries, start=1))
@@ -251,7 +272,7 @@ class FileSource:
                 yield Trouble(str(entry), str(error).removeprefix(f"{entry}: "))
                 return
             heading = f"image {number}/{len(self)} {entry}"
-            yield Frame(image, str(entry), self._names[id(entry)], entry.suffix, "image", heading)
+            yield image_frame(image, str(entry), self._names[id(entry)], entry.suffix, heading)
 
     def close(self) -> None:
         """Nothing outlives the iteration."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from data.dataset import read_yaml
+from data.images import WITH_ALPHA
 from data.sources import Frame, Source, Trouble, open_source
 from engine.cli import ROOT, new_run_folder, resolve_file
 from engine.detect_config import LOWEST_TRACKED, DetectConfig
@@ -52,6 +53,7 @@ def run_detection(config: DetectConfig) -> int:
         weights = [_find_weights(name) for name in config.weights]
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
+        source.alpha = predictor.network.channels in WITH_ALPHA
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
@@ -202,7 +204,7 @@ class _Run:
     def _prepared(self, source: Source) -> Generator[tuple[Frame | Trouble, Prepared | None], None, None]:
         with closing(iter(source)) as items:
             for item in items:
-                yield item, self.predictor.prepare(item.image) if isinstance(item, Frame) else None
+                yield item, self.predictor.prepare(item.pixels) if isinstance(item, Frame) else None
 
     def _tell(self, batch: _Batch, found: Sequence[Detections], network_s: float) -> bool:
         """Print a batch and hand it on; False when the user ended the show."""
@@ -239,7 +241,7 @@ class _Run:
             height, width = self.predictor.image_hw
             print(
                 f"Speed: {pre:.1f}ms pre-process, {net:.1f}ms inference, {nms:.1f}ms NMS per image at shape "
-                f"(1, 3, {height}, {width})"
+                f"(1, {self.predictor.network.channels}, {height}, {width})"
             )
         if folder is not None and self.used:
             if self.recorder.labels is not None:

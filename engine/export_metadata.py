@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from models.parsing import parse_channels
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -18,6 +20,7 @@ class Metadata:
         stride: What the sides of an image must be multiples of, px.
         imgsz: Height and width of the input in pixels; with `dynamic` those it was written with.
         batch: Images in a batch; with `dynamic` any.
+        channels: Of the input, as in `data.images.read_image`.
         dynamic: Any batch, height and width.
         half: Weights in fp16.
         int8: Weights and maps quantised.
@@ -34,6 +37,7 @@ class Metadata:
     int8: bool = False
     nms: dict[str, float] | None = None
     spec: dict[str, Any] | None = None
+    channels: int = 3
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and YAML."""
@@ -62,6 +66,7 @@ class Metadata:
             names, stride = known.pop("names"), int(known.pop("stride"))
             names = dict(enumerate(names)) if isinstance(names, list) else {int(k): str(v) for k, v in names.items()}
             imgsz, nms = known.pop("imgsz", None), known.pop("nms", None)
+            known["channels"] = parse_channels(known.get("channels", 3), "channels")
             known["nms"] = {str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None
             return cls(names, stride, None if imgsz is None else (int(imgsz[0]), int(imgsz[-1])), **known)
         except (LookupError, AttributeError, TypeError, ValueError) as error:

@@ -27,13 +27,13 @@ class ExportedNetwork(Network):
         """Put a runtime behind the common face.
 
         Args:
-            run: From (B, 3, H, W) images to predictions, an array or a tensor.
+            run: From (B, C, H, W) images to predictions, an array or a tensor.
             metadata: What the file says about itself.
             device: Where it wants its images.
             description: For the log.
         """
         self._run, self.device, self.metadata = run, device, metadata
-        self.names, self.stride_px = metadata.names, metadata.stride
+        self.names, self.stride_px, self.channels = metadata.names, metadata.stride, metadata.channels
         if not metadata.dynamic:
             self.image_hw, self.batch_size = metadata.imgsz, metadata.batch
         self.finished = metadata.nms is not None
@@ -96,7 +96,8 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
     facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
-    facts.setdefault("imgsz", facts.get("shape", [])[-2:] or None)
+    if len(shape := facts.get("shape", [])) == 4:  # all that the original tells of the input
+        facts = {"channels": shape[1], "imgsz": shape[2:], **facts}
     metadata = Metadata.read(facts, file)
     dtype = torch.float16 if metadata.half else torch.float32
     return ExportedNetwork(lambda images: network(images.to(dtype)), metadata, device, f"TorchScript on {device}")
@@ -149,6 +150,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
 def _with_shape(facts: dict[str, str], shape: list[Any], file: Path) -> Metadata:
     """The facts, with size and batch from the graph where a file of the original does not tell them."""
     fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    facts = {"channels": fixed[1] or 3, **facts}
     if "imgsz" not in facts and None not in fixed:
         facts = {**facts, "imgsz": fixed[2:], "batch": fixed[0]}
     elif "imgsz" not in facts:
@@ -193,8 +195,8 @@ def _openvino_facts(model: Any, file: Path) -> dict[str, Any]:  # noqa: ANN401  
         raise ValueError(f"{beside}: expected the names and stride of {file.name} but got a {type(facts).__name__}")
     shape = model.input(0).partial_shape
     if shape.is_static:
-        batch, _, height, width = (int(side) for side in shape.to_shape())
-        return {"imgsz": [height, width], "batch": batch, **facts}
+        batch, channels, height, width = (int(side) for side in shape.to_shape())
+        return {"imgsz": [height, width], "batch": batch, "channels": channels, **facts}
     return {"dynamic": True, **facts}
 
 

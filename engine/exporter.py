@@ -88,6 +88,7 @@ class _Job:
             int8=config.int8,
             nms=_suppression_facts(config),
             spec=source.model.spec.to_dict(),
+            channels=source.channels,
         )
 
     def write(self, name: str) -> Exported:
@@ -125,7 +126,8 @@ class _Job:
         return stem.with_name(f"{stem.name}.{name}")
 
     def _example(self, *, half: bool = False) -> Tensor:
-        images = torch.zeros(self.config.batch_size, 3, *self.config.imgsz, device=self.source.device)
+        shape = (self.config.batch_size, self.source.channels, *self.config.imgsz)
+        images = torch.zeros(shape, device=self.source.device)
         return images.half() if half else images
 
     def _torchscript(self, file: Path) -> None:
@@ -186,7 +188,7 @@ class _Job:
         read = 0
         for file in _spread(self.images, count):
             try:
-                image = read_image(file)
+                image = read_image(file, self.source.channels)
             except ImageReadError as error:
                 if file not in self.unreadable:
                     self.unreadable.append(file)
@@ -224,7 +226,7 @@ def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:
 
 
 def _batch(images: Sequence[np.ndarray], hw: tuple[int, int]) -> Tensor:
-    """Images of any sizes -> (B, 3, H, W) float32 RGB 0..1."""
+    """Images of any sizes -> (B, C, H, W) float32 0..1."""
     pixels = np.stack([letterbox(image, hw).image for image in images])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
 

@@ -81,7 +81,7 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
         plots=config.plots,
         observers=[writer for writer in (labels, coco) if writer is not None],
     )
-    _print(result, config, image_px)
+    _print(result, config, (config.batch_size, network.channels, image_px, image_px))
     if loader.dataset.unreadable:
         _note(f"{len(loader.dataset.unreadable)} images could not be read, the first: {loader.dataset.unreadable[0]}")
     extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
@@ -145,6 +145,7 @@ def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, network: Networ
         single_cls=config.single_cls,
         workers=config.workers,
         shuffle=False,
+        channels=network.channels,
     )
 
 
@@ -152,7 +153,7 @@ def _warm_up(network: Network, image_px: int) -> None:
     """Let a GPU choose its kernels before the clock runs."""
     if network.device.type != "cpu":
         with torch.no_grad():
-            image = torch.zeros((1, 3, image_px, image_px), device=network.device)
+            image = torch.zeros((1, network.channels, image_px, image_px), device=network.device)
             network(image.contiguous(memory_format=network.memory_format))
 
 
@@ -186,7 +187,7 @@ def _coco_figures(coco: CocoWriter, spec: DatasetSpec, file: Path, max_det: int)
     return {"coco": evaluation.values(COCO_LAYOUT), "coco_max_dets_1000": evaluation.values(FIELD_LAYOUT)}
 
 
-def _print(result: EvalResult, config: ValConfig, image_px: int) -> None:
+def _print(result: EvalResult, config: ValConfig, shape: tuple[int, ...]) -> None:
     print(result.table(per_class=config.verbose or len(result.names) < _MANY_CLASSES))
     if not result.instances:
         _note(f"no labels in the {config.split} split of {config.data}: there is nothing to measure against")
@@ -195,7 +196,7 @@ def _print(result: EvalResult, config: ValConfig, image_px: int) -> None:
         shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
         _note(f"classes without instances take no part in the means: {shown}")
     speeds = "{:.1f}ms pre-process, {:.1f}ms inference, {:.1f}ms NMS per image".format(*result.speeds_ms)
-    print(f"Speed: {speeds} at shape {(config.batch_size, 3, image_px, image_px)}")
+    print(f"Speed: {speeds} at shape {shape}")
 
 
 def _write_results(result: EvalResult, extra: Mapping[str, object], folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from models.layers import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
-from models.parsing import check_keys, number, parse_activation_name, parse_anchors, parse_spec, shown
+from models.parsing import check_keys, number, parse_activation_name, parse_anchors, parse_channels, parse_spec, shown
 from models.paths import is_file
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).resolve().parent
-OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation"}
+OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation", "ch"}
 
 
 def load_spec(path: str | Path, nc: int | None = None) -> ModelSpec:
@@ -103,6 +103,8 @@ def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...]) 
     spec = _load(beside if is_file(beside) else find_spec(name), above)
     if "nc" in data:
         spec = spec.with_classes(number(data, "nc", int, file.name))
+    if "ch" in data:
+        spec = replace(spec, channels=parse_channels(data["ch"], f"{file.name}: ch"))
     if "anchors" in data:
         spec = replace(spec, anchors=parse_anchors(data["anchors"], file.name))
     for key in ("depth_multiple", "width_multiple"):
