@@ -81,7 +81,8 @@ class Detector:
         Args:
             source: A path, folder, pattern, video or URL as `--source` takes it; a NumPy array (H, W, 3) uint8 BGR as
                 OpenCV reads it, (H, W, 4) with alpha, or (H, W) grey; a PIL image; a tensor (C, H, W) or (B, C, H, W),
-                grey, RGB or RGB and alpha, uint8 or 0..1; or a list of any of them. The model's channels are made of it.
+                grey, RGB or RGB and alpha, uint8 or 0..1; or a list of any of them; the model's channels
+                are made of it.
             imgsz: Longest side, or height and width, that images are fitted into; rounded up to the stride.
 
         Returns:
