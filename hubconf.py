@@ -29,7 +29,7 @@ def custom(
     import models
 
     if not autoshape:
-        from engine.device import select_device
+        from engine.runtime.device import select_device
 
         return models.load_model(path, select_device(str(device or "")))
     detector = engine.load_model(path, str(device or ""))
@@ -41,9 +41,9 @@ def custom(
 def _stock(name: str, pretrained: bool, channels: int, classes: int, options: dict[str, Any]) -> Any:  # noqa: ANN401
     """A stock model: trained weights for 80 classes, or fresh ones."""
     import models
-    from engine.cli import ROOT
-    from engine.device import Precision, select_device
-    from models.parsing import parse_channels
+    from engine.config.files import ROOT
+    from engine.runtime.device import Precision, select_device
+    from models.spec.parse_layer_list import parse_channels
 
     unknown = set(options) - {"autoshape", "_verbose", "device"}
     if unknown:
@@ -53,7 +53,7 @@ def _stock(name: str, pretrained: bool, channels: int, classes: int, options: di
     spec = models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes)
     model = models.build_model(replace(spec, channels=parse_channels(channels, f"{name}: channels")))
     if pretrained:
-        from models.transfer import transfer
+        from models.weights.transfer import transfer
 
         transfer(model, f"{name}.pt")
     device = select_device(str(options.get("device") or ""))
@@ -61,8 +61,8 @@ def _stock(name: str, pretrained: bool, channels: int, classes: int, options: di
         return model.eval().to(device)
     import torch
 
-    from engine.api import Detector
-    from engine.network import TorchNetwork
+    from engine.detection.detector import Detector
+    from engine.inference.network import TorchNetwork
 
     return Detector(TorchNetwork(model, device, Precision(torch.float32, True, "fp32")))
 

@@ -1,0 +1,76 @@
+"""How long runs will take, from a few timed steps of each configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from analysis.compare.plan.expand_plan import RunPlan
+from data.dataset.dataset_yaml import load_dataset_spec
+from data.hyp import load_hyp
+from engine.config.train_config import TrainConfig
+from engine.inference.image_size import training_px
+from engine.runtime.device import choose_precision, select_device
+from engine.training.build_run import create_model, train_loader, val_loader
+from models.loss import DetectionLoss
+
+STEPS = 3
+_START_UP_S = 15.0  # imports, reading labels, measuring; guessed
+
+
+def estimate_seconds(plans: Sequence[RunPlan]) -> dict[str, float]:
+    """Seconds of one run of each configuration: training and validation of every epoch.
+
+    Args:
+        plans: Runs; those of one configuration are timed once.
+
+    Returns:
+        From the configuration's digest to seconds.
+    """
+    return {config: _one(plan) for config, plan in {plan.config: plan for plan in plans}.items()}
+
+
+def _one(plan: RunPlan) -> float:
+    config = replace(TrainConfig.from_dict(plan.train), workers=0)
+    device = select_device(config.device)
+    precision = choose_precision(config.precision, device)
+    dataset, hyp = load_dataset_spec(config.data, single_cls=config.single_cls), load_hyp(config.hyp)
+    model = create_model(config, dataset, hyp).model
+    stride_px = max(int(model.stride.max()), 32)
+    sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
+    sizes["channels"] = model.spec.channels
+    train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
+    model.to(device=device, memory_format=precision.memory_format).train()
+    loss = DetectionLoss(model.detect, hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+
+    def step(training: bool) -> tuple[float, float]:
+        """Seconds of loading and of computing, of the fastest of a few batches after the first."""
+        times = []
+        batches = iter(train if training else val)
+        for _ in range(min(STEPS + 1, len(train if training else val))):
+            began = time.perf_counter()
+            batch = next(batches)
+            loaded = time.perf_counter()
+            images = batch.images.to(device).contiguous(memory_format=precision.memory_format).float() / 255
+            with torch.set_grad_enabled(training), precision.autocast(device):
+                raw = model.raw(images)
+            if training:
+                loss([level.float() for level in raw], batch.targets.to(device)).total.backward()
+                optimizer.step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append((loaded - began, time.perf_counter() - loaded))
+        kept = times[1:] or times
+        return min(t[0] for t in kept), min(t[1] for t in kept)
+
+    workers = plan.train["workers"]
+    seconds = 0.0
+    for training, loader in ((True, train), (False, val)):
+        loading, computing = step(training)
+        one = max(loading / workers, computing) if workers else loading + computing
+        seconds += one * len(loader)
+    return seconds * config.epochs + _START_UP_S
