@@ -13,8 +13,8 @@ from pathlib import Path
 from data.boxes import convert_boxes
 from data.convert.records import Notes, SourceBox, SourceImage
 from data.dataset.dataset_yaml import SPLITS, DatasetSpec, label_path, list_images, load_dataset_spec
-from data.dataset.label_scan import image_size
 from data.dataset.label_file import read_rows
+from data.dataset.label_scan import image_size
 
 SUMMARY = "YOLO label files: a row of class, centre and size per object"
 OPTIONS = ("data", "ids_from")
