@@ -140,6 +140,11 @@ class DetectionModel(nn.Module):
         """Number of classes."""
         return self.spec.nc
 
+    @property
+    def channels(self) -> int:
+        """Channels of the images that it reads."""
+        return self.spec.channels
+
     def set_names(self, names: Sequence[str] | Mapping[int, str]) -> None:
         """Name the classes.
 

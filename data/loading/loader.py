@@ -20,6 +20,7 @@ from data.hyp import Hyperparameters
 from data.loading.sampler import EpochSampler
 from data.loading.samples import DetectionDataset, ImageShape, Item
 
+_NAMED = 10  # classes without a label that are named
 __all__ = ["Batch", "DetectionDataset", "ImageShape", "collate", "create_loader", "rect_batches"]
 
 
@@ -97,6 +98,8 @@ def create_loader(
     config = _augmentation(hyp, scan, progress) if augment else None
     if augment and not any(len(rows) for rows in scan.labels):
         raise ValueError(f"{spec.file}: {split}: no labels to train on; they are expected as {_label_example(scan)}")
+    if augment and progress and classes is None:
+        _tell_unlabelled(scan, spec, split)
     batch_shapes = None
     if rect:
         # The processes' n-th batches together are one process's n-th batch, and of one shape.
@@ -227,6 +230,19 @@ def _augmentation(hyp: Hyperparameters | Mapping[str, float] | None, scan: Label
     if progress and not is_available():
         print(f"{split}: albumentations is not installed: no {', '.join(TRANSFORMS)}", flush=True)
     return AugmentConfig.from_hyp(hyp)
+
+
+def _tell_unlabelled(scan: LabelScan, spec: DatasetSpec, split: str) -> None:
+    """Name the classes that nothing can be learned of."""
+    seen = set(np.concatenate(scan.labels)[:, 0].astype(int).tolist())
+    absent = [name for class_id, name in spec.names.items() if class_id not in seen]
+    if absent:
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        print(
+            f"{split}: warning: {len(absent)} of the {spec.nc} classes of `names:` have no label here and are not "
+            f"learned: {', '.join(absent[:_NAMED])}{more}",
+            flush=True,
+        )
 
 
 def _label_example(scan: LabelScan) -> str:

@@ -183,7 +183,7 @@ def _from_path(text: str, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:
 def _from_tensor(item: Tensor, alpha: bool) -> np.ndarray:
     if item.ndim != 3 or item.shape[0] not in (1, 3, 4) or not item.numel():
         raise ValueError(
-            f"Expected a tensor (C, H, W) or (B, C, H, W) of 1, 3 or 4 channels but got {tuple(item.shape)}"
+            f"Expected a tensor (3, H, W) or (B, 3, H, W), or of 1 or 4 channels, but got {tuple(item.shape)}"
         )
     if item.is_floating_point():
         if not 0 <= float(item.min()) <= float(item.max()) <= 1:

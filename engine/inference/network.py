@@ -106,7 +106,7 @@ class TorchNetwork(Network):
         if not augment:  # whose smaller images are interpolated
             self.dtype = precision.dtype
         self.device, self.precision, self.augment = device, precision, augment
-        self.names, self.stride_px, self.channels = dict(model.names), model.stride_px, model.spec.channels
+        self.names, self.stride_px, self.channels = dict(model.names), model.stride_px, model.channels
         self.memory_format = precision.memory_format
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self.description = f"{parameters:,} parameters, {device}, {precision.reason}"

@@ -138,7 +138,7 @@ def _prepare(
     wanted = config
     config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
-    sizes["channels"] = model.spec.channels
+    sizes["channels"] = model.channels
     train = train_loader(config, dataset, hyp, processes, **sizes)
     val = val_loader(config, dataset, processes, **sizes)
     if not interrupted and not config.noautoanchor:
