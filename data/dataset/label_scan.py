@@ -237,7 +237,8 @@ def _check_first_id(report: ScanReport, entries: Sequence[Entry], class_count: i
     folder = before if separator else os.path.dirname(first)
     raise ValueError(
         f"{report.split}: class ids start at 1, the data set counts from 0: no label has class 0, and {first}; to "
-        f"write it with ids from 0: python -m data.convert yolo {quote(folder)} --ids-from 1 --out {quote(folder + '_from_0')}"
+        f"write it with ids from 0: python -m data.convert yolo {quote(folder)} --ids-from 1 "
+        f"--out {quote(folder + '_from_0')}"
     )
 
 

@@ -45,7 +45,10 @@ def expand(text: str) -> list[Path | Trouble]:
         if not found:
             raise ValueError(f"--source {text}: the pattern matches no image and no video; {_expected_suffixes()}")
         return _ordered(found)
-    raise ValueError(f"--source {text}: no such file or folder")
+    raise ValueError(
+        f"--source {text}: no such file or folder; expected an image, a video, a folder, a pattern in quotes, a list "
+        "(.txt), an address, the number of a camera or screen"
+    )
 
 
 def _in_folder(folder: Path) -> list[Path | Trouble]:
@@ -54,7 +57,7 @@ def _in_folder(folder: Path) -> list[Path | Trouble]:
         return _ordered(files)
     below = sum(is_usable(path) for path in folder.rglob("*"))
     hint = f"; {below} lie in folders below it: --source '{folder / '**' / '*'}'" if below else ""
-    raise ValueError(f"--source {folder}: the folder holds no images and no videos{hint}")
+    raise ValueError(f"--source {folder}: the folder holds no images and no videos; {_expected_suffixes()}{hint}")
 
 
 def _in_list(file: Path) -> list[Path | Trouble]:

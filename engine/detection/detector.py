@@ -20,6 +20,7 @@ from torch import Tensor
 from data.images import WITH_ALPHA, from_pillow, to_channels
 from data.sources.frame import Frame
 from data.sources.open_source import open_source
+from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
 from engine.inference.image_size import whole_strides
 from engine.inference.network import Network
@@ -30,6 +31,7 @@ from engine.runtime.device import select_device
 _BATCH = 8
 
 
+@speaks_of_parameters
 def load_model(
     weights: str | Path | Sequence[str | Path], device: str = "", *, precision: str = "auto", augment: bool = False
 ) -> Detector:
@@ -78,6 +80,7 @@ class Detector:
         """What the sides of an image must be multiples of."""
         return self.network.stride_px
 
+    @speaks_of_parameters
     def predict(self, source: Any, *, imgsz: int | tuple[int, int] = 640) -> Results:  # noqa: ANN401  (many kinds)
         """Detect on images.
 
@@ -96,6 +99,7 @@ class Detector:
         """
         return self._detect(_images(source, rgb_arrays=False, alpha=self._alpha), imgsz)
 
+    @speaks_of_parameters
     def __call__(self, source: Any, size: int | tuple[int, int] = 640) -> Results | Tensor:  # noqa: ANN401
         """Detect as YOLOv5's hub models do: as `predict`, but arrays are RGB.
 

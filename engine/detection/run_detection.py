@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,12 +24,16 @@ from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import ROOT, new_run_folder, resolve_file
 from engine.detection.background_writer import Recorder
-from engine.inference.image_size import whole_strides
+from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
 from engine.inference.open_weights import open_network
 from engine.inference.predictor import Detections, Predictor, Prepared, Selection
+from engine.runtime.console import note
 from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
+
+if TYPE_CHECKING:
+    from engine.detection.window import Viewer
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
 _MOST_AT_A_TIME = 8  # batches in the network
@@ -47,11 +52,11 @@ def run_detection(config: DetectConfig) -> int:
         ValueError: On weights, a source or options that cannot be used.
     """
     with ExitStack() as stack:
-        viewer = None
-        if config.view_img:
-            from engine.detection.window import Viewer
-
-            viewer = stack.enter_context(closing(Viewer()))
+        for warning in config.warnings:
+            note(warning)
+        viewer = _viewer() if config.view_img else None
+        if viewer is not None:
+            stack.enter_context(closing(viewer))
         tracking = _tracking(config)
         weights = [_find_weights(name) for name in config.weights]
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
@@ -65,6 +70,17 @@ def run_detection(config: DetectConfig) -> int:
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking)
         run.over(source)
     return run.report(folder)
+
+
+def _viewer() -> Viewer | None:
+    """A window, where there can be one."""
+    from engine.detection.window import Viewer
+
+    try:
+        return Viewer()
+    except ValueError as error:
+        note(f"{error}; going on without a window")
+        return None
 
 
 def _tracking(config: DetectConfig) -> Callable[[Frame, Detections], Detections] | None:
@@ -87,6 +103,7 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
     )
     if config.data is not None:
         network.names = _read_names(config.data, network.nc)
+    note_fixed_size(network, " ".join(weights))
     image_hw = _image_hw(config.imgsz, network)
     selection = Selection(
         config.conf_thres if config.track is None else min(config.conf_thres, LOWEST_TRACKED),
@@ -107,12 +124,12 @@ def _image_hw(wanted: tuple[int, int], network: Network) -> tuple[int, int]:
     if network.image_hw is not None:
         if network.image_hw != wanted:
             height, width = network.image_hw
-            print(f"--imgsz is {height}x{width}, the size the weights were exported for", file=sys.stderr)
+            note(f"--imgsz is {height}x{width}, the size the weights were exported for")
         return network.image_hw
     stride_px = network.stride_px
     height, width = (whole_strides(side, stride_px) for side in wanted)
     if (height, width) != wanted:
-        print(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}", file=sys.stderr)
+        note(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}")
     return height, width
 
 

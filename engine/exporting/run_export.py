@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,9 @@ from engine.exporting.format_writers import (
 from engine.exporting.traced_network import ExportModule, Suppression
 from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
+from engine.inference.image_size import whole_strides
 from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
+from engine.runtime.console import note
 from engine.runtime.device import Precision, select_device
 from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
@@ -54,6 +55,8 @@ def export(config: ExportConfig) -> list[Exported]:
     Raises:
         ValueError: On weights, sizes or packages that do not go together, or a file that differs too much.
     """
+    for warning in config.warnings:
+        note(warning)
     device = select_device(config.device)
     weights = find_weights(config.weights)
     if not os.access(weights.parent, os.W_OK):
@@ -63,7 +66,15 @@ def export(config: ExportConfig) -> list[Exported]:
     images = _image_files(config)
     source = TorchNetwork(load_model(weights), device, Precision(torch.float32, False, "fp32"))
     if any(side % source.stride_px for side in config.imgsz):
-        raise ValueError(f"--imgsz {config.imgsz}: expected multiples of the model's stride {source.stride_px}")
+        fitting = [whole_strides(side, source.stride_px) for side in config.imgsz]
+        raise ValueError(
+            f"--imgsz {_words(config.imgsz)}: expected multiples of the model's stride {source.stride_px}, e.g. "
+            f"--imgsz {_words(fitting)}"
+        )
+    if not config.dynamic:
+        note(
+            "images are padded to the file's one size, so its figures differ from the .pt file's; --dynamic: equal ones"
+        )
     job = _Job(config, weights, source, images)
     return [job.write(name) for name in config.include]
 
@@ -119,7 +130,7 @@ class _Job:
         print(f"  against {self.weights} on {len(batches) - self.config.dynamic} images: {difference}", flush=True)
         if self.config.nms and not difference.detections:
             missing = "nothing is detected on these images, so what the file finds could not be compared"
-            print(f"note: {missing}; give others with --data", file=sys.stderr)
+            note(f"{missing}; give others with --data")
         return done
 
     def _reopened(self, file: Path) -> object:
@@ -198,7 +209,7 @@ class _Job:
             except ImageReadError as error:
                 if file not in self.unreadable:
                     self.unreadable.append(file)
-                    print(f"note: left out: {error}", file=sys.stderr)
+                    note(f"left out: {error}")
                 continue
             read += 1
             yield image
@@ -223,6 +234,10 @@ class _Half:
             self.module.float()
             self.module.network.load_state_dict(self.kept)
             self.module.network.detect.stride.copy_(self.stride)
+
+
+def _words(sides: Sequence[int]) -> str:
+    return " ".join(map(str, sides))
 
 
 def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import read_yaml
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
+from engine.runtime.console import note
 from engine.runtime.optional_package import require
 
 Run = Callable[[Tensor], Any]
@@ -81,7 +82,10 @@ def open_exported(weights: str, device: torch.device, precision: str, *, dnn: bo
     )
     own = "16" if network.metadata.half else "32"
     if precision not in ("auto", "32", own):
-        raise ValueError(f"{file} was exported in its own precision, {own}; --precision {precision} needs the .pt file")
+        asked = "--half" if precision == "16" else f"--precision {precision}"
+        note(
+            f"{asked} has no effect on {file}, which computes in its own precision, {own}; the .pt file would follow it"
+        )
     return network
 
 

@@ -218,7 +218,7 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
         seed=config.seed,
         fp32_steps=_fp32_steps(run, schedule),
         processes=run.processes,
-        compiled=CompiledForward(model, _batch_shape(run)) if config.compile else None,
+        compiled=CompiledForward(model, _batch_shape(run)) if config.compiles else None,
     )
 
 
