@@ -15,6 +15,7 @@ from data.images import IMAGE_SUFFIXES, ImageReadError, read_image
 from data.sources.frame import VIDEO_SUFFIXES, Frame, Trouble, image_frame
 from data.sources.video import quiet_opencv, read_video
 
+_KINDS = "; expected an image, a video, a folder, a pattern in quotes, a .txt list, a URL, a camera number or screen"
 _READERS = 4  # threads that decode images ahead
 
 
@@ -45,10 +46,7 @@ def expand(text: str) -> list[Path | Trouble]:
         if not found:
             raise ValueError(f"--source {text}: the pattern matches no image and no video; {_expected_suffixes()}")
         return _ordered(found)
-    raise ValueError(
-        f"--source {text}: no such file or folder; expected an image, a video, a folder, a pattern in quotes, a list "
-        "(.txt), an address, the number of a camera or screen"
-    )
+    raise ValueError(f"--source {text}: no such file or folder{_KINDS}")
 
 
 def _in_folder(folder: Path) -> list[Path | Trouble]:
@@ -77,7 +75,8 @@ def _in_list(file: Path) -> list[Path | Trouble]:
                 raise ValueError("a list inside a list is not followed")
             found += expand(place)
         except ValueError as error:
-            found.append(Trouble(row, f"{str(error).removeprefix(f'--source {place}: ')} (line {number} of {file})"))
+            reason = str(error).removeprefix(f"--source {place}: ").removesuffix(_KINDS)
+            found.append(Trouble(row, f"{reason} (line {number} of {file})"))
     if not found:
         raise ValueError(f"--source {file}: the list is empty; expected one path per line")
     return found

@@ -36,7 +36,6 @@ def test_formats_that_are_not_written_say_what_to_do(name):
         ("--int8 --include onnx --data x", "not for onnx"),
         ("--int8 --include openvino", "give the data set with --data"),
         ("--nms --dynamic", "contradict"),
-        ("--simplify", "add onnx"),
         ("--opset 9 --include onnx", "--opset 9: expected 12 to 20"),
         ("--workspace 0 --include engine", "more than 0"),
         ("--conf-thres 2 --nms", "a number from 0 to 1"),

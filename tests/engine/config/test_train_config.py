@@ -265,7 +265,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root):
     ("words", "message"),
     [
         (["--evolve_population", "x"], "--evolve_population is not supported"),
-        (["--optimizer", "Lion"], "argument --optimizer: invalid choice: 'Lion'"),
+        (["--optimizer", "Lion"], "--optimizer Lion: expected one of SGD, Adam, AdamW"),
         (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "none.yaml: no such data set YAML"),
     ],
 )
