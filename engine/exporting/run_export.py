@@ -72,8 +72,9 @@ def export(config: ExportConfig) -> list[Exported]:
             f"--imgsz {_words(fitting)}"
         )
     if not config.dynamic:
+        remedy = "--dynamic without --nms" if config.nms else "--dynamic"
         note(
-            "images are padded to the file's one size, so its figures differ from the .pt file's; --dynamic: equal ones"
+            f"images are padded to the file's one size, so its figures differ from the .pt file's; {remedy}: equal ones"
         )
     job = _Job(config, weights, source, images)
     return [job.write(name) for name in config.include]
