@@ -100,7 +100,8 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
     facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
-    if len(shape := facts.get("shape", [])) == 4:  # all that the original tells of the input
+    shape = facts.get("shape")
+    if isinstance(shape, list) and len(shape) == 4:  # all that the original tells of the input
         facts = {"channels": shape[1], "imgsz": shape[2:], **facts}
     metadata = Metadata.read(facts, file)
     dtype = torch.float16 if metadata.half else torch.float32
@@ -154,7 +155,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
 def _with_shape(facts: dict[str, str], shape: list[Any], file: Path) -> Metadata:
     """The facts, with size and batch from the graph where a file of the original does not tell them."""
     fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
-    facts = {"channels": fixed[1] or 3, **facts}
+    facts = {"channels": (len(fixed) == 4 and fixed[1]) or 3, **facts}
     if "imgsz" not in facts and None not in fixed:
         facts = {**facts, "imgsz": fixed[2:], "batch": fixed[0]}
     elif "imgsz" not in facts:
