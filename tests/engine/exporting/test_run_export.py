@@ -295,7 +295,7 @@ def test_options_that_do_not_go_with_a_file(dynamic, weights, capsys):
         open_network([file], CPU, augment=True)
     open_network([file], CPU, "bf16")
     assert "note: --precision bf16 has no effect on" in (err := capsys.readouterr().err)
-    assert err.endswith("its own precision, 32\n")
+    assert "its own precision, 32" in err
     open_network([str(weights)], CPU, dnn=True)
     assert "OpenCV's DNN module reads .onnx files" in capsys.readouterr().err
 
