@@ -68,8 +68,8 @@ def test_from_training_to_detection(workshop, tmp_path, script, capsys, channels
         assert script(detect.main, "--weights", file, *source, *sizes, "--project", tmp_path / "runs") == 0
         assert f"at shape (1, {channels}, 64, 64)" in capsys.readouterr().out
     source, exported = (np.loadtxt(tmp_path / "runs" / name / "labels" / "0.txt", ndmin=2) for name in ("exp2", "exp4"))
-    assert len(source)
-    np.testing.assert_allclose(*(rows[np.lexsort(rows.round(3).T)] for rows in (source, exported)), atol=1e-3)
+    assert len(source) == len(exported) > 0
+    assert np.abs(source[:, None] - exported[None]).max(2).min(1).max() < 1e-3  # each row has its like
 
 
 def test_more_than_four_channels_are_refused_before_anything_is_read(workshop, tmp_path, script, capsys):
