@@ -5,7 +5,13 @@ torch.hub.load(".", "custom", path="best.pt", source="local")("image.jpg").print
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from engine.detection.parameters import speaks_of_parameters
+
+if TYPE_CHECKING:
+    import torch
 
 dependencies = ["torch", "torchvision", "numpy", "cv2", "PIL", "yaml"]
 
@@ -34,34 +40,39 @@ def custom(
 
     models.load_modules(module or ())
     if not autoshape:
-        from engine.runtime.device import select_device
-
-        return models.load_model(path, select_device(str(device or "")))
+        return models.load_model(path, _device(device))
     detector = engine.load_model(path, str(device or ""))
     if _verbose:
         print(f"{path}: {len(detector.names)} classes, {detector.network.description}")
     return detector
 
 
+@speaks_of_parameters
+def _device(device: str | None) -> torch.device:
+    from engine.runtime.device import select_device
+
+    return select_device(str(device or ""))
+
+
 def _stock(name: str, pretrained: bool, channels: int, classes: int, options: dict[str, Any]) -> Any:  # noqa: ANN401
     """A stock model: trained weights for 80 classes, or fresh ones."""
     import models
     from engine.config.files import ROOT
-    from engine.runtime.device import Precision, select_device
+    from engine.runtime.device import Precision
+    from models.spec.parse_layer_list import parse_channels
 
     unknown = set(options) - {"autoshape", "_verbose", "device"}
     if unknown:
         raise ValueError(f"{name}: unknown option {sorted(unknown)[0]!r}; expected autoshape, _verbose or device")
-    if channels != 3:
-        raise ValueError(f"{name}: channels={channels}: images have 3 channels here")
-    if pretrained and classes == 80:
+    if pretrained and classes == 80 and channels == 3:
         return custom(f"{name}.pt", **options)
-    model = models.build_model(models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes))
+    spec = models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes)
+    model = models.build_model(replace(spec, channels=parse_channels(channels, f"{name}: channels")))
     if pretrained:
         from models.weights.transfer import transfer
 
         transfer(model, f"{name}.pt")
-    device = select_device(str(options.get("device") or ""))
+    device = _device(options.get("device"))
     if not options.get("autoshape", True):
         return model.eval().to(device)
     import torch

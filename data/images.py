@@ -1,8 +1,11 @@
-"""Reading, writing and letterboxing images: everything is an (H, W, 3) uint8 RGB array.
+"""Reading, writing and letterboxing images: (H, W, C) uint8 arrays, RGB unless a model reads other channels.
 
 OpenCV decodes what it can; Pillow takes over for what OpenCV refuses. EXIF rotation is applied, an alpha channel is
 dropped (the colour below it stays, as in YOLOv5), grey and palette images become RGB, and 16-bit samples keep their
 upper eight bits whatever range the file uses, so that all images of a set are scaled alike.
+
+A model of 1, 2 or 4 channels reads grey, grey and alpha, or RGB and alpha. Alpha is whatever a file holds as its fourth
+channel, infrared or depth too; an image without one is opaque, 255.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from data.boxes import Boxes, clip_boxes
 
 IMAGE_SUFFIXES = (".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".pfm", ".png", ".tif", ".tiff", ".webp")
 FILL = 114  # grey of the letterbox border and of the area outside a warped image
+WITH_ALPHA = (2, 4)  # numbers of channels of which the last is alpha
+_OPAQUE = 255
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
@@ -35,19 +40,20 @@ class Letterboxed(NamedTuple):
     right one. YOLOv5 places and maps boxes with the same half pixel.
     """
 
-    image: np.ndarray  # (H, W, 3)
+    image: np.ndarray  # (H, W, C)
     ratio: float  # new / old size
     pad_xy_px: tuple[float, float]  # left and top border
 
 
-def read_image(path: str | PathLike[str]) -> np.ndarray:
+def read_image(path: str | PathLike[str], channels: int = 3) -> np.ndarray:
     """Read an image file of any usual kind.
 
     Args:
         path: Image file; the name may hold any character.
+        channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, channels) uint8.
 
     Raises:
         ImageReadError: If the file is missing, empty, truncated or no image; names the file.
@@ -58,30 +64,61 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
         raise ImageReadError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not encoded.size:
         raise ImageReadError(f"{path}: the file is empty")
-    return decode_image(encoded, name=str(path))
+    return decode_image(encoded, name=str(path), channels=channels)
 
 
-def decode_image(encoded: np.ndarray, *, name: str = "image") -> np.ndarray:
+def decode_image(encoded: np.ndarray, *, name: str = "image", channels: int = 3) -> np.ndarray:
     """Decode the bytes of an image file.
 
     Args:
         encoded: (N,) uint8, the content of the file.
         name: What to call it in an error.
+        channels: As in `read_image`.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, channels) uint8.
 
     Raises:
         ImageReadError: If the bytes are truncated or no image.
     """
-    if _has_its_end(encoded):
+    if channels not in WITH_ALPHA and _has_its_end(encoded):
         try:
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
         except cv2.error:
             image = None
         if image is not None and image.dtype == np.uint8 and image.ndim == 3:  # a PFM comes back flat
-            return image
-    return _decode_with_pillow(encoded, name)
+            return to_channels(image, channels)
+    return to_channels(_decode_with_pillow(encoded, name, alpha=channels in WITH_ALPHA), channels)
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """An image in a model's channels.
+
+    Args:
+        image: (H, W) grey, or (H, W, C) uint8 with C as in `read_image`.
+        channels: As in `read_image`.
+
+    Returns:
+        (H, W, channels) uint8; `image` itself where nothing is to be done.
+    """
+    image = with_axis(image)
+    count = image.shape[2]
+    if count == channels:
+        return image
+    colour = image[..., :-1] if count in WITH_ALPHA else image
+    if channels < 3 and colour.shape[2] == 3:
+        colour = with_axis(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY))
+    elif channels >= 3 and colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    if channels not in WITH_ALPHA:
+        return np.ascontiguousarray(colour)
+    opaque = np.full((*image.shape[:2], 1), _OPAQUE, np.uint8)
+    return np.concatenate((colour, image[..., -1:] if count in WITH_ALPHA else opaque), 2)
+
+
+def with_axis(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, C) -> (H, W, C): OpenCV drops the axis of a single channel."""
+    return image if image.ndim == 3 else image[..., None]
 
 
 def write_image(path: str | PathLike[str], rgb: np.ndarray, *, jpeg_quality: int = 95) -> None:
@@ -120,7 +157,7 @@ def letterbox(
     """Resize an image to fit a size, keeping its aspect ratio, and pad it with grey.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) uint8.
         size_px: Side of a square, or (height, width), to fit into.
         stride: With `auto`, pad only up to the next multiple of this.
         auto: Pad each side as little as `stride` allows instead of filling `size_px`.
@@ -145,8 +182,8 @@ def letterbox(
         # An odd padding puts the extra pixel on the right and at the bottom.
         top, bottom = round(half_y - 0.1), round(half_y + 0.1)
         left, right = round(half_x - 0.1), round(half_x + 0.1)
-        image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(FILL, FILL, FILL))
-    return Letterboxed(image, ratio, (half_x, half_y))
+        image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(FILL,) * 4)
+    return Letterboxed(with_axis(image), ratio, (half_x, half_y))
 
 
 def unletterbox(
@@ -176,8 +213,8 @@ def unletterbox(
     return clip_boxes(result, original_hw[1], original_hw[0]) if clip else result
 
 
-def from_pillow(image: Image.Image, *, name: str = "image") -> np.ndarray:
-    """A Pillow image of any mode as (H, W, 3) uint8 RGB, upright.
+def from_pillow(image: Image.Image, *, name: str = "image", alpha: bool = False) -> np.ndarray:
+    """A Pillow image of any mode as (H, W, 3) uint8 RGB, or with `alpha` as (H, W, 4), upright.
 
     Raises:
         ImageReadError: If its pixels cannot be read or scaled.
@@ -186,7 +223,9 @@ def from_pillow(image: Image.Image, *, name: str = "image") -> np.ndarray:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith(("I", "F")):
             return _to_uint8(np.asarray(upright), name)
-        return np.asarray(upright.convert("RGB"))
+        if alpha and upright.mode == "RGBX":  # a fourth channel that is not called alpha, as in TIFF
+            return np.asarray(upright)
+        return np.asarray(upright.convert("RGBA" if alpha else "RGB"))
     except (OSError, SyntaxError) as error:  # Pillow reports broken PNG chunks as SyntaxError
         raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error
 
@@ -203,13 +242,13 @@ def _has_its_end(encoded: np.ndarray) -> bool:
     return start != _PNG_START or end == _PNG_END
 
 
-def _decode_with_pillow(encoded: np.ndarray, name: str) -> np.ndarray:
-    """Decode with Pillow, for formats and defects OpenCV does not handle."""
+def _decode_with_pillow(encoded: np.ndarray, name: str, *, alpha: bool) -> np.ndarray:
+    """Decode with Pillow: alpha, and formats and defects that OpenCV does not handle."""
     import io
 
     try:
         with Image.open(io.BytesIO(encoded.tobytes())) as image:
-            return from_pillow(image, name=name)
+            return from_pillow(image, name=name, alpha=alpha)
     except ImageReadError:
         raise
     except Image.DecompressionBombError as error:

@@ -17,7 +17,7 @@ import yaml
 
 from models.graph.checked import checked_spec
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
-from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, shown
+from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, parse_channels, shown
 from models.spec.paths import is_file
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).resolve().parent
-OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation", "modules"}
+OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation", "modules", "ch"}
 
 
 def load_spec(path: str | Path, nc: int | None = None, *, run_modules: bool = True) -> ModelSpec:
@@ -125,6 +125,8 @@ def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...], 
     spec = _load(beside if is_file(beside) else find_spec(name), above, run_modules)
     if "nc" in data:
         spec = spec.with_classes(number(data, "nc", int, file.name))
+    if "ch" in data:
+        spec = replace(spec, channels=parse_channels(data["ch"], f"{file.name}: ch"))
     if "anchors" in data:
         spec = replace(spec, anchors=parse_anchors(data["anchors"], file.name))
     for key in ("depth_multiple", "width_multiple"):

@@ -100,7 +100,7 @@ class DetectionModel(nn.Module):
 
     In training mode `model(images)` gives a list with one raw map (B, anchors, H, W, 5 + classes) a level. In eval mode
     it gives (B, N, 5 + classes): cx, cy, w, h in pixels of the input, objectness and class scores. Images are
-    (B, 3, H, W), RGB in 0..1, H and W multiples of `stride_px`.
+    (B, C, H, W), C the spec's `channels` (3: RGB), in 0..1, H and W multiples of `stride_px`.
 
     Attributes:
         spec: The spec it was built from.
@@ -145,6 +145,11 @@ class DetectionModel(nn.Module):
     def nc(self) -> int:
         """Number of classes."""
         return self.spec.nc
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images that it reads."""
+        return self.spec.channels
 
     def set_names(self, names: Sequence[str] | Mapping[int, str]) -> None:
         """Name the classes.

@@ -1,6 +1,6 @@
 """Augmentation of images and their boxes, with YOLOv5's distributions.
 
-Every random choice is drawn from the generator that is passed in. Images are (H, W, 3) uint8 RGB; an object is a row
+Every random choice is drawn from the generator that is passed in. Images are (H, W, C) uint8; an object is a row
 `[class, x1, y1, x2, y2]` in pixels, with a polygon where its label file has one.
 """
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from data.hyp import Hyperparameters
-from data.images import FILL
+from data.images import FILL, WITH_ALPHA, with_axis
 
 MIN_SIDE_PX = 2  # a warped box must be wider and higher than this
 MAX_ASPECT = 100  # and less elongated than this
@@ -53,7 +53,7 @@ class AugmentConfig:
 class Sample(NamedTuple):
     """An image with its objects."""
 
-    image: np.ndarray  # (H, W, 3) uint8 RGB
+    image: np.ndarray  # (H, W, C) uint8, see data.images
     labels: np.ndarray  # (n, 5) float32: class, x1, y1, x2, y2 in pixels
     polygons: Polygons | None = None  # None where no object has one
 
@@ -105,11 +105,12 @@ def apply_warp(sample: Sample, warp: Warp) -> Sample:
     image = sample.image
     projective = bool(matrix[2, 0] or matrix[2, 1])
     if image.shape[:2] != warp.out_hw or not np.array_equal(matrix, np.eye(3)):
-        fill = (FILL, FILL, FILL)
+        fill = (FILL,) * 4
         if projective:
             image = cv2.warpPerspective(image, matrix, (width, height), borderValue=fill)
         else:
             image = cv2.warpAffine(image, matrix[:2], (width, height), borderValue=fill)
+        image = with_axis(image)
     if not len(sample.labels):
         return Sample(image, sample.labels, sample.polygons and [])
     before = sample.labels[:, 1:]
@@ -173,7 +174,7 @@ def mixup(rng: np.random.Generator, first: Sample, second: Sample) -> Sample:
     """Blend two images of the same size and keep the objects of both (Zhang et al. 2018, with Beta(32, 32))."""
     share = rng.beta(32.0, 32.0)
     # The original truncates the blend; -0.5 makes OpenCV's rounding do the same.
-    image = cv2.addWeighted(first.image, share, second.image, 1 - share, -0.5)
+    image = with_axis(cv2.addWeighted(first.image, share, second.image, 1 - share, -0.5))
     polygons = None
     if first.polygons is not None or second.polygons is not None:
         polygons = [*polygons_of(first), *polygons_of(second)]
@@ -186,7 +187,10 @@ def polygons_of(sample: Sample) -> Polygons:
 
 
 def change_colour(rng: np.random.Generator, config: AugmentConfig, image: np.ndarray) -> np.ndarray:
-    """Multiply hue, saturation and value by random gains around one; leaves `image` alone."""
+    """Multiply hue, saturation and value by random gains around one; leaves `image` alone.
+
+    Grey has a value only, and alpha stays as it is.
+    """
     if not (config.hsv_h or config.hsv_s or config.hsv_v):
         return image
     gains = 1 + rng.uniform(-1, 1, 3) * (config.hsv_h, config.hsv_s, config.hsv_v)
@@ -195,8 +199,13 @@ def change_colour(rng: np.random.Generator, config: AugmentConfig, image: np.nda
     table[0, :, 0] = levels * gains[0] % 180  # OpenCV's 8-bit hue is in units of two degrees
     table[0, :, 1] = np.minimum(levels * gains[1], 255)
     table[0, :, 2] = np.minimum(levels * gains[2], 255)
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    return cv2.cvtColor(cv2.LUT(hsv, table, dst=hsv), cv2.COLOR_HSV2RGB)
+    colour = image[..., :-1] if image.shape[2] in WITH_ALPHA else image
+    if colour.shape[2] == 1:
+        changed = with_axis(cv2.LUT(colour, table[..., 2]))
+    else:
+        hsv = cv2.cvtColor(colour, cv2.COLOR_RGB2HSV)
+        changed = cv2.cvtColor(cv2.LUT(hsv, table, dst=hsv), cv2.COLOR_HSV2RGB)
+    return changed if colour is image else np.concatenate((changed, image[..., -1:]), 2)
 
 
 def draw_flips(rng: np.random.Generator, config: AugmentConfig) -> tuple[bool, bool]:
@@ -208,7 +217,7 @@ def flip_image(image: np.ndarray, up_down: bool, left_right: bool) -> np.ndarray
     """Flip an image; returns it as it is when there is nothing to do."""
     if not up_down and not left_right:
         return image
-    return cv2.flip(image, -1 if up_down and left_right else 0 if up_down else 1)
+    return with_axis(cv2.flip(image, -1 if up_down and left_right else 0 if up_down else 1))
 
 
 def flip_boxes(boxes_cxcywh_norm: np.ndarray, up_down: bool, left_right: bool) -> None:
@@ -245,7 +254,7 @@ def paste_mirrored(rng: np.random.Generator, share: float, sample: Sample) -> Sa
             outline = polygons[row]
             polygons.append(np.stack((width - outline[:, 0], outline[:, 1]), 1))
             cv2.drawContours(mask, [outline.astype(np.int32)], -1, 1, cv2.FILLED)
-    np.copyto(image, cv2.flip(image, 1), where=cv2.flip(mask, 1)[..., None].astype(bool))
+    np.copyto(image, with_axis(cv2.flip(image, 1)), where=cv2.flip(mask, 1)[..., None].astype(bool))
     return Sample(image, labels, polygons)
 
 

@@ -32,10 +32,12 @@ class Tile(NamedTuple):
     size_hw: tuple[int, int]
     labels: np.ndarray  # (n, 5) float32: class, x1, y1, x2, y2 in pixels
     polygons: Polygons | None
-    read: Callable[[], np.ndarray]  # returns the (H, W, 3) image, not to be written into
+    read: Callable[[], np.ndarray]  # returns the (H, W, C) image, not to be written into
 
 
-def make_mosaic(rng: np.random.Generator, config: AugmentConfig, tiles: Sequence[Tile], size_px: int) -> Sample:
+def make_mosaic(
+    rng: np.random.Generator, config: AugmentConfig, tiles: Sequence[Tile], size_px: int, channels: int = 3
+) -> Sample:
     """Combine four images, in random places, and warp the result to the training size.
 
     Args:
@@ -43,6 +45,7 @@ def make_mosaic(rng: np.random.Generator, config: AugmentConfig, tiles: Sequence
         config: Copy-paste share and warp ranges.
         tiles: Four images with a longer side of `size_px`; left alone.
         size_px: Side of the square result.
+        channels: Of the images.
     """
     side = 2 * size_px
     centre_x, centre_y = rng.integers(size_px // 2, side - size_px // 2, 2).tolist()
@@ -50,7 +53,7 @@ def make_mosaic(rng: np.random.Generator, config: AugmentConfig, tiles: Sequence
     warp = draw_warp(rng, config, (side, side), (size_px, size_px))
     pastes = config.copy_paste > 0 and any(tile.polygons for tile in tiles)
     seen = (0, 0, side, side) if pastes else visible_region(warp, side)
-    canvas = place_tiles([tiles[place] for place in order], (centre_x, centre_y), size_px, seen)
+    canvas = place_tiles([tiles[place] for place in order], (centre_x, centre_y), size_px, seen, channels)
     if pastes:
         canvas = paste_mirrored(rng, config.copy_paste, canvas)
     return apply_warp(canvas, warp)
@@ -67,7 +70,9 @@ def visible_region(warp: Warp, side_px: int) -> Region:
     return left, top, right, bottom
 
 
-def place_tiles(tiles: Sequence[Tile], centre_xy: tuple[int, int], size_px: int, seen: Region) -> Sample:
+def place_tiles(
+    tiles: Sequence[Tile], centre_xy: tuple[int, int], size_px: int, seen: Region, channels: int = 3
+) -> Sample:
     """Put four images on a grey canvas of twice `size_px`, each with one corner at the centre.
 
     Args:
@@ -75,12 +80,13 @@ def place_tiles(tiles: Sequence[Tile], centre_xy: tuple[int, int], size_px: int,
         centre_xy: Where they meet.
         size_px: Half the side of the canvas.
         seen: Tiles outside this part are left grey and are not read.
+        channels: Of the images.
 
     Returns:
         The canvas with all objects, clipped to it; parts of a tile beyond the canvas are cut off.
     """
     side = 2 * size_px
-    canvas = np.full((side, side, 3), FILL, np.uint8)
+    canvas = np.full((side, side, channels), FILL, np.uint8)
     centre_x, centre_y = centre_xy
     labels: list[np.ndarray] = []
     polygons: Polygons = []

@@ -14,6 +14,7 @@ import numpy as np
 
 PROBABILITY = 0.01
 TRANSFORMS = ("Blur", "MedianBlur", "ToGray", "CLAHE")  # with the package's default strengths
+_OF_COLOURS = ("ToGray", "CLAHE")  # left out where a model reads other channels than RGB
 
 
 def is_available() -> bool:
@@ -21,9 +22,11 @@ def is_available() -> bool:
     return importlib.util.find_spec("albumentations") is not None
 
 
-def draw_active(rng: np.random.Generator) -> list[str]:
-    """Draw which transforms an image gets, in the order in which they are applied."""
-    return [name for name, drawn in zip(TRANSFORMS, rng.random(len(TRANSFORMS)), strict=True) if drawn < PROBABILITY]
+def draw_active(rng: np.random.Generator, channels: int = 3) -> list[str]:
+    """Draw which transforms an image of so many channels gets, in the order in which they are applied."""
+    drawn = rng.random(len(TRANSFORMS))
+    names = [name for name, number in zip(TRANSFORMS, drawn, strict=True) if number < PROBABILITY]
+    return names if channels == 3 else [name for name in names if name not in _OF_COLOURS]
 
 
 def apply_pixel_transforms(rng: np.random.Generator, names: list[str], image: np.ndarray) -> np.ndarray:
@@ -32,7 +35,7 @@ def apply_pixel_transforms(rng: np.random.Generator, names: list[str], image: np
     Args:
         rng: Seeds the strengths.
         names: From `TRANSFORMS`.
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, C) uint8, RGB where the transforms ask for colours.
 
     Returns:
         A new image, or `image` itself when there is nothing to do.

@@ -1,4 +1,4 @@
-"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout."""
+"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout, or one in it renumbered."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data.convert import voc
+from data.convert import voc, yolo
 from data.convert.pipeline import Options, convert
 
-FORMATS = {"voc": voc}
+FORMATS = {"voc": voc, "yolo": yolo}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {"format": given.pop("format"), **own}
     given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
     try:
+        if module is yolo and not given["names"]:
+            given["names"] = yolo.class_names(given["folder"], **own)
         print(convert(Options(**given), partial(module.read, **own), settings))
     except ValueError as error:
         print(f"python -m data.convert: error: {error}", file=sys.stderr)

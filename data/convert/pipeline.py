@@ -141,9 +141,9 @@ def _described_order(out: Path, found: Iterable[str]) -> list[str]:
 
 def _with_own_names(sources: Sequence[SourceImage], folder: Path, notes: Notes) -> list[SourceImage]:
     """Without images whose label file another image already has (`a.jpg` beside `a.png`)."""
-    by_name: dict[str, SourceImage] = {}
+    by_name: dict[tuple[str | None, str], SourceImage] = {}
     for source in sources:
-        first = by_name.setdefault(source.name, source)
+        first = by_name.setdefault((source.split, source.name), source)
         if first is not source:
             text = f"has the same name as {first.image.relative_to(folder)}, so both would have one label file"
             notes.add("skipped", source.image.relative_to(folder), text)

@@ -185,7 +185,9 @@ def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], i
     if isinstance(given, list):
         given = dict(enumerate(given))
     if not isinstance(given, dict) or not given:
-        raise ValueError(f"{file}: Expected `names:` to be a list or a mapping of class names but got {given!r}")
+        raise ValueError(
+            f"{file}: Expected `names:` to be a list or a mapping of class names, e.g. [car, truck], but got {given!r}"
+        )
     for key, name in given.items():
         if isinstance(key, bool) or not isinstance(key, int):
             raise ValueError(f"{file}: names: Expected whole numbers as keys, as in `2: car`, but got {key!r}")
@@ -200,7 +202,10 @@ def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], i
         )
     nc = content.get("nc", len(given))
     if nc != len(given) or isinstance(nc, bool):
-        raise ValueError(f"{file}: `nc: {nc}` disagrees with `names:`, which has {len(given)} classes")
+        raise ValueError(
+            f"{file}: `nc: {nc}` disagrees with `names:`, which has {len(given)} classes; leave `nc:` out, since "
+            "the names are counted, or correct them"
+        )
     return {index: str(given[index]) for index in range(len(given))}, len(given)
 
 
@@ -290,7 +295,8 @@ def _missing_text(file: Path, split: str, missing: list[Path], roots: list[Path]
     lines = [f"{file}: {named}images not found: {', '.join(map(str, missing))}"]
     if len(roots) > 1:
         lines.append(f"looked in {', '.join(map(str, dict.fromkeys(roots)))}")
-    lines.append(f"put the data in {roots[-1]} or correct `path:`")
+    wrong = f"`path:` or `{split}:`" if split else "`path:`"
+    lines.append(f"put the data in {roots[-1]} or correct {wrong}")
     if download:
         shown = download if len(download) <= 200 else download[:200] + " ..."
         lines.append(f"the file names as its source (never run from here; fetch it yourself): {shown}")

@@ -95,4 +95,9 @@ def _check_class(value: float, class_count: int) -> None:
     if value != int(value) or value < 0:
         raise ValueError(f"Expected a whole class number but got {value:g}")
     if value >= class_count:
-        raise ValueError(f"class {int(value)} but the data set has {class_count} classes, 0 to {class_count - 1}")
+        raise ValueError(beyond_names(int(value), class_count))
+
+
+def beyond_names(class_id: int, class_count: int) -> str:
+    """What is wrong with a row of a class that the data set does not have."""
+    return f"class {class_id} but the data set has {class_count} classes, 0 to {class_count - 1}"

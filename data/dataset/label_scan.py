@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from data.dataset.dataset_yaml import label_path
 from data.dataset.label_cache import Entry, FileKey, is_writable, read_cache, short_hash, user_cache_folder, write_cache
-from data.dataset.label_file import read_rows
+from data.dataset.label_file import beyond_names, read_rows
 from data.images import ImageReadError, read_image
 
 MIN_SIDE_PX = 10
@@ -105,7 +106,8 @@ def scan_labels(
         progress: Show a progress bar, and print the summary and the first problems.
 
     Raises:
-        ValueError: If no image can be used, or there are label rows and all of them are broken.
+        ValueError: If no image can be used, there are label rows and all of them are broken, or the classes are
+            counted from 1.
     """
     keys = [FileKey.of(image, label_path(image)) for image in images]
     known = read_cache(cache, class_count) if cache else {}
@@ -120,6 +122,7 @@ def scan_labels(
     if cache and (todo or len(known) != len(images)):
         write_cache(cache, class_count, images, keys, entries)
     report = _report(split, images, entries)
+    _check_first_id(report, entries, class_count)
     if progress:
         print("\n".join([report.summary(), *report.lines(_SHOWN)]), flush=True)
     _check(report, entries)
@@ -222,6 +225,20 @@ def _report(split: str, images: Sequence[str], entries: Sequence[Entry]) -> Scan
         duplicates=tuple(f"{label}: {line}" for label, entry in labels for line in entry.duplicates),
         missing=tuple(image for image, entry in pairs if entry.state == "missing"),
         empty=tuple(image for image, entry in pairs if entry.state == "empty"),
+    )
+
+
+def _check_first_id(report: ScanReport, entries: Sequence[Entry], class_count: int) -> None:
+    ending = beyond_names(class_count, class_count)
+    first = next((row for row in report.bad_rows if row.endswith(ending)), None)
+    if first is None or any((entry.labels[:, 0] == 0).any() for entry in entries):
+        return
+    before, separator, _ = first.rpartition(f"{os.sep}labels{os.sep}")
+    folder = before if separator else os.path.dirname(first)
+    raise ValueError(
+        f"{report.split}: class ids start at 1, the data set counts from 0: no label has class 0, and {first}; to "
+        f"write it with ids from 0: python -m data.convert yolo {quote(folder)} --ids-from 1 "
+        f"--out {quote(folder + '_from_0')}"
     )
 
 

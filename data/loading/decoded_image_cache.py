@@ -31,11 +31,12 @@ class MemoryCache:
 
     Args:
         sizes_hw: (n, 2) height and width of every image.
+        channels: Of every image.
     """
 
-    def __init__(self, sizes_hw: np.ndarray) -> None:
-        self.sizes_hw = sizes_hw
-        self.offsets = np.concatenate(([0], np.cumsum(sizes_hw.prod(1) * 3)))
+    def __init__(self, sizes_hw: np.ndarray, channels: int = 3) -> None:
+        self.sizes_hw, self.channels = sizes_hw, channels
+        self.offsets = np.concatenate(([0], np.cumsum(sizes_hw.prod(1) * channels)))
         count, size = len(sizes_hw), int(self.offsets[-1])
         if workers_are_forked():  # not torch's shared memory: a container may have as little as 64 MB of it
             self.block = torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)
@@ -48,7 +49,7 @@ class MemoryCache:
         """Read all images now.
 
         Args:
-            load: Returns image i as (H, W, 3) uint8, or raises ImageReadError.
+            load: Returns image i as (H, W, channels) uint8, or raises ImageReadError.
             title: What to call the images in messages.
             progress: Show a progress bar.
         """
@@ -70,7 +71,7 @@ class MemoryCache:
         if not self.filled[index]:
             return None
         start, stop = self.offsets[index : index + 2]
-        return self.block[start:stop].numpy().reshape(*self.sizes_hw[index], 3)
+        return self.block[start:stop].numpy().reshape(*self.sizes_hw[index], self.channels)
 
 
 class DiskCache:
@@ -80,8 +81,8 @@ class DiskCache:
 
     Args:
         paths: Image files.
-        load: Returns image i as (H, W, 3) uint8, or raises ImageReadError.
-        kind: What else the content depends on, such as the size; becomes the folder's name.
+        load: Returns image i as (H, W, C) uint8, or raises ImageReadError.
+        kind: What else the content depends on, such as the size and C; becomes the folder's name.
         title: What to call the images in messages.
         progress: Show a progress bar.
     """

@@ -20,13 +20,14 @@ from data.hyp import Hyperparameters
 from data.loading.sampler import EpochSampler
 from data.loading.samples import DetectionDataset, ImageShape, Item
 
+_NAMED = 10  # classes without a label that are named
 __all__ = ["Batch", "DetectionDataset", "ImageShape", "collate", "create_loader", "rect_batches"]
 
 
 class Batch(NamedTuple):
     """Samples of one size."""
 
-    images: Tensor  # (B, 3, H, W) uint8 RGB
+    images: Tensor  # (B, C, H, W) uint8, see data.images
     targets: Tensor  # (M, 6) float32: image index, class, cx, cy, w, h normalised to the batch image
     paths: tuple[str, ...]
     shapes: tuple[ImageShape, ...]
@@ -53,6 +54,7 @@ def create_loader(
     world: int = 1,
     pin_memory: bool = False,
     progress: bool = True,
+    channels: int = 3,
 ) -> DataLoader[Batch]:
     """Scan a split and return a loader of its batches.
 
@@ -79,6 +81,7 @@ def create_loader(
         world: Number of processes of a distributed run.
         pin_memory: Copy batches to pinned memory.
         progress: Show progress and print the scan's summary.
+        channels: Of the images: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 
     Raises:
         ValueError: If an argument is out of range, the split is missing or none of its images or labels can be used.
@@ -95,12 +98,20 @@ def create_loader(
     config = _augmentation(hyp, scan, progress) if augment else None
     if augment and not any(len(rows) for rows in scan.labels):
         raise ValueError(f"{spec.file}: {split}: no labels to train on; they are expected as {_label_example(scan)}")
+    if augment and progress and classes is None:
+        _tell_unlabelled(scan, spec, split)
     batch_shapes = None
     if rect:
         # The processes' n-th batches together are one process's n-th batch, and of one shape.
         scan, batch_shapes = rect_batches(scan, image_px, batch_size * world, stride_px, pad)
     dataset = DetectionDataset(
-        scan, image_px=image_px, seed=seed, augment=config, batch_shapes=batch_shapes, batch_size=batch_size * world
+        scan,
+        image_px=image_px,
+        seed=seed,
+        augment=config,
+        batch_shapes=batch_shapes,
+        batch_size=batch_size * world,
+        channels=channels,
     )
     if cache:
         dataset.use_cache(cache, copies=world, progress=progress)
@@ -219,6 +230,19 @@ def _augmentation(hyp: Hyperparameters | Mapping[str, float] | None, scan: Label
     if progress and not is_available():
         print(f"{split}: albumentations is not installed: no {', '.join(TRANSFORMS)}", flush=True)
     return AugmentConfig.from_hyp(hyp)
+
+
+def _tell_unlabelled(scan: LabelScan, spec: DatasetSpec, split: str) -> None:
+    """Name the classes that nothing can be learned of."""
+    seen = set(np.concatenate(scan.labels)[:, 0].astype(int).tolist())
+    absent = [name for class_id, name in spec.names.items() if class_id not in seen]
+    if absent:
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        print(
+            f"{split}: warning: {len(absent)} of the {spec.nc} classes of `names:` have no label here and are not "
+            f"learned: {', '.join(absent[:_NAMED])}{more}",
+            flush=True,
+        )
 
 
 def _label_example(scan: LabelScan) -> str:

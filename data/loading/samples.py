@@ -32,7 +32,7 @@ from data.augmentation.mosaic import Tile, make_mosaic
 from data.augmentation.pixel_transforms import apply_pixel_transforms, draw_active, is_available
 from data.boxes import clip_boxes, convert_boxes
 from data.dataset.label_scan import LabelScan
-from data.images import FILL, ImageReadError, letterbox, read_image
+from data.images import FILL, ImageReadError, letterbox, read_image, with_axis
 from data.loading.decoded_image_cache import DiskCache, MemoryCache, fits_easily, fits_in_memory, workers_are_forked
 
 _CLIP_PX = 1e-3  # boxes end this far inside the image, as the original's do
@@ -49,7 +49,7 @@ class ImageShape(NamedTuple):
 class Item(NamedTuple):
     """One sample."""
 
-    image: np.ndarray  # (3, H, W) uint8 RGB
+    image: np.ndarray  # (C, H, W) uint8
     targets: np.ndarray  # (n, 5) float32: class, cx, cy, w, h normalised
     path: str
     shape: ImageShape
@@ -69,6 +69,7 @@ class DetectionDataset(Dataset[Item]):
         augment: Augmentation, or None for plain letterboxing.
         batch_shapes: (batches, 2) height and width of each batch of `batch_size` images, or None for squares.
         batch_size: Images per entry of `batch_shapes`.
+        channels: Of the images, as in `data.images.read_image`.
     """
 
     def __init__(
@@ -80,11 +81,12 @@ class DetectionDataset(Dataset[Item]):
         augment: AugmentConfig | None = None,
         batch_shapes: np.ndarray | None = None,
         batch_size: int = 1,
+        channels: int = 3,
     ) -> None:
         self.paths, self.labels, self.polygons = scan.paths, scan.labels, scan.polygons
         self.shapes, self.report = scan.shapes_wh, scan.report
         self.image_px, self.seed, self.augment = image_px, seed, augment
-        self.batch_shapes, self.batch_size = batch_shapes, batch_size
+        self.batch_shapes, self.batch_size, self.channels = batch_shapes, batch_size, channels
         self.cache: MemoryCache | DiskCache | None = None
         self.resized_hw = np.array([_resized_hw(w, h, image_px) for w, h in self.shapes.tolist()]).reshape(-1, 2)
         boxes = [convert_boxes(rows[:, 1:], "cxcywh_norm", "xyxy_norm") for rows in self.labels]
@@ -110,15 +112,15 @@ class DetectionDataset(Dataset[Item]):
         title = self.report.split
         if kind == "disk":
             method = "linear" if self.augment is not None else "area"
-            name = f"{self.image_px}-{method}"
+            name = f"{self.image_px}-{method}" + (f"-{self.channels}ch" if self.channels != 3 else "")
             self.cache = DiskCache(self.paths, self._decode, kind=name, title=title, progress=progress)
             return
-        needed_bytes = int(self.resized_hw.prod(1).sum()) * 3 * copies
+        needed_bytes = int(self.resized_hw.prod(1).sum()) * self.channels * copies
         if kind == "ram" and fits_in_memory(needed_bytes, title):
-            self.cache = MemoryCache(self.resized_hw)
+            self.cache = MemoryCache(self.resized_hw, self.channels)
             self.cache.fill(self._decode, title=title, progress=progress)
         elif kind == "auto" and workers_are_forked() and fits_easily(needed_bytes):
-            self.cache = MemoryCache(self.resized_hw)
+            self.cache = MemoryCache(self.resized_hw, self.channels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -140,7 +142,7 @@ class DetectionDataset(Dataset[Item]):
         try:
             sample, shape = self._letterboxed(index, scale_up=False)
         except ImageReadError:
-            grey = np.full((3, *self._out_hw(index)), FILL, np.uint8)
+            grey = np.full((self.channels, *self._out_hw(index)), FILL, np.uint8)
             shape = ImageShape(self._original_hw(index), 1.0, (0.0, 0.0))
             return Item(grey, np.zeros((0, 5), np.float32), self.paths[index], shape)
         return Item(_channels_first(sample.image), _normalised(sample), self.paths[index], shape)
@@ -160,7 +162,7 @@ class DetectionDataset(Dataset[Item]):
         targets = _normalised(sample)
         image = sample.image
         if self._pixel_transforms:
-            image = apply_pixel_transforms(rng, draw_active(rng), image)
+            image = apply_pixel_transforms(rng, draw_active(rng, self.channels), image)
         image = change_colour(rng, config, image)
         flips = draw_flips(rng, config)
         flip_boxes(targets[:, 1:], *flips)
@@ -172,7 +174,7 @@ class DetectionDataset(Dataset[Item]):
         for number in (index, *(self._draw(rng) for _ in range(3))):
             height, width = self.resized_hw[number].tolist()
             tiles.append(Tile((height, width), *self._objects(number), partial(self._image, number)))
-        return make_mosaic(rng, config, tiles, self.image_px)
+        return make_mosaic(rng, config, tiles, self.image_px, self.channels)
 
     def _letterboxed(self, index: int, *, scale_up: bool) -> tuple[Sample, ImageShape]:
         """Put an image into its batch's shape."""
@@ -229,7 +231,7 @@ class DetectionDataset(Dataset[Item]):
     def _decode(self, index: int) -> np.ndarray:
         """Read and resize an image; marks it where that fails or it is not the size that was scanned."""
         try:
-            image = read_image(self.paths[index])
+            image = read_image(self.paths[index], self.channels)
             if image.shape[:2] != self._original_hw(index):
                 raise ImageReadError(f"{self.paths[index]}: has changed its size since it was scanned")
         except ImageReadError as error:
@@ -242,7 +244,7 @@ class DetectionDataset(Dataset[Item]):
             return image
         shrinks = max(image.shape[:2]) > self.image_px
         method = cv2.INTER_AREA if shrinks and self.augment is None else cv2.INTER_LINEAR
-        return cv2.resize(image, (width, height), interpolation=method)
+        return with_axis(cv2.resize(image, (width, height), interpolation=method))
 
 
 def _resized_hw(width: int, height: int, longer_px: int) -> tuple[int, int]:
@@ -262,7 +264,7 @@ def _normalised(sample: Sample) -> np.ndarray:
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> contiguous (3, H, W)."""
-    result = np.empty((3, *image.shape[:2]), np.uint8)
+    """(H, W, C) -> contiguous (C, H, W)."""
+    result = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
     cv2.split(image, list(result))
     return result

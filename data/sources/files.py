@@ -6,14 +6,16 @@ import glob
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data.images import IMAGE_SUFFIXES, ImageReadError, read_image
-from data.sources.frame import VIDEO_SUFFIXES, Frame, Trouble
+from data.sources.frame import VIDEO_SUFFIXES, Frame, Trouble, image_frame
 from data.sources.video import quiet_opencv, read_video
 
+_KINDS = "; expected an image, a video, a folder, a pattern in quotes, a .txt list, a URL, a camera number or screen"
 _READERS = 4  # threads that decode images ahead
 
 
@@ -44,7 +46,7 @@ def expand(text: str) -> list[Path | Trouble]:
         if not found:
             raise ValueError(f"--source {text}: the pattern matches no image and no video; {_expected_suffixes()}")
         return _ordered(found)
-    raise ValueError(f"--source {text}: no such file or folder")
+    raise ValueError(f"--source {text}: no such file or folder{_KINDS}")
 
 
 def _in_folder(folder: Path) -> list[Path | Trouble]:
@@ -53,7 +55,7 @@ def _in_folder(folder: Path) -> list[Path | Trouble]:
         return _ordered(files)
     below = sum(is_usable(path) for path in folder.rglob("*"))
     hint = f"; {below} lie in folders below it: --source '{folder / '**' / '*'}'" if below else ""
-    raise ValueError(f"--source {folder}: the folder holds no images and no videos{hint}")
+    raise ValueError(f"--source {folder}: the folder holds no images and no videos; {_expected_suffixes()}{hint}")
 
 
 def _in_list(file: Path) -> list[Path | Trouble]:
@@ -73,7 +75,8 @@ def _in_list(file: Path) -> list[Path | Trouble]:
                 raise ValueError("a list inside a list is not followed")
             found += expand(place)
         except ValueError as error:
-            found.append(Trouble(row, f"{str(error).removeprefix(f'--source {place}: ')} (line {number} of {file})"))
+            reason = str(error).removeprefix(f"--source {place}: ").removesuffix(_KINDS)
+            found.append(Trouble(row, f"{reason} (line {number} of {file})"))
     if not found:
         raise ValueError(f"--source {file}: the list is empty; expected one path per line")
     return found
@@ -111,6 +114,7 @@ class FileSource:
     """Images, decoded ahead by a few threads, and videos, in the order given."""
 
     live = False
+    alpha = False
 
     def __init__(self, entries: Sequence[Path | Trouble], vid_stride: int = 1) -> None:
         self.entries = list(entries)
@@ -123,7 +127,8 @@ class FileSource:
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
         """Yield every frame of every file."""
-        read = quiet_opencv(read_image)  # what is wrong with a file is said once, at the end
+        # What is wrong with a file is said once, at the end.
+        read = quiet_opencv(partial(read_image, channels=4 if self.alpha else 3))
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
             waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None]] = deque()
             entries = iter(enumerate(self.entries, start=1))
@@ -152,7 +157,7 @@ class FileSource:
                 yield Trouble(str(entry), str(error).removeprefix(f"{entry}: "))
                 return
             heading = f"image {number}/{len(self)} {entry}"
-            yield Frame(image, str(entry), self._names[id(entry)], entry.suffix, "image", heading)
+            yield image_frame(image, str(entry), self._names[id(entry)], entry.suffix, heading)
 
     def close(self) -> None:
         """Nothing outlives the iteration."""

@@ -25,6 +25,7 @@ class Frame:
         number: Frame number in a video or stream, from 1; 0 for an image.
         fps: Frames per second of a video or stream after skipping; 0 where unknown.
         time_s: When a live frame was taken, on a clock that only goes forward; None elsewhere.
+        alpha: (H, W) uint8, the fourth channel of an image file where it was asked for.
     """
 
     image: np.ndarray
@@ -36,6 +37,12 @@ class Frame:
     number: int = 0
     fps: float = 0.0
     time_s: float | None = None
+    alpha: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3), or (H, W, 4) where alpha was read."""
+        return self.image if self.alpha is None else np.dstack((self.image, self.alpha))
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,20 @@ class Trouble:
     partial: bool = False
 
 
+def image_frame(pixels: np.ndarray, path: str, name: str, suffix: str, heading: str) -> Frame:
+    """The frame of an image file, (H, W, 3) or with alpha (H, W, 4)."""
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return Frame(np.ascontiguousarray(pixels[..., :3]), path, name, suffix, "image", heading, alpha=alpha)
+
+
 class Source(Protocol):
-    """Iterable of frames and troubles; `live` sources drop frames rather than fall behind."""
+    """Iterable of frames and troubles; `live` sources drop frames rather than fall behind.
+
+    `alpha` may be set before the iteration: image files are then read with their fourth channel, which others lack.
+    """
 
     live: bool
+    alpha: bool
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
         """Iterate once; closing the generator ends it."""

@@ -49,6 +49,7 @@ class LiveSource:
     """Frames of one or several streams, each as new as the reader of the iteration is fast."""
 
     live = True
+    alpha = False
 
     def __init__(self, streams: Sequence[_Reader], troubles: Sequence[Trouble], arrived: threading.Condition) -> None:
         self._streams, self._troubles, self._arrived = list(streams), list(troubles), arrived

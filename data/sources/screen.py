@@ -14,6 +14,7 @@ class Screen:
     """Pictures of a monitor or a part of it, one whenever the iteration asks."""
 
     live = True
+    alpha = False
 
     def __init__(self, text: str) -> None:
         """Open the screen.

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from data.images import IMAGE_SUFFIXES, ImageReadError, decode_image
-from data.sources.frame import VIDEO_SUFFIXES, Frame, Source, Trouble
+from data.sources.frame import VIDEO_SUFFIXES, Frame, Source, Trouble, image_frame
 from data.sources.live_streams import masked, open_live
 from data.sources.video import read_video
 
@@ -58,7 +58,7 @@ def _name_of(url: str) -> str:
     return PurePosixPath(unquote(parts.path)).stem or (parts.hostname or "image")
 
 
-@dataclass(frozen=True)
+@dataclass
 class WebImage:
     """An image that was fetched."""
 
@@ -67,22 +67,23 @@ class WebImage:
     suffix: str
     encoded: np.ndarray
     live = False
+    alpha = False
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
         """Yield the one image."""
         try:
-            image = decode_image(self.encoded, name=self.path)
+            image = decode_image(self.encoded, name=self.path, channels=4 if self.alpha else 3)
         except ImageReadError as error:
             yield Trouble(self.path, str(error).removeprefix(f"{self.path}: "))
             return
         suffix = self.suffix if self.suffix in IMAGE_SUFFIXES else ".jpg"
-        yield Frame(image, self.path, self.name, suffix, "image", f"image 1/1 {self.path}")
+        yield image_frame(image, self.path, self.name, suffix, f"image 1/1 {self.path}")
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class WebVideo:
     """A video that OpenCV plays from its address."""
 
@@ -92,6 +93,7 @@ class WebVideo:
     vid_stride: int
     patience_s: float
     live = False
+    alpha = False
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
         """Yield its frames."""

@@ -17,9 +17,9 @@ DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 DEFAULT_SOURCE = "data/images"
 
 _UNSUPPORTED = {
-    "--update": "weights files are written without optimizer state, so there is nothing to strip; leave it out",
     "--visualize": "feature maps are not written here; leave it out",
 }
+_IGNORED = {"--update": "weights files are written without optimizer state, so there is nothing to strip"}
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,12 @@ class DetectConfig:
                 raise ValueError(f"{flag} {share}: expected a number from 0 to 1")
         if self.save_format not in (0, 1):
             raise ValueError(f"--save-format {self.save_format}: expected 0 (centre and size) or 1 (corners)")
-        if self.save_conf and not self.save_txt:
-            raise ValueError("--save-conf adds the confidence to the files of --save-txt; add --save-txt")
-        if self.save_format and not self.save_txt:
-            raise ValueError("--save-format says how the files of --save-txt are written; add --save-txt")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Flags without an effect."""
+        names = [] if self.save_txt else [name for name in ("save_conf", "save_format") if getattr(self, name)]
+        return tuple(f"--{name.replace('_', '-')} has no effect without --save-txt" for name in names)
 
     @property
     def saves(self) -> bool:
@@ -154,6 +156,7 @@ def build_parser() -> ArgumentParser:
     )
     add("--batch-size", type=int, help="images that go through the network together (chosen by device)")
     parser.unsupported(_UNSUPPORTED)
+    parser.ignored(_IGNORED)
     return parser
 
 

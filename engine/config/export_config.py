@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,16 +26,18 @@ UNSUPPORTED_FORMATS = {
     "paddle": "write onnx, which x2paddle converts",
 }
 _UNSUPPORTED_FLAGS = {
-    "--keras": "TensorFlow formats are not written; leave it out",
-    "--optimize": "TorchScript for phones is not written; leave it out",
     "--train": "files are exported for inference; leave it out",
-    "--inplace": "the head has one form; leave it out",
     "--agnostic-nms": "suppression inside an exported file keeps classes apart; leave it out",
-    "--per-tensor": "int8 files have a scale for each channel; leave it out",
     "--topk-per-class": "TensorFlow's suppression is not written; --topk-all bounds the detections",
-    "--mlmodel": "CoreML is not written; leave it out",
-    "--cache": "TensorRT's timing cache is not written; leave it out",
-    "--verbose": "TensorRT's log shows warnings; leave it out",
+}
+_IGNORED_FLAGS = {
+    "--keras": "TensorFlow formats are not written",
+    "--optimize": "TorchScript is written as it is for all machines, phones too",
+    "--inplace": "the head has one form",
+    "--per-tensor": "int8 files have a scale for each channel, which is more exact",
+    "--mlmodel": "CoreML is not written",
+    "--cache": "TensorRT's timing cache, which makes no other file, is not kept",
+    "--verbose": "TensorRT's log shows warnings",
 }
 
 
@@ -98,6 +99,8 @@ class ExportConfig:
         self._check_formats()
 
     def _check_formats(self) -> None:
+        if not self.include:
+            raise ValueError(f"--include names no format; expected {', '.join(FORMATS)}")
         for name in self.include:
             if name in UNSUPPORTED_FORMATS:
                 raise ValueError(f"--include {name} is not supported; {UNSUPPORTED_FORMATS[name]}")
@@ -114,8 +117,23 @@ class ExportConfig:
             raise ValueError("--nms and --dynamic contradict each other: the suppression is written for one batch size")
         if self.nms and "engine" in self.include:
             raise ValueError("--nms is written for torchscript, onnx and openvino, not for engine")
-        if self.simplify and not {"onnx", "engine"} & set(self.include):
-            raise ValueError("--simplify simplifies the ONNX graph; add onnx to --include")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Flags without an effect."""
+        defaults, included = type(self).__dataclass_fields__, set(self.include)
+        needs = {
+            "images": ("--int8", self.int8),
+            **dict.fromkeys(("topk_all", "conf_thres", "iou_thres"), ("--nms", self.nms)),
+            "workspace": ("--include engine", "engine" in included),
+            "opset": ("--include onnx", included != {"torchscript"}),
+            "simplify": ("--include onnx", bool({"onnx", "engine"} & included)),
+        }
+        return tuple(
+            f"--{name.replace('_', '-')} has no effect without {needed}"
+            for name, (needed, there) in needs.items()
+            if not there and getattr(self, name) != defaults[name].default
+        )
 
 
 def build_parser() -> ArgumentParser:
@@ -139,8 +157,9 @@ def build_parser() -> ArgumentParser:
     add("--topk-all", type=int, default=100, help="with --nms: detections per image")
     add("--conf-thres", type=float, default=0.25, help="with --nms: confidence threshold")
     add("--iou-thres", type=float, default=0.45, help="with --nms: IoU threshold")
-    add("--images", type=int, default=argparse.SUPPRESS, help="with --int8: images to calibrate on, at most (300)")
+    add("--images", type=int, default=300, help="with --int8: images to calibrate on, at most")
     parser.unsupported(_UNSUPPORTED_FLAGS)
+    parser.ignored(_IGNORED_FLAGS)
     return parser
 
 
@@ -162,22 +181,5 @@ def parse_config(arguments: Sequence[str] | None = None) -> ExportConfig:
     if len(sides) > 2:
         raise ValueError(f"--imgsz {' '.join(map(str, sides))}: expected one number, or height and width")
     names = (ALIASES.get(name, name) for word in given.pop("include") for name in word.lower().split(",") if name)
-    config = ExportConfig(include=tuple(dict.fromkeys(names)), imgsz=(sides[0], sides[-1]), weights=weights[0], **given)
-    _check_used(config, given)
-    return config
-
-
-def _check_used(config: ExportConfig, given: dict[str, object]) -> None:
-    """Refuse options that would change nothing."""
-    if "images" in given and not config.int8:
-        raise ValueError("--images says how many images int8 is calibrated on; add --int8")
-    defaults = ExportConfig()
-    for name in ("topk_all", "conf_thres", "iou_thres"):
-        if getattr(config, name) != getattr(defaults, name) and not config.nms:
-            raise ValueError(f"--{name.replace('_', '-')} belongs to --nms; add --nms")
-    if config.workspace != defaults.workspace and "engine" not in config.include:
-        raise ValueError("--workspace belongs to engine; add engine to --include")
-    if config.opset != defaults.opset and config.include == ("torchscript",):
-        raise ValueError("--opset belongs to onnx; add onnx to --include")
-    if not config.include:
-        raise ValueError(f"--include names no format; expected {', '.join(FORMATS)}")
+    include = tuple(dict.fromkeys(names))
+    return ExportConfig(include=include, imgsz=(sides[0], sides[-1]), weights=weights[0], **given)

@@ -34,7 +34,7 @@ def resolve_file(name: str | Path, folders: Iterable[str], kind: str, suffixes: 
                 return root / stem
     present = {path.name for folder in folders for suffix in suffixes for path in (ROOT / folder).glob(f"**/*{suffix}")}
     near = difflib.get_close_matches(given.name[:100], sorted(present), n=3, cutoff=0.5)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
+    hint = f"; nearest: {', '.join(near)}" if near else f"; there are: {', '.join(sorted(present))}"
     places = ", ".join(["the current folder", *(f"{folder}/" for folder in folders)])
     raise ValueError(f"{kind} file {str(name)[:200]!r} was not found; looked in {places}{hint}")
 

@@ -16,16 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.runtime.console import note
 from engine.runtime.launcher import place
 
+_KINDS = {int: "a whole number", float: "a number"}
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
 
 class ArgumentParser(argparse.ArgumentParser):
     """`argparse` with YOLOv5's habits and without its silences.
 
-    Flags that YOLOv5 has and this project does not are declared with `unsupported`; they are refused by name with
-    the reason instead of being taken for a typing error. Prefixes of flags are accepted as in YOLOv5
+    Flags that YOLOv5 has and this project does not are declared with `unsupported` where leaving them out would give
+    something else than was asked for: they are refused by name with the reason. Those that change no result are
+    declared with `ignored`: a line says so, and the run goes on. Prefixes of flags are accepted as in YOLOv5
     (`--img`, `--batch` are declared names, `--epoch` is a prefix), but never a prefix of an unsupported flag.
 
     Attributes:
@@ -45,6 +48,16 @@ class ArgumentParser(argparse.ArgumentParser):
         """
         self.refused.update(reasons)
 
+    def ignored(self, reasons: Mapping[str, str]) -> None:
+        """Declare flags of YOLOv5, with a value or without, that are left aside with a line.
+
+        Args:
+            reasons: From flag (`"--verbose"`) to the clause that says why.
+        """
+        for flag, reason in reasons.items():
+            options = {"nargs": "?", "dest": argparse.SUPPRESS, "help": argparse.SUPPRESS, "metavar": reason}
+            self.add_argument(flag, action=_Ignored, **options)
+
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
@@ -59,6 +72,22 @@ class ArgumentParser(argparse.ArgumentParser):
             self.error(self._unknown_message(unknown))
         return parsed
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:  # noqa: ANN401  (of the action's type)
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            kind = _KINDS.get(action.type, "another value")
+            usual = f", e.g. {action.default}" if isinstance(action.default, (int, float)) else ""
+            raise argparse.ArgumentError(None, f"{_flag(action)} {arg_string}: expected {kind}{usual}") from None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401  (of the action's type)
+        if action.choices is not None and value not in action.choices:
+            choices = list(map(str, action.choices))
+            near = [name for name in choices if name.lower() == str(value).lower()]
+            near = near or difflib.get_close_matches(str(value), choices, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise argparse.ArgumentError(None, f"{_flag(action)} {value}: expected one of {', '.join(choices)}{hint}")
+
     def _unknown_message(self, unknown: Sequence[str]) -> str:
         flag = unknown[0].split("=", 1)[0]
         known = [option for action in self._actions for option in action.option_strings]
@@ -68,7 +97,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with exit code 2."""
-        complain(self.prog, message)
+        complain(self.prog, message.removeprefix("argument "))
         self.exit(2)
 
 
@@ -81,6 +110,23 @@ def add_module_flag(group: argparse._ActionsContainer) -> None:
 def module_words(files: Sequence[str]) -> list[str]:
     """`--module` on the command line of a process that is started; nothing without files."""
     return ["--module", *files] if files else []
+
+
+class _Ignored(argparse.Action):
+    """Says once that a flag is left aside; `metavar` is the reason."""
+
+    said = False
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        if not self.said:
+            note(f"{option} is ignored: {self.metavar}")
+        self.said = True
+
+
+def _flag(action: argparse.Action) -> str:
+    return action.option_strings[0] if action.option_strings else str(action.metavar or action.dest)
 
 
 class Terminated(KeyboardInterrupt):

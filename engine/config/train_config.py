@@ -13,6 +13,7 @@ from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
 from engine.config.files import module_files, resolve_file
 from engine.config.train_parser import create_parser, require_loggers
+from engine.runtime.console import note
 from engine.runtime.launcher import check_local_rank, place
 from models.model_yaml import load_spec
 from models.weights.download import find_weights
@@ -117,11 +118,6 @@ class TrainConfig:
             )
         if self.rect and self.image_weights:
             raise ValueError("--rect sorts the images by shape and --image-weights draws them; leave one of them out")
-        if self.compile and (self.rect or self.multi_scale):
-            other = "--rect" if self.rect else "--multi-scale"
-            raise ValueError(f"--compile makes code for one image size, and {other} varies it; leave one of them out")
-        if self.entity and not {"wandb", "comet"} & set(self.logger):
-            raise ValueError(f"--entity {self.entity}: it is W&B's or Comet's; add --logger wandb or --logger comet")
 
     def _check_folds(self) -> None:
         if self.folds and self.folds < 2:
@@ -131,6 +127,22 @@ class TrainConfig:
             raise ValueError(f"{given}: --folds {self.folds} expects the one that is validated, 0 to {self.folds - 1}")
         if not self.folds and self.fold != -1:
             raise ValueError(f"--fold {self.fold}: expected the number of folds too, e.g. --folds 5")
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the network goes through torch.compile, which makes code for one image size."""
+        return self.compile and not self.rect and not self.multi_scale
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Flags without an effect."""
+        notes = []
+        if self.compile and not self.compiles:
+            other = "--rect" if self.rect else "--multi-scale"
+            notes.append(f"--compile is ignored: it makes code for one image size, and {other} varies it")
+        if self.entity and not {"wandb", "comet"} & set(self.logger):
+            notes.append("--entity has no effect without --logger wandb or --logger comet")
+        return tuple(notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints; `module` only where files are named."""
@@ -172,8 +184,6 @@ class EvolveRequest:
             raise ValueError("--evolve: start it as it is, without a launcher; --device 0,1 gives each trial two GPUs")
         if self.trials < 1:
             raise ValueError(f"--evolve {self.trials}: expected at least 1 trial")
-        if self.config.exist_ok:
-            raise ValueError("--exist-ok: --evolve goes on with its folder by itself; leave it out")
         if self.config.batch_size == -1:
             raise ValueError("--batch-size -1: the trials of --evolve need the same batch; give a number")
         if find_spec("optuna") is None:
@@ -273,13 +283,13 @@ def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[s
 
 
 def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[str]) -> ResumeRequest:
+    if "evolve" in given:
+        raise ValueError("--resume and --evolve: the same --evolve command given again goes on; leave --resume out")
     extra = sorted(given - {"resume", "project", "local_rank", *RESUME_KEEPS})
     if extra:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
-        raise ValueError(
-            f"--resume continues a run with its own settings, so {flags} would have no effect; "
-            f"leave it out (only {', '.join('--' + name for name in RESUME_KEEPS)} may be given)"
-        )
+        kept = ", ".join("--" + name for name in RESUME_KEEPS)
+        note(f"--resume goes on with the run's own settings: {flags} has no effect (only {kept} may be given anew)")
     checkpoint = None
     if isinstance(resume, str):
         checkpoint = Path(resume)

@@ -24,16 +24,18 @@ LOGGERS = {
 
 _NO_UPLOAD = "--logger sends figures, settings and the path of the weights; no data, image or file is uploaded"
 _CSV = "the figures of every epoch are in results.csv in the run folder"
-UNSUPPORTED = {
-    "--evolve_population": "--evolve draws a trial from all former ones; there is no population",
-    "--resume_evolve": "the same --evolve command given again goes on",
-    "--bucket": "nothing is uploaded; copy the run folder yourself",
-    "--quad": "the quad loader is not built in; use a larger --imgsz",
+IGNORED = {
     "--upload_dataset": _NO_UPLOAD,
     "--bbox_interval": _NO_UPLOAD,
     "--artifact_alias": _NO_UPLOAD,
     "--ndjson-console": _CSV,
     "--ndjson-file": _CSV,
+}
+UNSUPPORTED = {
+    "--evolve_population": "--evolve draws a trial from all former ones; there is no population",
+    "--resume_evolve": "the same --evolve command given again goes on",
+    "--bucket": "nothing is uploaded; copy the run folder yourself",
+    "--quad": "the quad loader is not built in; use a larger --imgsz",
 }
 
 
@@ -44,6 +46,7 @@ def create_parser() -> ArgumentParser:
     _add_how(parser)
     _add_where(parser)
     parser.unsupported(UNSUPPORTED)
+    parser.ignored(IGNORED)
     return parser
 
 

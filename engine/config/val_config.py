@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.config.files import module_files
 from engine.config.parser import ArgumentParser, add_module_flag
+from engine.runtime.console import note
 
 TASKS = ("train", "val", "test", "speed")
 PRECISIONS = ("auto", "32", "bf16", "16")
@@ -65,8 +66,6 @@ class ValConfig:
         for flag, share in (("--conf-thres", self.conf_thres), ("--iou-thres", self.iou_thres)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{flag} {share}: expected a number from 0 to 1")
-        if self.save_conf and not self.save_txt:
-            raise ValueError("--save-conf adds the confidence to the files of --save-txt; add --save-txt")
 
     @property
     def split(self) -> str:
@@ -75,8 +74,10 @@ class ValConfig:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes the figures of this run incomparable."""
+        """What makes the figures of this run incomparable, and flags without an effect."""
         notes = []
+        if self.save_conf and not self.save_txt:
+            notes.append("--save-conf has no effect without --save-txt")
         if self.conf_thres > _EXACT_CONF_THRES and self.task != "speed":
             notes.append(f"--conf-thres {self.conf_thres} > 0.001 cuts off the recall curve and lowers mAP")
         if self.save_hybrid:
@@ -151,7 +152,10 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
     if task == "speed":
         given = {"conf_thres": 0.25, "iou_thres": 0.45, **given}
         if given["save_json"]:
-            raise ValueError("--save-json needs the low threshold of --task val; leave it out with --task speed")
+            note(
+                "--save-json is ignored: --task speed has the threshold of detect.py, which is too high for its figures"
+            )
+            given["save_json"] = False
     elif Path(given["data"]).name == "coco.yaml":
         given["save_json"] = True
     given["weights"], given["module"] = tuple(given["weights"]), module_files(given["module"])

@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.images import from_pillow
+from data.images import WITH_ALPHA, from_pillow, to_channels
 from data.sources.frame import Frame
 from data.sources.open_source import open_source
+from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
 from engine.inference.image_size import whole_strides
 from engine.inference.network import Network
@@ -31,6 +32,7 @@ from models.user_modules import load_modules
 _BATCH = 8
 
 
+@speaks_of_parameters
 def load_model(
     weights: str | Path | Sequence[str | Path],
     device: str = "",
@@ -86,13 +88,15 @@ class Detector:
         """What the sides of an image must be multiples of."""
         return self.network.stride_px
 
+    @speaks_of_parameters
     def predict(self, source: Any, *, imgsz: int | tuple[int, int] = 640) -> Results:  # noqa: ANN401  (many kinds)
         """Detect on images.
 
         Args:
             source: A path, folder, pattern, video or URL as `--source` takes it; a NumPy array (H, W, 3) uint8 BGR as
-                OpenCV reads it, or (H, W) grey; a PIL image; a tensor (3, H, W) or (B, 3, H, W) RGB, uint8 or 0..1;
-                or a list of any of them.
+                OpenCV reads it, (H, W, 4) with alpha, or (H, W) grey; a PIL image; a tensor (C, H, W) or (B, C, H, W),
+                grey, RGB or RGB and alpha, uint8 or 0..1; or a list of any of them; the model's channels
+                are made of it.
             imgsz: Longest side, or height and width, that images are fitted into; rounded up to the stride.
 
         Returns:
@@ -101,13 +105,14 @@ class Detector:
         Raises:
             ValueError: If something is no image or cannot be read, or never ends as cameras do.
         """
-        return self._detect(_images(source, rgb_arrays=False), imgsz)
+        return self._detect(_images(source, rgb_arrays=False, alpha=self._alpha), imgsz)
 
+    @speaks_of_parameters
     def __call__(self, source: Any, size: int | tuple[int, int] = 640) -> Results | Tensor:  # noqa: ANN401
         """Detect as YOLOv5's hub models do: as `predict`, but arrays are RGB.
 
         Args:
-            source: See `predict`; a float tensor (B, 3, H, W) goes straight through the network.
+            source: See `predict`; a float tensor (B, C, H, W) goes straight through the network.
             size: Longest side of the network's input.
 
         Returns:
@@ -116,7 +121,7 @@ class Detector:
         if isinstance(source, Tensor):
             with torch.inference_mode():
                 return self.network(source.to(self.network.device).float())
-        return self._detect(_images(source, rgb_arrays=True), size)
+        return self._detect(_images(source, rgb_arrays=True, alpha=self._alpha), size)
 
     def _detect(self, images: Iterable[tuple[str, np.ndarray]], imgsz: int | tuple[int, int]) -> Results:
         predictor = Predictor(self.network, image_px=self._image_hw(imgsz), selection=self._selection())
@@ -126,7 +131,7 @@ class Detector:
         def flush() -> None:
             found = predictor([image for _, image in waiting])
             for (path, image), one in zip(waiting, found, strict=True):
-                results.append(Result(image, *one[:3], self.names, path))
+                results.append(Result(to_channels(image, 3), *one[:3], self.names, path))
             waiting.clear()
 
         for item in images:
@@ -138,6 +143,10 @@ class Detector:
         seconds, count = predictor.seconds, max(predictor.seconds.images, 1)
         times = tuple(1000 * spent / count for spent in (seconds.prepare, seconds.network, seconds.nms))
         return Results(results, self.names, times)
+
+    @property
+    def _alpha(self) -> bool:
+        return self.network.channels in WITH_ALPHA
 
     def _image_hw(self, imgsz: int | tuple[int, int]) -> tuple[int, int]:
         if self.network.image_hw is not None:
@@ -152,53 +161,55 @@ class Detector:
         return Selection(self.conf, self.iou, classes, self.agnostic, self.max_det, self.multi_label)
 
 
-def _images(source: Any, *, rgb_arrays: bool) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  (many kinds)
-    """Name and (H, W, 3) uint8 RGB of every image."""
+def _images(source: Any, *, rgb_arrays: bool, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  (many kinds)
+    """Name and (H, W, 3) uint8 RGB of every image, or (H, W, 4) where there is alpha and it is asked for."""
     several = isinstance(source, (list, tuple)) or (isinstance(source, Tensor) and source.ndim == 4)
     for number, item in enumerate(source if several else [source]):
         if isinstance(item, (str, Path)):
-            yield from _from_path(str(item))
+            yield from _from_path(str(item), alpha)
         elif isinstance(item, Image.Image):
             name = getattr(item, "filename", "") or f"image{number}.jpg"
-            yield name, from_pillow(item, name=name)
+            yield name, from_pillow(item, name=name, alpha=alpha)
         elif isinstance(item, Tensor):
-            yield f"image{number}.jpg", _from_tensor(item)
+            yield f"image{number}.jpg", _from_tensor(item, alpha)
         elif isinstance(item, np.ndarray):
-            yield f"image{number}.jpg", _from_array(item, rgb_arrays)
+            yield f"image{number}.jpg", _from_array(item, rgb_arrays, alpha)
         else:
             raise ValueError(f"Expected paths, PIL images, arrays or tensors but got a {type(item).__name__}")
 
 
-def _from_path(text: str) -> Iterator[tuple[str, np.ndarray]]:
+def _from_path(text: str, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:
     with closing(open_source(text)) as source:
         if source.live:
             raise ValueError(f"{text}: cameras, streams and the screen never end; detect.py shows and writes them")
+        source.alpha = alpha
         for item in source:
             if isinstance(item, Frame):
-                yield item.path, item.image
+                yield item.path, item.pixels
             elif item.partial:  # what could be read counts
                 warnings.warn(f"{item.path}: {item.reason}", stacklevel=2)
             else:
                 raise ValueError(f"{item.path}: {item.reason}")
 
 
-def _from_tensor(item: Tensor) -> np.ndarray:
-    if item.ndim != 3 or item.shape[0] != 3 or not item.numel():
-        raise ValueError(f"Expected a tensor (3, H, W) or (B, 3, H, W) but got {tuple(item.shape)}")
+def _from_tensor(item: Tensor, alpha: bool) -> np.ndarray:
+    if item.ndim != 3 or item.shape[0] not in (1, 3, 4) or not item.numel():
+        raise ValueError(
+            f"Expected a tensor (3, H, W) or (B, 3, H, W), or of 1 or 4 channels, but got {tuple(item.shape)}"
+        )
     if item.is_floating_point():
         if not 0 <= float(item.min()) <= float(item.max()) <= 1:
             raise ValueError("Expected a floating tensor with values from 0 to 1; divide pixels by 255")
         item = (item * 255).round()
     elif item.dtype is not torch.uint8:
         raise ValueError(f"Expected a tensor of floating numbers or uint8 but got {item.dtype}")
-    return np.ascontiguousarray(item.to(torch.uint8).cpu().permute(1, 2, 0).numpy())
+    return _from_array(item.to(torch.uint8).cpu().permute(1, 2, 0).numpy(), True, alpha)
 
 
-def _from_array(item: np.ndarray, rgb: bool) -> np.ndarray:
+def _from_array(item: np.ndarray, rgb: bool, alpha: bool) -> np.ndarray:
     shaped = item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3, 4))
     if item.dtype != np.uint8 or not item.size or not shaped:
         raise ValueError(f"Expected an array (H, W, 3) uint8 but got {item.shape} {item.dtype}")
-    if item.ndim == 2 or item.shape[2] == 1:
-        return np.repeat(item.reshape(*item.shape[:2], 1), 3, axis=2)
-    colours = item[..., :3]
-    return np.ascontiguousarray(colours if rgb else colours[..., ::-1])
+    if not rgb and item.ndim == 3 and item.shape[2] >= 3:
+        item = item[..., [2, 1, 0, 3][: item.shape[2]]]
+    return np.ascontiguousarray(to_channels(item, 4 if alpha else 3))

@@ -105,14 +105,12 @@ class Result:
             normalised: Boxes as shares of the image's size instead of pixels.
 
         Raises:
-            ValueError: If pandas is not installed, or `kind` is unknown.
+            ValueError: If `kind` is unknown.
         """
         if kind not in _COLUMNS:
             raise ValueError(f"Expected kind to be xyxy or xywh but got {kind!r}")
-        try:
-            from pandas import DataFrame
-        except ModuleNotFoundError:
-            raise ValueError("pandas() needs the package pandas; install it with pip install pandas") from None
+        from pandas import DataFrame
+
         layout = {"xyxy": "xyxy", "xywh": "cxcywh"}[kind] + ("_norm" if normalised else "_px")
         table = DataFrame(self.boxes(layout), columns=list(_COLUMNS[kind]))
         return table.assign(confidence=self.confidences, **{"class": self.class_ids}, name=self.class_names)

@@ -12,23 +12,29 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from data.dataset.dataset_yaml import read_yaml
+from data.images import WITH_ALPHA
 from data.sources.frame import Frame, Source, Trouble
 from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import ROOT, new_run_folder, resolve_file
 from engine.detection.background_writer import Recorder
-from engine.inference.image_size import whole_strides
+from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
 from engine.inference.open_weights import open_network
 from engine.inference.predictor import Detections, Predictor, Prepared, Selection
+from engine.runtime.console import note
 from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
 from models.user_modules import load_modules
+
+if TYPE_CHECKING:
+    from engine.detection.window import Viewer
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
 _MOST_AT_A_TIME = 8  # batches in the network
@@ -48,15 +54,16 @@ def run_detection(config: DetectConfig) -> int:
     """
     load_modules(config.module)
     with ExitStack() as stack:
-        viewer = None
-        if config.view_img:
-            from engine.detection.window import Viewer
-
-            viewer = stack.enter_context(closing(Viewer()))
+        for warning in config.warnings:
+            note(warning)
+        viewer = _viewer() if config.view_img else None
+        if viewer is not None:
+            stack.enter_context(closing(viewer))
         tracking = _tracking(config)
         weights = [_find_weights(name) for name in config.weights]
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
+        source.alpha = predictor.network.channels in WITH_ALPHA
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
@@ -65,6 +72,17 @@ def run_detection(config: DetectConfig) -> int:
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking)
         run.over(source)
     return run.report(folder)
+
+
+def _viewer() -> Viewer | None:
+    """A window, where there can be one."""
+    from engine.detection.window import Viewer
+
+    try:
+        return Viewer()
+    except ValueError as error:
+        note(f"{error}; going on without a window")
+        return None
 
 
 def _tracking(config: DetectConfig) -> Callable[[Frame, Detections], Detections] | None:
@@ -87,6 +105,7 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
     )
     if config.data is not None:
         network.names = _read_names(config.data, network.nc)
+    note_fixed_size(network, " ".join(weights))
     image_hw = _image_hw(config.imgsz, network)
     selection = Selection(
         config.conf_thres if config.track is None else min(config.conf_thres, LOWEST_TRACKED),
@@ -107,12 +126,12 @@ def _image_hw(wanted: tuple[int, int], network: Network) -> tuple[int, int]:
     if network.image_hw is not None:
         if network.image_hw != wanted:
             height, width = network.image_hw
-            print(f"--imgsz is {height}x{width}, the size the weights were exported for", file=sys.stderr)
+            note(f"--imgsz is {height}x{width}, the size the weights were exported for")
         return network.image_hw
     stride_px = network.stride_px
     height, width = (whole_strides(side, stride_px) for side in wanted)
     if (height, width) != wanted:
-        print(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}", file=sys.stderr)
+        note(f"--imgsz rounded up to {height}x{width}, multiples of the stride {stride_px}")
     return height, width
 
 
@@ -207,7 +226,7 @@ class _Run:
     def _prepared(self, source: Source) -> Generator[tuple[Frame | Trouble, Prepared | None], None, None]:
         with closing(iter(source)) as items:
             for item in items:
-                yield item, self.predictor.prepare(item.image) if isinstance(item, Frame) else None
+                yield item, self.predictor.prepare(item.pixels) if isinstance(item, Frame) else None
 
     def _tell(self, batch: _Batch, found: Sequence[Detections], network_s: float) -> bool:
         """Print a batch and hand it on; False when the user ended the show."""
@@ -244,7 +263,7 @@ class _Run:
             height, width = self.predictor.image_hw
             print(
                 f"Speed: {pre:.1f}ms pre-process, {net:.1f}ms inference, {nms:.1f}ms NMS per image at shape "
-                f"(1, 3, {height}, {width})"
+                f"(1, {self.predictor.network.channels}, {height}, {width})"
             )
         if folder is not None and self.used:
             if self.recorder.labels is not None:

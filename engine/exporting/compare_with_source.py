@@ -80,7 +80,7 @@ def compare(
     Args:
         source: The network that was exported.
         exported: What was written.
-        batches: (B, 3, H, W) float32 RGB 0..1 each.
+        batches: (B, C, H, W) float32 0..1 each.
         suppression: What was written into the file.
 
     Raises:

@@ -78,7 +78,7 @@ def write_openvino(
         onnx_file: The source, in fp32.
         folder: `<name>_openvino_model`, made if missing.
         metadata: Its `half` compresses weights to fp16, its `int8` quantises.
-        calibration: Batches (B, 3, H, W) float32 for int8.
+        calibration: Batches (B, C, H, W) float32 for int8.
 
     Raises:
         ValueError: If a package is missing.
@@ -142,8 +142,9 @@ def write_tensorrt(onnx_file: Path, file: Path, metadata: Metadata, *, workspace
     if metadata.dynamic:
         height, width = metadata.imgsz or (640, 640)
         profile = builder.create_optimization_profile()
-        shapes = [(1, 3, metadata.stride, metadata.stride), (1, 3, height, width)]
-        profile.set_shape(INPUT, *shapes, (max(metadata.batch, 1), 3, 2 * height, 2 * width))
+        channels = metadata.channels
+        shapes = [(1, channels, metadata.stride, metadata.stride), (1, channels, height, width)]
+        profile.set_shape(INPUT, *shapes, (max(metadata.batch, 1), channels, 2 * height, 2 * width))
         settings.add_optimization_profile(profile)
     if metadata.half:
         settings.set_flag(trt.BuilderFlag.FP16)

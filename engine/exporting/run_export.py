@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,9 @@ from engine.exporting.format_writers import (
 from engine.exporting.traced_network import ExportModule, Suppression
 from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
+from engine.inference.image_size import whole_strides
 from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
+from engine.runtime.console import note
 from engine.runtime.device import Precision, select_device
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
@@ -55,6 +56,8 @@ def export(config: ExportConfig) -> list[Exported]:
     Raises:
         ValueError: On weights, sizes or packages that do not go together, or a file that differs too much.
     """
+    for warning in config.warnings:
+        note(warning)
     load_modules(config.module)
     device = select_device(config.device)
     weights = find_weights(config.weights)
@@ -65,7 +68,16 @@ def export(config: ExportConfig) -> list[Exported]:
     images = _image_files(config)
     source = TorchNetwork(load_model(weights), device, Precision(torch.float32, False, "fp32"))
     if any(side % source.stride_px for side in config.imgsz):
-        raise ValueError(f"--imgsz {config.imgsz}: expected multiples of the model's stride {source.stride_px}")
+        fitting = [whole_strides(side, source.stride_px) for side in config.imgsz]
+        raise ValueError(
+            f"--imgsz {_words(config.imgsz)}: expected multiples of the model's stride {source.stride_px}, e.g. "
+            f"--imgsz {_words(fitting)}"
+        )
+    if not config.dynamic:
+        remedy = "--dynamic without --nms" if config.nms else "--dynamic"
+        note(
+            f"images are padded to the file's one size, so its figures differ from the .pt file's; {remedy}: equal ones"
+        )
     job = _Job(config, weights, source, images)
     return [job.write(name) for name in config.include]
 
@@ -96,6 +108,7 @@ class _Job:
             int8=config.int8,
             nms=_suppression_facts(config),
             spec=source.model.spec.to_dict(),
+            channels=source.channels,
         )
 
     def write(self, name: str) -> Exported:
@@ -120,7 +133,7 @@ class _Job:
         print(f"  against {self.weights} on {len(batches) - self.config.dynamic} images: {difference}", flush=True)
         if self.config.nms and not difference.detections:
             missing = "nothing is detected on these images, so what the file finds could not be compared"
-            print(f"note: {missing}; give others with --data", file=sys.stderr)
+            note(f"{missing}; give others with --data")
         return done
 
     def _reopened(self, file: Path) -> object:
@@ -133,7 +146,8 @@ class _Job:
         return stem.with_name(f"{stem.name}.{name}")
 
     def _example(self, *, half: bool = False) -> Tensor:
-        images = torch.zeros(self.config.batch_size, 3, *self.config.imgsz, device=self.source.device)
+        shape = (self.config.batch_size, self.source.channels, *self.config.imgsz)
+        images = torch.zeros(shape, device=self.source.device)
         return images.half() if half else images
 
     def _torchscript(self, file: Path) -> None:
@@ -194,11 +208,11 @@ class _Job:
         read = 0
         for file in _spread(self.images, count):
             try:
-                image = read_image(file)
+                image = read_image(file, self.source.channels)
             except ImageReadError as error:
                 if file not in self.unreadable:
                     self.unreadable.append(file)
-                    print(f"note: left out: {error}", file=sys.stderr)
+                    note(f"left out: {error}")
                 continue
             read += 1
             yield image
@@ -225,6 +239,10 @@ class _Half:
             self.module.network.detect.stride.copy_(self.stride)
 
 
+def _words(sides: Sequence[int]) -> str:
+    return " ".join(map(str, sides))
+
+
 def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:
     if not config.nms:
         return None
@@ -232,7 +250,7 @@ def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:
 
 
 def _batch(images: Sequence[np.ndarray], hw: tuple[int, int]) -> Tensor:
-    """Images of any sizes -> (B, 3, H, W) float32 RGB 0..1."""
+    """Images of any sizes -> (B, C, H, W) float32 0..1."""
     pixels = np.stack([letterbox(image, hw).image for image in images])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
 

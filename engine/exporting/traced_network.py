@@ -65,6 +65,6 @@ class ExportModule(nn.Module):
         self.suppression = suppression
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB 0..1 -> (B, N, 5 + nc), or (B, max_det, 6) with suppression; float32."""
+        """(B, C, H, W) 0..1 -> (B, N, 5 + nc), or (B, max_det, 6) with suppression; float32."""
         predictions = self.decode(self.network.raw(images))
         return predictions if self.suppression is None else self.suppression(predictions)

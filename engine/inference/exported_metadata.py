@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from models.spec.parse_layer_list import parse_channels
+
 INPUT = "images"  # YOLOv5's name
 TORCHSCRIPT_EXTRA = "config.txt"  # YOLOv5's name
 
@@ -21,6 +23,7 @@ class Metadata:
         stride: What the sides of an image must be multiples of, px.
         imgsz: Height and width of the input in pixels; with `dynamic` those it was written with.
         batch: Images in a batch; with `dynamic` any.
+        channels: Of the input, as in `data.images.read_image`.
         dynamic: Any batch, height and width.
         half: Weights in fp16.
         int8: Weights and maps quantised.
@@ -37,6 +40,7 @@ class Metadata:
     int8: bool = False
     nms: dict[str, float] | None = None
     spec: dict[str, Any] | None = None
+    channels: int = 3
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and YAML."""
@@ -65,6 +69,7 @@ class Metadata:
             names, stride = known.pop("names"), int(known.pop("stride"))
             names = dict(enumerate(names)) if isinstance(names, list) else {int(k): str(v) for k, v in names.items()}
             imgsz, nms = known.pop("imgsz", None), known.pop("nms", None)
+            known["channels"] = parse_channels(known.get("channels", 3), "channels")
             known["nms"] = {str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None
             return cls(names, stride, None if imgsz is None else (int(imgsz[0]), int(imgsz[-1])), **known)
         except (LookupError, AttributeError, TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import read_yaml
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
+from engine.runtime.console import note
 from engine.runtime.optional_package import require
 
 Run = Callable[[Tensor], Any]
@@ -27,13 +28,13 @@ class ExportedNetwork(Network):
         """Put a runtime behind the common face.
 
         Args:
-            run: From (B, 3, H, W) images to predictions, an array or a tensor.
+            run: From (B, C, H, W) images to predictions, an array or a tensor.
             metadata: What the file says about itself.
             device: Where it wants its images.
             description: For the log.
         """
         self._run, self.device, self.metadata = run, device, metadata
-        self.names, self.stride_px = metadata.names, metadata.stride
+        self.names, self.stride_px, self.channels = metadata.names, metadata.stride, metadata.channels
         if not metadata.dynamic:
             self.image_hw, self.batch_size = metadata.imgsz, metadata.batch
         self.finished = metadata.nms is not None
@@ -81,7 +82,10 @@ def open_exported(weights: str, device: torch.device, precision: str, *, dnn: bo
     )
     own = "16" if network.metadata.half else "32"
     if precision not in ("auto", "32", own):
-        raise ValueError(f"{file} was exported in its own precision, {own}; --precision {precision} needs the .pt file")
+        asked = "--half" if precision == "16" else f"--precision {precision}"
+        note(
+            f"{asked} has no effect on {file}, which computes in its own precision, {own}; the .pt file would follow it"
+        )
     return network
 
 
@@ -96,7 +100,9 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
     facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
-    facts.setdefault("imgsz", facts.get("shape", [])[-2:] or None)
+    shape = facts.get("shape")
+    if isinstance(shape, list) and len(shape) == 4:  # all that the original tells of the input
+        facts = {"channels": shape[1], "imgsz": shape[2:], **facts}
     metadata = Metadata.read(facts, file)
     dtype = torch.float16 if metadata.half else torch.float32
     return ExportedNetwork(lambda images: network(images.to(dtype)), metadata, device, f"TorchScript on {device}")
@@ -149,6 +155,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
 def _with_shape(facts: Mapping[str, Any], shape: list[Any], file: Path) -> Metadata:
     """The facts, with size and batch from the graph where a file of the original does not tell them."""
     fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    facts = {"channels": (len(fixed) == 4 and fixed[1]) or 3, **facts}
     if "imgsz" not in facts and None not in fixed:
         facts = {**facts, "imgsz": fixed[2:], "batch": fixed[0]}
     elif "imgsz" not in facts:
@@ -193,8 +200,8 @@ def _openvino_facts(model: Any, file: Path) -> dict[str, Any]:  # noqa: ANN401  
         raise ValueError(f"{beside}: expected the names and stride of {file.name} but got a {type(facts).__name__}")
     shape = model.input(0).partial_shape
     if shape.is_static:
-        batch, _, height, width = (int(side) for side in shape.to_shape())
-        return {"imgsz": [height, width], "batch": batch, **facts}
+        batch, channels, height, width = (int(side) for side in shape.to_shape())
+        return {"imgsz": [height, width], "batch": batch, "channels": channels, **facts}
     return {"dynamic": True, **facts}
 
 

@@ -29,6 +29,7 @@ class Network:
         memory_format: In which order its images are best stored.
         image_hw: The one size it takes; None takes any.
         batch_size: The one batch size it takes; None takes any.
+        channels: Of its images, as in `data.images.read_image`.
         dtype: What its images are best given in.
         parallel: Whether several threads may call it at the same time, and gain by it.
         finished: Whether it gives finished detections, (B, n, 6) with rows of zeros, instead of predictions.
@@ -41,6 +42,7 @@ class Network:
     memory_format: torch.memory_format = torch.contiguous_format
     image_hw: tuple[int, int] | None = None
     batch_size: int | None = None
+    channels: int = 3
     dtype: torch.dtype = torch.float32
     parallel: bool = False
     finished: bool = False
@@ -55,7 +57,7 @@ class Network:
         """Predict.
 
         Args:
-            images: (B, 3, H, W) RGB 0..1 on `device`, float32 or `dtype`.
+            images: (B, channels, H, W) 0..1 on `device`, float32 or `dtype`.
 
         Returns:
             (B, N, 5 + nc) float32: cx, cy, w, h in pixels, objectness, class scores; see `finished`.
@@ -104,7 +106,7 @@ class TorchNetwork(Network):
         if not augment:  # whose smaller images are interpolated
             self.dtype = precision.dtype
         self.device, self.precision, self.augment = device, precision, augment
-        self.names, self.stride_px = dict(model.names), model.stride_px
+        self.names, self.stride_px, self.channels = dict(model.names), model.stride_px, model.channels
         self.memory_format = precision.memory_format
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self.description = f"{parameters:,} parameters, {device}, {precision.reason}"
@@ -130,9 +132,11 @@ class Ensemble(Network):
         first = members[0]
         if any(member.names != first.names for member in members):
             raise ValueError("an ensemble needs weights of the same classes in the same order; these differ")
+        if any(member.channels != first.channels for member in members):
+            raise ValueError("an ensemble needs weights that read the same channels; these differ in `ch`")
         if any(member.image_hw is not None or member.finished for member in members):
             raise ValueError("an ensemble takes .pt files, and files exported with --dynamic and without --nms")
-        self.members = list(members)
+        self.members, self.channels = list(members), first.channels
         self.names, self.device, self.memory_format = first.names, first.device, first.memory_format
         self.stride_px = max(member.stride_px for member in members)
         self.description = f"ensemble of {len(members)}: " + "; ".join(member.description for member in members)

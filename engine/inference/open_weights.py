@@ -9,6 +9,7 @@ import torch
 from engine.config.export_config import UNSUPPORTED_FORMATS
 from engine.inference.exported_network import open_exported
 from engine.inference.network import OPENVINO_FOLDER, Ensemble, Network, TorchNetwork
+from engine.runtime.console import note
 from engine.runtime.device import choose_precision
 from models.weights.checkpoint import load_model
 
@@ -60,7 +61,7 @@ def _open_one(weights: str, device: torch.device, precision: str, augment: bool,
         if name.endswith(ending):
             raise ValueError(f"--weights {weights}: {kind} files are not supported; {UNSUPPORTED_FORMATS[kind]}")
     if dnn and not name.endswith(".onnx"):
-        raise ValueError(f"--dnn {weights}: OpenCV's DNN module reads .onnx files; write one with export.py")
+        note(f"--dnn has no effect on {weights}: OpenCV's DNN module reads .onnx files; export.py writes one")
     if not is_exported(weights):
         return TorchNetwork(load_model(weights, device), device, choose_precision(precision, device), augment=augment)
     if augment:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.images import Letterboxed, letterbox, unletterbox
+from data.images import Letterboxed, letterbox, to_channels, unletterbox
 from engine.inference.network import Network, TorchNetwork
 from engine.runtime.device import Precision, choose_precision
 
@@ -129,7 +129,7 @@ class Predictor:
         """Detect on images of any sizes.
 
         Args:
-            images: (H, W, 3) uint8 RGB each.
+            images: (H, W, C) uint8 each, RGB or as in `data.images.to_channels`.
 
         Returns:
             Detections of each image.
@@ -140,7 +140,9 @@ class Predictor:
         """Letterbox an image as YOLOv5's detect.py does; safe to call from another thread."""
         start = time.perf_counter()
         height, width = image.shape[:2]
-        letterboxed = letterbox(image, self.image_hw, stride=self.stride_px, auto=not self.square)
+        letterboxed = letterbox(
+            to_channels(image, self.network.channels), self.image_hw, stride=self.stride_px, auto=not self.square
+        )
         self.seconds.prepare += time.perf_counter() - start
         return Prepared(letterboxed, (height, width))
 
@@ -173,8 +175,8 @@ class Predictor:
     def _detect_same_shape(self, batch: Sequence[Prepared]) -> tuple[list[Detections], float, float]:
         """Detections, seconds of the network, seconds of what follows."""
         start = self._now()
-        pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, 3)
-        images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
+        pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, C)
+        images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, C, H, W)
         # Whole numbers to 255 are exact in every type, so the quotient is rounded once.
         images = images.to(self.network.dtype, memory_format=self.network.memory_format) / 255
         predictions = self.network(images)  # (B, N, 5 + classes)
@@ -191,7 +193,8 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Run the network once on nothing, so that the first image's time is like the others'."""
-        empty: Tensor = torch.zeros(1, 3, *self.image_hw, device=self.device, dtype=self.network.dtype)
+        shape = (1, self.network.channels, *self.image_hw)
+        empty: Tensor = torch.zeros(shape, device=self.device, dtype=self.network.dtype)
         with torch.inference_mode():
             self.network(empty.contiguous(memory_format=self.network.memory_format))
 

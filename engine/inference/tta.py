@@ -25,7 +25,7 @@ def augmented_predictions(model: DetectionModel, images: Tensor, precision: Prec
 
     Args:
         model: In eval mode, on the device of the images.
-        images: (B, 3, H, W) RGB 0..1, H and W multiples of the stride.
+        images: (B, C, H, W) 0..1, H and W multiples of the stride.
         precision: The arithmetic of the network.
 
     Returns:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from engine.runtime.console import note
+
 PRECISIONS = ("auto", "32", "bf16", "16")
 
 
@@ -83,10 +85,11 @@ def choose_precision(text: str, device: torch.device) -> Precision:
     """The arithmetic for `--precision auto|32|bf16|16` on a device.
 
     `auto` is bf16 with channels_last where the hardware multiplies bf16 matrices (CPUs with AMX or AVX512-BF16, GPUs
-    from Ampere on), fp16 on older GPUs, fp32 with channels_last elsewhere.
+    from Ampere on), fp16 on older GPUs, fp32 with channels_last elsewhere. `16` on a CPU is fp32, with a line that says
+    so, as in YOLOv5.
 
     Raises:
-        ValueError: If the text is none of these, or the device cannot compute in that type.
+        ValueError: If the text is none of these.
     """
     if text not in PRECISIONS:
         raise ValueError(f"--precision {text}: expected one of {', '.join(PRECISIONS)}")
@@ -96,7 +99,8 @@ def choose_precision(text: str, device: torch.device) -> Precision:
         return Precision(torch.bfloat16, True, "bf16: asked for")
     if text == "16":
         if device.type == "cpu":
-            raise ValueError("--precision 16 (--half): fp16 needs a GPU; on a CPU use --precision bf16 or 32")
+            note("--half (--precision 16): fp16 needs a GPU, so fp32 is used; --precision bf16 is faster on many CPUs")
+            return Precision(torch.float32, True, "fp32: fp16 needs a GPU")
         return Precision(torch.float16, True, "fp16: asked for")
     return _automatic(device)
 

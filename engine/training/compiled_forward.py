@@ -21,7 +21,7 @@ class CompiledForward:
 
     Args:
         model: The network, on its device.
-        shape: (B, 3, H, W) of the batches it is compiled for.
+        shape: (B, C, H, W) of the batches it is compiled for.
         backend: `torch.compile`'s; tests use another.
     """
 

@@ -218,13 +218,13 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
         seed=config.seed,
         fp32_steps=_fp32_steps(run, schedule),
         processes=run.processes,
-        compiled=CompiledForward(model, _batch_shape(run)) if config.compile else None,
+        compiled=CompiledForward(model, _batch_shape(run)) if config.compiles else None,
     )
 
 
 def _batch_shape(run: Run) -> tuple[int, int, int, int]:
-    """(B, 3, H, W) of every batch of this process but perhaps the last of an epoch."""
-    return run.train.batch_size, 3, run.image_px, run.image_px
+    """(B, C, H, W) of every batch of this process but perhaps the last of an epoch."""
+    return run.train.batch_size, run.train.dataset.channels, run.image_px, run.image_px
 
 
 def create_loss(run: Run, model: DetectionModel) -> DetectionLoss:

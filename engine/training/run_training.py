@@ -17,7 +17,7 @@ from data.hyp import Hyperparameters, load_hyp
 from engine.config.files import new_run_folder
 from engine.config.train_config import ResumeRequest, TrainConfig
 from engine.inference.image_size import training_px, whole_strides
-from engine.runtime.console import clock, say
+from engine.runtime.console import clock, note, say
 from engine.runtime.device import Precision, choose_precision
 from engine.runtime.distributed import Processes, joined
 from engine.training.batch_size_search import Meter, find_batch
@@ -65,6 +65,8 @@ def train(request: TrainConfig | ResumeRequest) -> TrainResult:
 
 
 def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
+    for warning in config.warnings:
+        note(warning)
     started = time.perf_counter()
     run, fit = _fit(config, interrupted, processes)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
@@ -140,6 +142,7 @@ def _prepare(
     wanted = config
     config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
+    sizes["channels"] = model.channels
     train = train_loader(config, dataset, hyp, processes, **sizes)
     val = val_loader(config, dataset, processes, **sizes)
     if not interrupted and not config.noautoanchor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from data.images import write_image
+from data.images import to_channels, write_image
 from engine.drawing.boxes_on_images import TextPainter, class_colour
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class MosaicWriter:
         """Draw a batch unless enough were drawn."""
         if self.drawn == MAX_BATCHES:
             return
-        images = batch.images[:MAX_IMAGES].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
+        images = batch.images[:MAX_IMAGES].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, C)
         titles = [Path(path).name for path in batch.paths]
         self._painter = self._painter or TextPainter([*self.names.values(), *titles])
         labels = [Marks(rows[:, 1:], rows[:, 0], self._names(rows[:, 0])) for rows in batch.labels]
@@ -72,7 +72,7 @@ def draw_mosaic(images: np.ndarray, marks: Sequence[Marks], titles: Sequence[str
     """Arrange images in a square grid, column by column, with boxes, class names and file names.
 
     Args:
-        images: (B, H, W, 3) uint8 RGB.
+        images: (B, H, W, C) uint8.
         marks: What to draw on each, in its pixels; later entries than images are ignored.
         titles: Name of each image.
         painter: Draws the text.
@@ -88,7 +88,7 @@ def draw_mosaic(images: np.ndarray, marks: Sequence[Marks], titles: Sequence[str
     mosaic = np.full((side * cell_h, side * cell_w, 3), 255, dtype=np.uint8)
     for i, image in enumerate(images):
         x, y = cell_w * (i // side), cell_h * (i % side)
-        cell = np.ascontiguousarray(image)
+        cell = np.ascontiguousarray(to_channels(image, 3))
         if scale < 1:
             cell = cv2.resize(cell, (cell_w, cell_h), interpolation=cv2.INTER_AREA)
         elif cell is image:

@@ -16,7 +16,7 @@ class EvaluatedBatch(NamedTuple):
     """What an observer of the evaluation sees of each batch.
 
     Attributes:
-        images: (B, 3, H, W) uint8 RGB, letterboxed.
+        images: (B, C, H, W) uint8, letterboxed.
         labels: For each image (m, 5): class, x1, y1, x2, y2 in pixels of the letterboxed image.
         detections: For each image (n, 6): x1, y1, x2, y2, confidence, class in pixels of the letterboxed image.
         native: The detections in pixels of the original image, clipped to it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +14,10 @@ from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
 from data.loading.loader import Batch, create_loader
 from engine.config.files import new_run_folder
 from engine.config.val_config import ValConfig
-from engine.inference.image_size import whole_strides
+from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
 from engine.inference.open_weights import is_exported, open_network
+from engine.runtime.console import note
 from engine.runtime.device import select_device
 from engine.validation.coco_metrics import COCO_LAYOUT, FIELD_LAYOUT, MAX_DETS
 from engine.validation.evaluate import evaluate
@@ -44,8 +44,8 @@ def validate(config: ValConfig) -> list[EvalResult]:
     Raises:
         ValueError: On files that are missing or wrong, or a model of other classes than the data set.
     """
-    for note in config.warnings:
-        _note(note)
+    for warning in config.warnings:
+        note(warning)
     load_modules(config.module)
     device = select_device(config.device)
     for weights in config.weights:
@@ -64,7 +64,8 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
     if network.finished:
         if config.save_hybrid:
             raise ValueError(f"--save-hybrid {weights}: labels cannot join a suppression inside the file; take the .pt")
-        _note(f"the suppression inside {weights} cuts off the recall curve and lowers mAP; export without --nms")
+        note(f"the suppression inside {weights} cuts off the recall curve and lowers mAP; export without --nms")
+    note_fixed_size(network, weights)
     image_px = _image_px(config.imgsz, network)
     loader = _loader(config, spec, image_px, network)
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
@@ -85,9 +86,9 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
         plots=config.plots,
         observers=[writer for writer in (labels, coco) if writer is not None],
     )
-    _print(result, config, image_px)
+    _print(result, config, (config.batch_size, network.channels, image_px, image_px))
     if loader.dataset.unreadable:
-        _note(f"{len(loader.dataset.unreadable)} images could not be read, the first: {loader.dataset.unreadable[0]}")
+        note(f"{len(loader.dataset.unreadable)} images could not be read, the first: {loader.dataset.unreadable[0]}")
     extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
     if coco is not None:
         extra |= _coco_figures(coco, spec, folder / f"{Path(files[0]).stem}_predictions.json", config.max_det)
@@ -113,7 +114,7 @@ def _check_classes(model: Network, spec: DatasetSpec, weights: str, single_cls: 
             "or --single-cls to compare boxes alone"
         )
     if model.names != spec.names:
-        _note(f"the class names of {weights} and {spec.file} differ; the data set's are used")
+        note(f"the class names of {weights} and {spec.file} differ; the data set's are used")
 
 
 def _image_px(wanted: int, network: Network) -> int:
@@ -123,12 +124,12 @@ def _image_px(wanted: int, network: Network) -> int:
         if height != width:
             raise ValueError(f"the weights take images of {height}x{width}; val.py needs a square or --dynamic")
         if height != wanted:
-            _note(f"--imgsz {wanted} is not the {height} that the weights were exported for; {height} is used")
+            note(f"--imgsz {wanted} is not the {height} that the weights were exported for; {height} is used")
         return height
     stride_px = network.stride_px
     image_px = whole_strides(wanted, stride_px)
     if image_px != wanted:
-        _note(f"--imgsz {wanted} is not a multiple of the stride {stride_px}; {image_px} is used")
+        note(f"--imgsz {wanted} is not a multiple of the stride {stride_px}; {image_px} is used")
     return image_px
 
 
@@ -149,6 +150,7 @@ def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, network: Networ
         single_cls=config.single_cls,
         workers=config.workers,
         shuffle=False,
+        channels=network.channels,
     )
 
 
@@ -156,7 +158,7 @@ def _warm_up(network: Network, image_px: int) -> None:
     """Let a GPU choose its kernels before the clock runs."""
     if network.device.type != "cpu":
         with torch.no_grad():
-            image = torch.zeros((1, 3, image_px, image_px), device=network.device)
+            image = torch.zeros((1, network.channels, image_px, image_px), device=network.device)
             network(image.contiguous(memory_format=network.memory_format))
 
 
@@ -186,26 +188,22 @@ def _coco_figures(coco: CocoWriter, spec: DatasetSpec, file: Path, max_det: int)
     print("The same with up to 1000 detections an image:")
     print(evaluation.table(FIELD_LAYOUT))
     if max_det < MAX_DETS[-1]:
-        _note(f"--max-det {max_det} limits the detections of an image; --max-det 1000 keeps what the table asks for")
+        note(f"--max-det {max_det} limits the detections of an image; --max-det 1000 keeps what the table asks for")
     return {"coco": evaluation.values(COCO_LAYOUT), "coco_max_dets_1000": evaluation.values(FIELD_LAYOUT)}
 
 
-def _print(result: EvalResult, config: ValConfig, image_px: int) -> None:
+def _print(result: EvalResult, config: ValConfig, shape: tuple[int, ...]) -> None:
     print(result.table(per_class=config.verbose or len(result.names) < _MANY_CLASSES))
     if not result.instances:
-        _note(f"no labels in the {config.split} split of {config.data}: there is nothing to measure against")
+        note(f"no labels in the {config.split} split of {config.data}: there is nothing to measure against")
     absent = result.classes_without_instances
     if absent and result.instances:
         shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
-        _note(f"classes without instances take no part in the means: {shown}")
+        note(f"classes without instances take no part in the means: {shown}")
     speeds = "{:.1f}ms pre-process, {:.1f}ms inference, {:.1f}ms NMS per image".format(*result.speeds_ms)
-    print(f"Speed: {speeds} at shape {(config.batch_size, 3, image_px, image_px)}")
+    print(f"Speed: {speeds} at shape {shape}")
 
 
 def _write_results(result: EvalResult, extra: Mapping[str, object], folder: Path) -> None:
     text = json.dumps({**extra, **result.to_dict()}, indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)

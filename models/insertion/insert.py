@@ -131,7 +131,7 @@ def each_place(spec: ModelSpec, request: str) -> list[str]:
     if EACH not in insertion.places:
         return [request]
     if len(insertion.places) > 1:
-        raise ValueError(f"--attention {request!r}: expected `each` alone, or places by name")
+        raise ValueError(f"attention {request!r}: expected `each` alone, or places by name")
     return [format_request(replace(insertion, places=(place,))) for place in places(spec)]
 
 

@@ -106,7 +106,7 @@ def parse_request(text: str) -> Insertion:
         options = literal(options, "options")
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(
-            f"--attention {shown(text)}: expected Name, Name@place,place or Name(option=value)@place, "
+            f"attention {shown(text)}: expected Name, Name@place,place or Name(option=value)@place, "
             f"e.g. 'CBAM(kernel_size=3)@neck.P3,neck.P4' ({getattr(error, 'msg', error)})"
         ) from error
     canonical_name(name)

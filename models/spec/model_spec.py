@@ -58,7 +58,7 @@ class ModelSpec:
         depth_multiple: Factor on the repeats of a row.
         width_multiple: Factor on the channels of a row.
         backbone_rows: How many of the rows are the backbone.
-        channels: Channels of the input image.
+        channels: Channels of the input image: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
         channel_multiple: Scaled channel counts are rounded up to a multiple of this.
         activation: The activation of every `Conv`, e.g. `nn.LeakyReLU(0.1)`; None is SiLU.
         file: The file's name for messages.

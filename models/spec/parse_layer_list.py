@@ -18,7 +18,7 @@ MODEL_KEYS = {
     "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "ch", "activation", "channel_multiple",
     "inplace", "inserted", "modules", "wiring",
 }  # fmt: skip
-_LARGEST = {"nc": 100_000, "depth_multiple": 100, "width_multiple": 100, "ch": 4096, "channel_multiple": 4096}
+_LARGEST = {"nc": 100_000, "depth_multiple": 100, "width_multiple": 100, "channel_multiple": 4096}
 MAX_REPEATS = 1000
 _MAX_ANCHORS = 100  # a level
 _MAX_DEPTH = 8  # of nested lists and mappings
@@ -46,7 +46,7 @@ def parse_spec(data: Mapping[str, Any], file: str = "model") -> ModelSpec:
         depth_multiple=number(data, "depth_multiple", float, file, 1.0),
         width_multiple=number(data, "width_multiple", float, file, 1.0),
         backbone_rows=len(data["backbone"]),
-        channels=number(data, "ch", int, file, 3),
+        channels=parse_channels(data.get("ch", 3), f"{file}: ch"),
         channel_multiple=number(data, "channel_multiple", int, file, 8),
         activation=parse_activation_name(data.get("activation"), file),
         file=file,
@@ -77,6 +77,20 @@ def number(data: Mapping[str, Any], key: str, kind: type, file: str, default: fl
     if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value <= largest:
         name = "whole number" if kind is int else "number"
         raise ValueError(f"{file}: {key}: expected a positive {name}, at most {largest}, but got {shown(value)}")
+    return value
+
+
+def parse_channels(value: Any, where: str) -> int:  # noqa: ANN401  (YAML value)
+    """The channels of the images that a model reads.
+
+    Raises:
+        ValueError: If images are not read in so many.
+    """
+    if not is_int(value) or not 1 <= value <= 4:
+        raise ValueError(
+            f"{where}: expected 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha), in which images are read, "
+            f"but got {shown(value)}"
+        )
     return value
 
 

@@ -14,6 +14,7 @@ from models.spec.parse_layer_list import (
     number,
     parse_activation_name,
     parse_anchors,
+    parse_channels,
     shown,
 )
 
@@ -45,7 +46,7 @@ def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file ho
         depth_multiple=number(data, "depth_multiple", float, stored),
         width_multiple=number(data, "width_multiple", float, stored),
         backbone_rows=backbone_rows,
-        channels=number({"ch": data["channels"]}, "ch", int, stored),
+        channels=parse_channels(data["channels"], f"{stored}: channels"),
         channel_multiple=number(data, "channel_multiple", int, stored),
         activation=parse_activation_name(data["activation"], stored),
         file=str(data["file"]),

@@ -251,5 +251,10 @@ def _refused(file: Path, name: str) -> str:
 
 def _damaged(file: Path, error: Exception) -> str:
     size = file.stat().st_size
+    if not size:
+        return f"{file}: the weights file is empty (0 bytes): copying or fetching it broke off; get it again"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{file}: not a readable weights file ({size} bytes): truncated, or of another format ({reason})"
+    return (
+        f"{file}: not a readable weights file ({size} bytes): truncated, or of another format ({reason}); expected a "
+        ".pt file of this project or of YOLOv5, whole"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from models.graph.channels_and_strides import GraphRow
@@ -39,7 +40,7 @@ def align(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
     Raises:
         ValueError: If two remain; shows both.
     """
-    a, b = _Rows(source, _keys(source)), _Rows(target, _keys(target))
+    a, b = (_Rows(spec, _keys(replace(spec, channels=target.channels))) for spec in (source, target))
     exact = _by_base(a, b)
     if exact is not None:
         return exact

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from models.graph.checked import analyse
 from models.graph.stock_graphs import may_be_inserted
-from models.spec.model_spec import ModelSpec
+from models.spec.model_spec import IMAGE, ModelSpec
 from models.weights.checkpoint import Checkpoint, read_checkpoint
 from models.weights.match_rows import align
 from models.yolo import DetectionModel
 
+_LUMINANCE = (0.299, 0.587, 0.114)  # the shares of RGB in grey
 FATES = ("loaded", "shifted", "partly", "new", "unused")
 
 
@@ -91,7 +92,8 @@ def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | 
     """Copy every weight of `source` that has a place in `model`, in place.
 
     A different number of classes keeps the box and objectness channels of the head and starts the class channels
-    afresh. Anchors travel with the head.
+    afresh. Anchors travel with the head. Where the images have other channels, the kernels that read them are mixed so
+    that the outputs stay the same: summed over the colours for grey, zero for an alpha that the source did not read.
 
     Args:
         model: The model to fill; what finds no counterpart keeps its fresh weights.
@@ -103,7 +105,8 @@ def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | 
     spec, state, name = _source(source)
     rows = match_rows(spec, model.spec)
     head = Head(len(model.spec.layers) - 1, _levels(spec, model.spec), model.detect.na)
-    report = copy_rows(model.state_dict(), state, rows, name, head)
+    colours = _colours(spec, model.spec)
+    report = copy_rows(model.state_dict(), state, rows, name, head, colours)
     if all(entry.fate == "new" for entry in report.entries if entry.target):
         raise ValueError(
             f"nothing of {name} fits {model.spec.file}: are the size (width_multiple {spec.width_multiple} and "
@@ -162,12 +165,20 @@ class Head(NamedTuple):
     anchors_a_level: int
 
 
+class Colours(NamedTuple):
+    """How the source's images are made of those of the model that is filled."""
+
+    rows: frozenset[int]  # rows of the model that read the image
+    mix: Tensor  # (channels of the source, channels of the model)
+
+
 class _Plan(NamedTuple):
     """Where each tensor of the model comes from."""
 
     rows: Mapping[int, int]  # from rows of the model to rows of the source
     available: Mapping[int, Mapping[str, tuple[str, Tensor]]]  # by row of the source and name: key, tensor
     head: Head | None
+    colours: Colours | None
 
 
 def copy_rows(
@@ -176,6 +187,7 @@ def copy_rows(
     rows: Mapping[int, int],
     name: str,
     head: Head | None = None,
+    colours: Colours | None = None,
 ) -> TransferReport:
     """Copy the tensors of matched rows, in place.
 
@@ -185,8 +197,9 @@ def copy_rows(
         rows: From rows of `target` to rows of `source`.
         name: Of the source, for the report.
         head: The row that is copied level by level; None copies every tensor whole or not at all.
+        colours: How kernels that read the image are mixed; None where the images are the same.
     """
-    plan = _Plan(rows, _by_row(source), head)
+    plan = _Plan(rows, _by_row(source), head, colours)
     with torch.no_grad():
         entries = [_copy(key, tensor, plan) for key, tensor in target.items()]
     used, matched = {entry.source for entry in entries}, set(rows.values())
@@ -234,7 +247,36 @@ def _copy(key: str, tensor: Tensor, plan: _Plan) -> Entry:
         return _copy_head(key, tensor, plan.head, available)
     if rest not in available:
         return Entry("new", key, "", shape, f"row {plan.rows[row]} of the source has no such tensor")
-    return _copy_whole(key, tensor, *available[rest])
+    source_key, value = available[rest]
+    if plan.colours is not None and row in plan.colours.rows and value.shape != tensor.shape:
+        return _copy_mixed(key, tensor, source_key, value, plan.colours.mix)
+    return _copy_whole(key, tensor, source_key, value)
+
+
+def _copy_mixed(key: str, tensor: Tensor, source_key: str, value: Tensor, mix: Tensor) -> Entry:
+    """A kernel (out, n * C, h, w) that reads n pixels (Focus: 4, else 1) of an image of other channels."""
+    there, here = mix.shape
+    pixels, rest = divmod(value.shape[1], there) if value.ndim == 4 else (0, 0)
+    if not pixels or rest or tensor.shape != (len(value), pixels * here, *value.shape[2:]):
+        return _copy_whole(key, tensor, source_key, value)
+    parts = value.float().unflatten(1, (pixels, there))
+    tensor.copy_(torch.einsum("opchw,cd->opdhw", parts, mix).flatten(1, 2))
+    return Entry("partly", key, source_key, tuple(tensor.shape), f"kernels for {there} channels mixed for {here}")
+
+
+def _colours(source: ModelSpec, target: ModelSpec) -> Colours | None:
+    """The source's grey or RGB as a sum of the target's; its alpha is the target's, or is left out."""
+    if source.channels == target.channels:
+        return None
+    (there, own_alpha), (here, alpha) = (divmod(spec.channels - 1, 2) for spec in (source, target))
+    same = there == here
+    colour = torch.eye(3 if here else 1) if same else torch.ones(3, 1) if there else torch.tensor([_LUMINANCE])
+    mix = torch.zeros(source.channels, target.channels)
+    mix[: len(colour), : colour.shape[1]] = colour
+    if own_alpha and alpha:
+        mix[-1, -1] = 1
+    rows = frozenset(i for i, layer in enumerate(target.layers) if IMAGE in layer.source)
+    return Colours(rows, mix)
 
 
 def _copy_whole(key: str, tensor: Tensor, source_key: str, value: Tensor) -> Entry:

@@ -18,7 +18,7 @@ class RedBoxes(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.stride = torch.tensor([8.0, 16.0, 32.0])
-        self.stride_px = 32
+        self.stride_px, self.channels = 32, 3
         self.names = dict(enumerate(names))
         self.nc = len(names)
         self.detect = _Head()

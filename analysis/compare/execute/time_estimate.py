@@ -41,6 +41,7 @@ def _one(plan: RunPlan) -> float:
     model = create_model(config, dataset, hyp).model
     stride_px = max(int(model.stride.max()), 32)
     sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
+    sizes["channels"] = model.channels
     train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
     model.to(device=device, memory_format=precision.memory_format).train()
     loss = DetectionLoss(model.detect, hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)

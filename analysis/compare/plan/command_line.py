@@ -17,7 +17,7 @@ import yaml
 from data.hyp import load_hyp
 from engine.config.files import module_files, resolve_file
 from engine.config.parser import ArgumentParser
-from engine.config.train_parser import STARTS, require_loggers
+from engine.config.train_parser import IGNORED, STARTS, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
 from models.weights.download import find_weights
 
@@ -163,13 +163,13 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     add("--dry-run", action="store_true", help="print the runs and an estimate of their time, and stop")
     add("--merge", nargs="+", default=[], metavar="FOLDER", help="put the runs of these folders together and report")
     trained = create_train_parser()
-    parser.unsupported({**trained.refused, **_REFUSED})
+    parser.unsupported({**trained.refused, **IGNORED, **_REFUSED})
     return parser
 
 
 def _shared_actions() -> list[argparse.Action]:
     """Flags of train.py that mean the same here."""
-    left_out = (*_OWN, *_DECIDED, "help")
+    left_out = (*_OWN, *_DECIDED, "help", argparse.SUPPRESS)
     return [action for action in create_train_parser()._actions if action.dest not in left_out]
 
 

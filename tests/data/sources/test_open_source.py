@@ -133,7 +133,7 @@ def test_lists(tmp_path, monkeypatch):
     ("make", "text", "message"),
     [
         (lambda p: None, "gone.jpg", "no such file or folder"),
-        (lambda p: (p / "empty").mkdir(), "empty", "holds no images and no videos$"),
+        (lambda p: (p / "empty").mkdir(), "empty", r"holds no images and no videos; expected images \(\.bmp"),
         (lambda p: save_image(p / "outer" / "inner" / "a.jpg"), "outer", "1 lie in folders below it"),
         (lambda p: (p / "a.doc").write_text("x"), "a.doc", r"ends in '\.doc'"),
         (lambda p: (p / "a.txt").write_text("# nothing\n"), "a.txt", "the list is empty"),

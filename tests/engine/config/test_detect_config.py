@@ -69,8 +69,6 @@ def test_flags(words, field, value):
         ("--line-thickness 0", "--line-thickness 0"),
         ("--imgsz 0", "--imgsz 0"),
         ("--save-txt --save-format 2", "--save-format 2"),
-        ("--save-conf", "add --save-txt"),
-        ("--save-format 1", "add --save-txt"),
         ("--half --precision 32", "contradict"),
     ],
 )
@@ -79,7 +77,16 @@ def test_mistakes(words, message):
         parse_config(words.split())
 
 
-@pytest.mark.parametrize("flag", ["--update", "--visualize"])
+def test_flags_without_an_effect_warn(capsys):
+    config = parse_config(["--save-conf", "--save-format", "1", "--update"])
+    assert config.warnings == tuple(
+        f"{flag} has no effect without --save-txt" for flag in ("--save-conf", "--save-format")
+    )
+    assert "note: --update is ignored: " in capsys.readouterr().err
+    assert not parse_config(["--save-conf", "--save-txt"]).warnings
+
+
+@pytest.mark.parametrize("flag", ["--visualize"])
 def test_flags_of_yolov5_that_are_refused_say_why(flag, capsys):
     with pytest.raises(SystemExit) as left:
         parse_config([flag])

@@ -36,12 +36,7 @@ def test_formats_that_are_not_written_say_what_to_do(name):
         ("--int8 --include onnx --data x", "not for onnx"),
         ("--int8 --include openvino", "give the data set with --data"),
         ("--nms --dynamic", "contradict"),
-        ("--simplify", "add onnx"),
         ("--opset 9 --include onnx", "--opset 9: expected 12 to 20"),
-        ("--opset 13", "belongs to onnx"),
-        ("--images 3", "add --int8"),
-        ("--topk-all 3", "add --nms"),
-        ("--workspace 2", "belongs to engine"),
         ("--workspace 0 --include engine", "more than 0"),
         ("--conf-thres 2 --nms", "a number from 0 to 1"),
     ],
@@ -51,7 +46,34 @@ def test_mistakes(words, message):
         parse_words(words)
 
 
+@pytest.mark.parametrize(
+    ("words", "warning"),
+    [
+        ("--opset 13", "--opset has no effect without --include onnx"),
+        ("--images 3", "--images has no effect without --int8"),
+        ("--topk-all 3", "--topk-all has no effect without --nms"),
+        ("--workspace 2", "--workspace has no effect without --include engine"),
+        ("--simplify", "--simplify has no effect without --include onnx"),
+    ],
+)
+def test_flags_without_an_effect_warn(words, warning):
+    assert parse_words(words).warnings == (warning,)
+
+
+def test_flags_with_an_effect_do_not_warn():
+    given = "--opset 13 --simplify --workspace 2 --topk-all 3 --nms --include onnx torchscript openvino"
+    assert parse_words(given).warnings == ("--workspace has no effect without --include engine",)
+    assert not parse_words("--int8 --images 3 --include openvino --data signs").warnings
+
+
 def test_flags_of_yolov5_that_are_refused_say_why(capsys):
     with pytest.raises(SystemExit, match="2"):
-        parse_config(["--keras"])
-    assert "--keras is not supported: TensorFlow" in capsys.readouterr().err
+        parse_config(["--train"])
+    assert "--train is not supported: files are exported for inference" in capsys.readouterr().err
+
+
+def test_flags_of_yolov5_that_change_no_file_are_left_aside(capsys):
+    assert parse_config(["--keras", "--verbose", "--cache", "--include", "onnx"]).include == ("onnx",)
+    err = capsys.readouterr().err
+    assert "note: --keras is ignored: TensorFlow" in err
+    assert err.count("\n") == 3

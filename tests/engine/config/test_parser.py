@@ -42,8 +42,8 @@ def test_arguments_come_from_the_command_line_if_not_given(
         (["--epcohs", "3"], "x.py: error: unrecognized argument '--epcohs'; did you mean --epochs?\n"),
         (["--zzz=1"], "x.py: error: unrecognized argument '--zzz=1'; --help lists the flags\n"),
         (["file.yaml"], "x.py: error: unrecognized argument 'file.yaml'; --help lists the flags\n"),
-        (["--epochs", "x"], "x.py: error: argument --epochs: invalid int value: 'x'\n"),
-        (["--epochs"], "x.py: error: argument --epochs: expected one argument\n"),
+        (["--epochs", "x"], "x.py: error: --epochs x: expected a whole number, e.g. 100\n"),
+        (["--epochs"], "x.py: error: --epochs: expected one argument\n"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from engine.config.train_config import EvolveRequest, ResumeRequest, TrainConfig, parse_train_args
-from engine.config.train_parser import UNSUPPORTED, command_words, create_parser
+from engine.config.train_parser import IGNORED, UNSUPPORTED, command_words, create_parser
 
 
 @pytest.fixture
@@ -131,6 +131,49 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
     assert f"{flag} is not supported: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", sorted(IGNORED))
+@pytest.mark.parametrize("value", [[], ["2"]])
+def test_flags_that_change_no_result_are_left_aside_with_one_line(dataset, flag, value, capsys):
+    assert parse(dataset, flag, *value, "--epochs", "3").epochs == 3
+    err = capsys.readouterr().err
+    assert err.startswith(f"note: {flag} is ignored: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "warning"),
+    [
+        (["--compile", "--rect"], "--compile is ignored: it makes code for one image size, and --rect varies it"),
+        (["--compile", "--multi-scale"], "--compile is ignored"),
+        (["--entity", "team"], "--entity has no effect without --logger wandb or --logger comet"),
+    ],
+)
+def test_flags_without_an_effect_warn(dataset, words, warning):
+    config = parse(dataset, *words)
+    assert [text[: len(warning)] for text in config.warnings] == [warning]
+    assert not config.compiles
+
+
+def test_evolve_takes_exist_ok_which_means_the_same(dataset):
+    assert parse(dataset, "--evolve", "2", "--exist-ok").trials == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "abc"], "--epochs abc: expected a whole number, e.g. 100"),
+        (["--label-smoothing", "much"], "--label-smoothing much: expected a number, e.g. 0.0"),
+        (["--optimizer", "sgd"], "--optimizer sgd: expected one of SGD, Adam, AdamW; did you mean SGD?"),
+        (["--epochs"], "--epochs: expected one argument"),
+    ],
+)
+def test_what_argparse_finds_is_told_as_the_rest(words, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        create_parser().parse_args(words)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"train.py: error: {message}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -139,7 +182,6 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--batch-size", "0"], "--batch-size 0: expected at least 1"),
         (["--label-smoothing", "1"], "--label-smoothing 1.0: expected 0 to below 1"),
         (["--evolve", "0"], "--evolve 0: expected at least 1 trial"),
-        (["--evolve", "--exist-ok"], "--exist-ok: --evolve goes on with its folder by itself; leave it out"),
         (["--evolve", "--batch", "-1"], "--batch-size -1: the trials of --evolve need the same batch"),
         (["--folds", "5"], "no --fold: --folds 5 expects the one that is validated, 0 to 4"),
         (["--folds", "5", "--fold", "5"], "--fold 5: --folds 5 expects the one that is validated, 0 to 4"),
@@ -147,19 +189,17 @@ def test_unsupported_flags_are_refused_by_name(flag, capsys):
         (["--fold", "0"], "--fold 0: expected the number of folds too, e.g. --folds 5"),
         (["--class-weights", "2"], "--class-weights 2.0: expected 0, equal weights, to 1, balanced classes"),
         (["--image-weights", "--rect"], "--rect sorts the images by shape and --image-weights draws them"),
-        (["--compile", "--rect"], "--compile makes code for one image size, and --rect varies it"),
-        (["--compile", "--multi-scale"], "--compile makes code for one image size, and --multi-scale varies it"),
         (["--local_rank", "0"], "--local_rank 0: expected to be left out; the launcher sets it"),
         (["--thaw-after", "-1"], "--thaw-after -1: expected at least 0"),
         (["--thaw-after", "5", "--epochs", "5"], "--thaw-after 5: expected less than --epochs 5"),
         (["--thaw-after", "9", "--patience", "8"], "--patience 8: may stop the run before --thaw-after 9; expected"),
-        (["--resume", "none.pt", "--attention", "SE"], "so --attention, --cfg"),
+        (["--resume", "none.pt", "--evolve"], "--resume and --evolve: the same --evolve command given again goes on"),
         (["--attention-start", "paper"], "--attention-start says how inserted modules begin, and none is inserted"),
         (["--cfg", "yolov5nn.yaml"], "model file 'yolov5nn.yaml' was not found.*yolov5n.yaml"),
         (["--cfg", ""], "expected --cfg, --weights or both"),
         (["--hyp", "none.yaml"], "hyperparameter file 'none.yaml' was not found"),
         (["--weights", "none.pt"], "weights file 'none.pt' was not found"),
-        (["--resume", "none.pt"], "--resume continues a run with its own settings, so --cfg, --data, --weights would"),
+        (["--resume", "none.pt"], "--resume none.pt: there is no such checkpoint"),
     ],
 )
 def test_mistakes(dataset, words, message):
@@ -225,7 +265,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root):
     ("words", "message"),
     [
         (["--evolve_population", "x"], "--evolve_population is not supported"),
-        (["--optimizer", "Lion"], "argument --optimizer: invalid choice: 'Lion'"),
+        (["--optimizer", "Lion"], "--optimizer Lion: expected one of SGD, Adam, AdamW"),
         (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "none.yaml: no such data set YAML"),
     ],
 )

@@ -90,14 +90,18 @@ def test_several_weights():
         ("--imgsz 0", "--imgsz 0: expected at least 1"),
         ("--max-det 0", "--max-det 0: expected at least 1"),
         ("--workers -1", "--workers -1: expected at least 0"),
-        ("--save-conf", "--save-conf adds the confidence to the files of --save-txt"),
         ("--half --precision bf16", "--half and --precision bf16 contradict each other"),
-        ("--task speed --save-json", "--save-json needs the low threshold"),
     ],
 )
 def test_mistakes(line, message):
     with pytest.raises(ValueError, match=message):
         _parse(line)
+
+
+def test_flags_without_an_effect_warn(capsys):
+    assert _parse("--save-conf").warnings == ("--save-conf has no effect without --save-txt",)
+    assert not _parse("--task speed --save-json").save_json
+    assert "note: --save-json is ignored" in capsys.readouterr().err
 
 
 def test_figures_that_cannot_be_compared_are_announced():

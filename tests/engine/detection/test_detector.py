@@ -52,7 +52,6 @@ def test_a_folder(detector, street):
 
 
 def test_boxes_in_four_formats_and_tables(expected):
-    pytest.importorskip("pandas")
     height, width = expected.image.shape[:2]
     assert_allclose(expected.boxes_xyxy_norm * [width, height, width, height], expected.boxes_xyxy_px, rtol=1e-5)
     x1, y1, x2, y2 = expected.boxes_xyxy_px[0]
@@ -83,6 +82,10 @@ def test_nothing_found(expected):
     assert (str(none), len(none), none.boxes_cxcywh_norm.shape) == ("x.jpg: 4x6 (no detections)", 0, (0, 4))
     assert len(none.pandas()) == 0
     assert (none.plot() == image).all()
+
+
+def test_the_package_behind_the_tables_is_one_that_a_user_installs(root):
+    assert "pandas" in [line.partition(">")[0] for line in (root / "requirements.txt").read_text().splitlines()]
 
 
 @pytest.mark.parametrize(

@@ -198,18 +198,12 @@ def test_video_in_video_out(model, tmp_path, capsys):
     [
         (["--classes", "blue"], "--classes blue: the model has no such class; it has 0 red, 1 green"),
         (["--classes", "2"], "--classes 2"),
-        (["--half"], "fp16 needs a GPU"),
         (["--device", "99"], "--device 99"),
         (["--source", "gone.jpg"], "gone.jpg: no such file or folder"),
         (["--data", "gone.yaml"], "gone.yaml"),
-        (["--view-img"], "--view-img: "),
     ],
 )
-def test_mistakes_give_one_line_and_no_run_folder(model, images, tmp_path, capsys, monkeypatch, flags, message):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    if flags == ["--view-img"] and sys.platform != "linux":
-        pytest.skip("windows open without DISPLAY here")
+def test_mistakes_give_one_line_and_no_run_folder(model, images, tmp_path, capsys, flags, message):
     assert detect(images, tmp_path / "runs", *flags) == 2
     err = capsys.readouterr().err
     assert message in err
@@ -217,10 +211,35 @@ def test_mistakes_give_one_line_and_no_run_folder(model, images, tmp_path, capsy
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--half"], "--half (--precision 16): fp16 needs a GPU, so fp32 is used"),
+        (["--dnn"], "--dnn has no effect on stand-in.pt"),
+        (["--save-conf"], "--save-conf has no effect without --save-txt"),
+        (["--save-format", "1"], "--save-format has no effect without --save-txt"),
+        (["--update"], "--update is ignored"),
+        (["--view-img"], "--view-img: "),
+    ],
+)
+def test_harmless_flags_are_told_and_the_run_goes_on(model, images, tmp_path, capsys, monkeypatch, flags, told):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if flags == ["--view-img"] and sys.platform != "linux":
+        pytest.skip("windows open without DISPLAY here")
+    assert detect(images, tmp_path / "runs", *flags) == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"note: {told}")
+    assert err.count("\n") == 1
+    assert len(list((tmp_path / "runs" / "exp").glob("*.png"))) == 6
+
+
 def test_view_img_without_window_support_says_so(model, images, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cv2, "currentUIFramework", lambda: "")
-    assert detect(images, tmp_path / "runs", "--view-img") == 2
-    assert "no window support (opencv-python-headless overlays opencv-python" in capsys.readouterr().err
+    assert detect(images, tmp_path / "runs", "--view-img") == 0
+    err = capsys.readouterr().err
+    assert "no window support (opencv-python-headless overlays opencv-python" in err
+    assert "going on without a window" in err
 
 
 def test_view_img_shows_every_picture_in_order_and_q_ends(model, images, tmp_path, monkeypatch):

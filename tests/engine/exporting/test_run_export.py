@@ -13,7 +13,9 @@ import torch
 import yaml
 
 from data.images import letterbox, read_image, write_image
+from engine.config.detect_config import parse_config
 from engine.config.export_config import ExportConfig
+from engine.detection.run_detection import run_detection
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.exporting.run_export import export
 from engine.exporting.traced_network import Suppression
@@ -287,14 +289,26 @@ def test_endings():
         open_network(["a.tflite"], CPU)
 
 
-def test_options_that_do_not_go_with_a_file(dynamic, weights):
+def test_options_that_do_not_go_with_a_file(dynamic, weights, capsys):
     file = str(dynamic["onnx"])
     with pytest.raises(ValueError, match=r"needs the \.pt file"):
         open_network([file], CPU, augment=True)
-    with pytest.raises(ValueError, match="its own precision, 32"):
-        open_network([file], CPU, "bf16")
-    with pytest.raises(ValueError, match="OpenCV's DNN module reads"):
-        open_network([str(weights)], CPU, dnn=True)
+    open_network([file], CPU, "bf16")
+    assert "note: --precision bf16 has no effect on" in (err := capsys.readouterr().err)
+    assert "its own precision, 32" in err
+    open_network([str(weights)], CPU, dnn=True)
+    assert "OpenCV's DNN module reads .onnx files" in capsys.readouterr().err
+
+
+def test_a_file_of_one_size_says_why_its_figures_differ_and_what_to_do(dynamic, weights, root, tmp_path, capsys):
+    own = shutil.copy(weights, tmp_path)
+    fixed = export(ExportConfig(weights=str(own), imgsz=(96, 96)))[0].path
+    told = "images are padded to the file's one size, so its figures differ from the .pt file's; --dynamic"
+    assert told in capsys.readouterr().err
+    words = ["--source", str(root / "data" / "images" / "street_1.jpg"), "--imgsz", "96", "--nosave"]
+    for file, notes in ((fixed, 1), (dynamic["torchscript"], 0), (weights, 0)):
+        assert run_detection(parse_config(["--weights", str(file), *words, "--device", "cpu"])) == 0
+        assert capsys.readouterr().err.count("for equal ones export with --dynamic") == notes
 
 
 def test_ensemble_of_source_and_export(dynamic, weights, source):

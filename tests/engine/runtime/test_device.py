@@ -116,8 +116,11 @@ def test_automatic_precision_on_gpus(gpus: None, dtype: torch.dtype) -> None:
 def test_precisions_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="--precision 8: expected one of auto, 32, bf16, 16"):
         choose_precision("8", CPU)
-    with pytest.raises(ValueError, match=r"--half\): fp16 needs a GPU; on a CPU use --precision bf16 or 32"):
-        choose_precision("16", CPU)
+
+
+def test_fp16_on_a_cpu_is_fp32_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert choose_precision("16", CPU).dtype is torch.float32
+    assert "note: --half (--precision 16): fp16 needs a GPU, so fp32 is used" in capsys.readouterr().err
 
 
 def test_what_a_precision_does() -> None:

@@ -153,8 +153,7 @@ def test_no_labels_at_all(original, few, tmp_path, capsys):
     [
         (["--weights", "missing.pt"], "missing.pt"),
         (["--weights", "WEIGHTS", "--data", "missing.yaml"], "missing.yaml"),
-        (["--weights", "WEIGHTS", "--dnn"], "reads .onnx files"),
-        (["--weights", "WEIGHTS", "--half", "--device", "cpu"], "fp16 needs a GPU"),
+        (["--weights", "WEIGHTS", "--task", "test"], "has no `test:` entry; add one"),
         (["--weights", "WEIGHTS", "--conf-thres", "2"], "expected a number from 0 to 1"),
     ],
 )

@@ -49,10 +49,10 @@ def test_requests(text: str, name: str, where: tuple, options: dict) -> None:
      "SE(**{})", "SE(reduction=print())", "a.b@neck", "SE; SE", "SE(" * 300, "(" * 900, "SE(a={[]: 1})", "\0", "SE(a"],
 )  # fmt: skip
 def test_requests_in_another_form(text: str) -> None:
-    message = r"--attention .*: expected Name, Name@place,place or Name\(option=value\)@p"
+    message = r"attention .*: expected Name, Name@place,place or Name\(option=value\)@p"
     with pytest.raises(ValueError, match=message) as caught:
         parse_request(text)
-    assert "<" not in str(caught.value).removeprefix(f"--attention {text!r}")  # no objects, no <unknown> file
+    assert "<" not in str(caught.value).removeprefix(f"attention {text!r}")  # no objects, no <unknown> file
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_text_without_quotes_is_given_back_with_them(text: str, corrected: str) 
         ("SE@-1", "no place '-1'"),
         ("SE@each", "@each is a study of every place in turn"),
         ("SE(reductoin=4)@neck", "SE has no option 'reductoin'; it takes start, reduction"),
-        ("SE(reduction=[{}])@neck", "--attention|reduction"),
+        ("SE(reduction=[{}])@neck", "attention|reduction"),
     ],
 )
 def test_requests_that_the_model_cannot_meet(base: ModelSpec, request_text: str, message: str) -> None:

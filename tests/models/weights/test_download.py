@@ -121,7 +121,10 @@ def test_a_file_here_goes_before_one_in_weights(weights: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("yolo5s.pt", "weights file 'yolo5s.pt' was not found here or in weights/; nearest known: yolov5s.pt"),
+        (
+            "yolo5s.pt",
+            "weights file 'yolo5s.pt' was not found here or in weights/; give the path of .* nearest known: yolov5s.pt",
+        ),
         ("yolov5s", r"nearest known: yolov5s\d?.pt"),
         ("other/yolov5n.pt", r"was not found.*; nearest known: yolov5n.pt"),
         ("", "weights file '' was not found"),
