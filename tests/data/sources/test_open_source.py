@@ -294,7 +294,7 @@ def test_a_video_from_the_web_is_read_frame_by_frame(web, tmp_path):
 def test_a_stream_gives_its_newest_frame_and_ends_when_it_is_lost(web):
     address, table = web
     table["/live"] = (200, "multipart/x-mixed-replace; boundary=frame", motion_jpeg(range(20, 200, 4)))
-    with closing(open_source(f"{address}/live", patience_s=3)) as source:
+    with closing(open_source(f"{address}/live", patience_s=3, give_up_s=3)) as source:
         assert source.live
         frames = iter(source)
         first = next(frames)
