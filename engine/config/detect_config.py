@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.config.files import ROOT
 from engine.config.parser import ArgumentParser
+from files.disk import require_writable
 
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
@@ -174,4 +175,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> DetectConfig:
     if given["source"] == DEFAULT_SOURCE and not Path(DEFAULT_SOURCE).exists():
         given["source"] = str(ROOT / DEFAULT_SOURCE)
     given["classes"] = None if given["classes"] is None else tuple(given["classes"])
-    return DetectConfig(weights=tuple(weights), imgsz=(sides[0], sides[-1]), **given)
+    config = DetectConfig(weights=tuple(weights), imgsz=(sides[0], sides[-1]), **given)
+    if config.saves:
+        require_writable(config.project, "--project")
+    return config

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.parser import ArgumentParser
+from files.disk import require_writable
 
 TASKS = ("train", "val", "test", "speed")
 PRECISIONS = ("auto", "32", "bf16", "16")
@@ -153,4 +154,6 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
         given["save_json"] = True
     given["weights"] = tuple(given["weights"])
     given["save_txt"] |= given["save_hybrid"]
-    return ValConfig(**given, plots=not (no_plots or task == "speed"))
+    config = ValConfig(**given, plots=not (no_plots or task == "speed"))
+    require_writable(config.project, "--project")
+    return config

@@ -22,7 +22,6 @@ import yaml
 
 from data.hyp import load_hyp
 from engine.config.files import ROOT
-from engine.config.parser import sigterm_as_ctrl_c
 from engine.config.train_parser import command_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
 from engine.runtime.console import say
@@ -87,18 +86,22 @@ def evolve(request: EvolveRequest) -> Path:
         ValueError: If Optuna is missing, the folder holds a search with other settings, or nothing can be trained.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the same command goes on.
     """
+    with results_in(Path(request.config.project), "the trials that have ended are kept; the same command goes on"):
+        return _search(request)
+
+
+def _search(request: EvolveRequest) -> Path:
     folder = Path(request.config.project).resolve() / request.config.name
     search = Search(request, folder)
     say(f"Searching {len(search.space)} hyperparameters in {request.trials} trials in {folder}")
-    with sigterm_as_ctrl_c():
-        while (claim := search.claim()) is not None:
-            try:
-                search.finish(claim, _train(request.config, claim))
-            except KeyboardInterrupt:
-                say(f"\nInterrupted in trial {claim.trial.number}; the same command goes on")
-                raise
-            finally:
-                os.close(claim.lock)
+    while (claim := search.claim()) is not None:
+        try:
+            search.finish(claim, _train(request.config, claim))
+        except KeyboardInterrupt:
+            say(f"\nInterrupted in trial {claim.trial.number}; the same command goes on")
+            raise
+        finally:
+            os.close(claim.lock)
     best = best_of(search.report())
     if best is None:
         raise ValueError(f"--evolve: all trials have failed; their logs are in {folder}")

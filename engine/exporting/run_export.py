@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
 from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
 from engine.runtime.device import Precision, select_device
+from files.disk import require_writable, results_in
 from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
 
@@ -56,8 +56,7 @@ def export(config: ExportConfig) -> list[Exported]:
     """
     device = select_device(config.device)
     weights = find_weights(config.weights)
-    if not os.access(weights.parent, os.W_OK):
-        raise ValueError(f"{weights.parent}: files cannot be written beside the weights; copy them to another folder")
+    require_writable(weights.parent, "--weights")  # beside which the files go
     if "engine" in config.include:
         require_tensorrt()  # before the other formats are written
     images = _image_files(config)
@@ -65,7 +64,8 @@ def export(config: ExportConfig) -> list[Exported]:
     if any(side % source.stride_px for side in config.imgsz):
         raise ValueError(f"--imgsz {config.imgsz}: expected multiples of the model's stride {source.stride_px}")
     job = _Job(config, weights, source, images)
-    return [job.write(name) for name in config.include]
+    with results_in(weights.parent, "former files are untouched"):
+        return [job.write(name) for name in config.include]
 
 
 def _image_files(config: ExportConfig) -> list[Path]:

@@ -136,7 +136,10 @@ class Fit:
             if not trainer.interrupted:
                 raise
             self._say_interrupted()
-            raise (Terminated if isinstance(stop, SIGTERMException) else KeyboardInterrupt) from None
+            caught = stop.__context__
+            if isinstance(stop, SIGTERMException):  # where Lightning alone heard it
+                caught = Terminated()
+            raise (caught if isinstance(caught, Terminated) else KeyboardInterrupt) from None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -19,6 +19,7 @@ from engine.config.files import resolve_file
 from engine.config.parser import ArgumentParser
 from engine.config.train_parser import STARTS, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
+from files.disk import require_writable
 from models.weights.download import find_weights
 
 NONE = "none"
@@ -109,6 +110,8 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         given = parser.parse_args(argv, _override(parser, defaults))
     values = vars(given)
     folder = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
+    if not values["dry_run"]:
+        require_writable(folder, "--project")
     if values["jobs"] < 1:
         raise ValueError(f"--jobs {values['jobs']}: expected at least 1")
     if values["merge"]:
