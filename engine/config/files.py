@@ -10,7 +10,8 @@ from pathlib import Path
 
 from models.spec.paths import is_file
 
-MARK = ".run"  # lies in every folder of results: what is beside it may be replaced
+MARK = ".run"  # lies in every run folder: what is beside it may be replaced
+_MARKS = (MARK, ".lock")  # those of searches and comparisons have their lock
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -78,4 +79,5 @@ def numbered(base: Path) -> Iterator[Path]:
 
 def is_strange(folder: Path) -> bool:
     """Whether something lies in a folder, and nothing says that this program wrote it."""
-    return not (folder / MARK).exists() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+    marked = any((folder / mark).exists() for mark in _MARKS)
+    return not marked and any(not entry.name.startswith(".") for entry in folder.iterdir())

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.files import ROOT
+from engine.config.files import ROOT, is_strange, numbered
 from engine.config.train_parser import command_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 from engine.training.results_csv import ResultsFile
+from files.disk import results_in
 from models.weights.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def evolve(request: EvolveRequest) -> Path:
     """Do trials until as many as asked for have ended; the folder with the results.
 
     Raises:
-        ValueError: If Optuna is missing, the folder holds a search with other settings, or nothing can be trained.
+        ValueError: If Optuna is missing, nothing can be written or nothing can be trained.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the same command goes on.
     """
     with results_in(Path(request.config.project), "the trials that have ended are kept; the same command goes on"):
@@ -91,8 +92,8 @@ def evolve(request: EvolveRequest) -> Path:
 
 
 def _search(request: EvolveRequest) -> Path:
-    folder = Path(request.config.project).resolve() / request.config.name
-    search = Search(request, folder)
+    search = _open_search(request)
+    folder = search.folder
     say(f"Searching {len(search.space)} hyperparameters in {request.trials} trials in {folder}")
     while (claim := search.claim()) is not None:
         try:
@@ -109,6 +110,23 @@ def _search(request: EvolveRequest) -> Path:
     return folder
 
 
+def _open_search(request: EvolveRequest) -> Search:
+    """The search of these settings under the wanted name, or under the next one where that is another's."""
+    for folder in numbered(Path(request.config.project).resolve() / request.config.name):
+        if folder.is_dir() and is_strange(folder):
+            say(f"{folder} holds files that this program did not write; they stay as they are")
+            continue
+        try:
+            return Search(request, folder)
+        except OtherSettingsError as error:
+            say(f"{folder} holds a search with other settings ({error}), which stays as it is")
+    raise AssertionError("there is always another number")
+
+
+class OtherSettingsError(Exception):
+    """The folder's search has been begun with other settings."""
+
+
 class Search:
     """The study and its folder; several processes may hold one each.
 
@@ -117,7 +135,8 @@ class Search:
         folder: Of the study.
 
     Raises:
-        ValueError: If the folder holds a search with other settings or cannot be made.
+        OtherSettingsError: If the folder holds a search with other settings.
+        ValueError: If the folder cannot be made.
     """
 
     def __init__(self, request: EvolveRequest, folder: Path) -> None:
@@ -141,10 +160,7 @@ class Search:
         begun = study.user_attrs.setdefault("settings", settings)
         differing = [f"{k} was {begun.get(k)}, now {v}" for k, v in settings.items() if begun.get(k) != v]
         if differing:
-            raise ValueError(
-                f"--evolve: {self.folder} holds a search with other settings ({'; '.join(differing[:3])}); give the "
-                "same ones, or another --name"
-            )
+            raise OtherSettingsError("; ".join(differing[:3]))
         study.set_user_attr("settings", settings)
         return study
 

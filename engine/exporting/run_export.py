@@ -17,7 +17,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
 from data.images import ImageReadError, letterbox, read_image
 from engine.config.export_config import ExportConfig
-from engine.config.files import ROOT
+from engine.config.files import ROOT, numbered
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.exporting.format_writers import (
     require_tensorrt,
@@ -125,10 +125,15 @@ class _Job:
         return open_exported(str(file), self.source.device, "32")
 
     def _file(self, name: str) -> Path:
-        stem = self.weights.with_suffix("")
-        if name == "openvino":
-            return stem.with_name(f"{stem.name}{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}")
-        return stem.with_name(f"{stem.name}.{name}")
+        """Beside the weights, under their name; under the next free one where that is a file of something else."""
+        openvino, stem = name == "openvino", self.weights.stem
+        end = f"{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}" if openvino else f".{name}"
+        wanted = self.weights.with_name(stem + end)
+        others = (self.weights.with_name(f"{one.name}{end}") for one in numbered(self.weights.with_name(stem)))
+        file = next(one for one in others if not one.exists() or _is_ours(one))
+        if file != wanted:
+            print(f"note: {wanted} was not written by export.py and stays as it is; see {file}", file=sys.stderr)
+        return file
 
     def _example(self, *, half: bool = False) -> Tensor:
         images = torch.zeros(self.config.batch_size, 3, *self.config.imgsz, device=self.source.device)
@@ -221,6 +226,12 @@ class _Half:
             self.module.float()
             self.module.network.load_state_dict(self.kept)
             self.module.network.detect.stride.copy_(self.stride)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the layer list of our metadata is in a file, or in one of a folder; no other program writes it."""
+    files = [one for one in file.rglob("*") if one.is_file()] if file.is_dir() else [file]
+    return any(b"base_row" in one.read_bytes() for one in files)
 
 
 def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:

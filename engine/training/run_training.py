@@ -6,6 +6,7 @@ import gc
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from models.insertion.insert import layer_list
 from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
 
 if TYPE_CHECKING:
+    from models.weights.transfer import TransferReport
     from models.yolo import DetectionModel
 
 CHECKPOINT_COPIES = 3  # of the weights: their average, they themselves and the optimiser's momentum
@@ -85,7 +87,7 @@ def _fit(
         fit = Fit(run, model, interrupted)
         try:
             if not fit.finished:
-                with results_in(run.folder, lambda: _kept(run)):
+                with results_in(run.folder, partial(_kept, run)):
                     fit.run_epochs()
             return run, fit
         except OutOfMemory:
@@ -173,14 +175,7 @@ def _prepare(
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val, processes)
     if interrupted:
         run.tell_of_other_data(interrupted.state.get("data", {}))
-    needed_bytes = CHECKPOINT_COPIES * sum(parameter.nbytes for parameter in model.parameters())
-    processes.from_main(lambda: require_space(folder, needed_bytes, "a checkpoint"))
-    if processes.main:
-        _write_options(run)
-    if not interrupted and processes.main:
-        _describe_run(run, model)
-    if report is not None and processes.main:
-        report.save(folder / "transfer.csv")
+    processes.from_main(lambda: _open_folder(run, model, report, new=not interrupted))
     where = ", ".join(map(str, dict.fromkeys(processes.devices)))
     together = f", {processes.world} processes on {processes.nodes} machine(s)" if processes.world > 1 else ""
     say(
@@ -223,6 +218,17 @@ def _new_folder(config: TrainConfig, alone: ExitStack) -> Path:
     for file in (folder / "results.csv", *folder.glob("events.out.tfevents.*")):  # of the run that --exist-ok replaces
         file.unlink(missing_ok=True)
     return folder
+
+
+def _open_folder(run: Run, model: DetectionModel, report: TransferReport | None, *, new: bool) -> None:
+    """Make sure that a checkpoint will fit, and write what is known before the first epoch."""
+    needed_bytes = CHECKPOINT_COPIES * sum(parameter.nbytes for parameter in model.parameters())
+    require_space(run.folder, needed_bytes, "a checkpoint")
+    _write_options(run)
+    if new:
+        _describe_run(run, model)
+    if report is not None:
+        report.save(run.folder / "transfer.csv")
 
 
 def _write_options(run: Run) -> None:
