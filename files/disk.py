@@ -71,16 +71,31 @@ def results_in(folder: Path, kept: str | Callable[[], str] = "what was written b
 
     Raises:
         CannotWriteError: If the disk is full, or the folder takes no files.
+        KeyboardInterrupt: If the error came of one.
     """
     try:
         yield
     except CannotWriteError:
         raise
     except Exception as error:
+        raise_interrupt(error)
         reason = why_not_written(error, folder)
         if reason is None:
             raise
         raise CannotWriteError(f"{folder}: {reason}; {kept if isinstance(kept, str) else kept()}") from error
+
+
+def raise_interrupt(error: BaseException) -> None:
+    """Raise the Ctrl-C, or the request to end, that an error came of: writers in C make errors of their own of it.
+
+    Raises:
+        KeyboardInterrupt: If there was one.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, KeyboardInterrupt):
+            raise behind
+        behind = behind.__cause__ or behind.__context__
 
 
 def why_not_written(error: BaseException, folder: Path) -> str | None:

@@ -281,7 +281,7 @@ def _train(config: TrainConfig, claim: Claim) -> str:
             status = process.wait()
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)  # Ctrl-C is not heard by what was started in the background
                 process.wait()
     if status == 0:
         return ""

@@ -47,7 +47,7 @@ class _Runner:
         with self.guard:
             self.processes.add(process)
             if self.stopping.is_set():
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Ask every process to save and leave; end those that do not."""
@@ -55,7 +55,7 @@ class _Runner:
             self.stopping.set()
             processes = list(self.processes)
         for process in processes:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         for process in processes:
             try:
                 process.wait(_PATIENCE_S)

@@ -98,7 +98,7 @@ def test_an_index_at_the_end_on_a_server_of_whole_files(tmp_path, monkeypatch, c
         monkeypatch.setattr(web, "MOST_VIDEO_BYTES", 1000)
         _, frames, (trouble,) = read(f"{address}/a.mp4")
         assert frames == []
-        assert "cannot be fetched: it is larger than" in trouble.reason
+        assert "nor can it be fetched: it is larger than" in trouble.reason
 
 
 def drips(handler):
