@@ -17,6 +17,7 @@ from analysis.compare.report.write_report import write_report
 from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
+from files.disk import results_in
 from models.user_modules import load_modules
 
 
@@ -30,6 +31,11 @@ def run_study(request: CompareRequest) -> int:
         ValueError: If something is wrong, before the first run starts.
     """
     load_modules(request.shared.get("module", ()))
+    with results_in(request.folder, "the runs that are finished are kept; the same command goes on"):
+        return _study(request)
+
+
+def _study(request: CompareRequest) -> int:
     if request.axes is None:
         with locked(request.folder):
             merge(request.merge, request.folder)

@@ -19,6 +19,7 @@ from typing import Any
 from analysis.cost.cost_table import HEADER, PLAIN, CostRow, line, page, read_rows, write_rows
 from engine.config.parser import ArgumentParser
 from engine.runtime.console import clock, say
+from files.disk import require_writable
 
 STOCK_PLACES = ("neck", "neck.P3", "neck.P4", "neck.P5", "backbone.P3", "backbone.P4", "backbone.P5", "backbone.sppf")
 
@@ -131,6 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for flag in ("imgsz", "threads", "repeats"):
         if getattr(options, flag) < 1:
             raise ValueError(f"--{flag} {getattr(options, flag)}: expected at least 1")
+    require_writable(options.out, "--out")
+    if (options.out / "cost.md").exists() and not read_rows(options.out / "cost.csv"):
+        raise ValueError(f"--out {options.out}: its cost.md is not of this command; give another folder")
     import torch
 
     from models.attention import canonical_name, list_attention

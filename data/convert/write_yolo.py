@@ -18,6 +18,7 @@ import yaml
 
 from data.boxes import convert_boxes
 from data.convert.records import Example
+from files.disk import why_not_written
 
 MANIFEST = "conversion.json"
 
@@ -100,7 +101,7 @@ def write_dataset(out: Path, layout: Layout, report: str) -> None:
         (staging / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
         _move_into_place(staging, out.resolve())
     except OSError as error:
-        raise ValueError(f"--out {out}: {error}") from error
+        raise ValueError(f"--out {out}: {why_not_written(error, out) or error}") from error
 
 
 def label_lines(example: Example, names: Sequence[str]) -> str:

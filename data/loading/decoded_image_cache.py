@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data.dataset.label_cache import is_writable, short_hash, user_cache_folder
 from data.images import ImageReadError
+from files.disk import results_in
 
 GIB = 1 << 30
 _SPARE = 1.1  # memory that must be free, as a multiple of what the images take
@@ -94,7 +95,8 @@ class DiskCache:
             if path.parent not in folders:
                 folders[path.parent] = _npy_folder(path.parent) / kind
         self.files = [folders[Path(path).parent] / f"{Path(path).name}.npy" for path in paths]
-        for_each(self._fill, load, len(paths), f"{title}: caching on disk", progress)
+        with results_in(self.files[0].parent, "--cache ram needs no disk, and without --cache nothing is kept"):
+            for_each(self._fill, load, len(paths), f"{title}: caching on disk", progress)
 
     def get(self, index: int) -> np.ndarray | None:
         """Return an image, or None if its file is missing or damaged."""

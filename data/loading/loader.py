@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -119,6 +121,8 @@ def create_loader(
     even_batches = batch_size if augment or shuffle else None
     sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, even_batches=even_batches)
     processes = min(workers, available_cores(), batch_size if batch_size > 1 else 0)
+    if processes:
+        multiprocessing.util.get_temp_dir()  # made here it goes with this process; each worker's own would stay
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -258,5 +262,12 @@ def available_cores() -> int:
 
 
 def _start_worker(worker: int) -> None:
-    """Keep OpenCV from starting threads of its own in every worker."""
+    """Keep OpenCV from starting threads of its own in every worker, and leave without a word when told to end.
+
+    A signal to the whole group, as systemd sends it, reaches workers too; one that it kills is an error of the loader,
+    in the midst of the main process's tidy end.
+    """
     cv2.setNumThreads(0)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: os._exit(0))

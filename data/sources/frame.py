@@ -17,7 +17,7 @@ class Frame:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        path: Where it comes from, as the user named it; passwords in URLs are masked.
+        path: Where it comes from, as the user named it; users and passwords in URLs are masked.
         name: Stem for output files, different for every input of a source.
         suffix: Suffix of the input, ".jpg"; empty for streams.
         kind: "image", "video" or "stream".

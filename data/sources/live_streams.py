@@ -1,4 +1,8 @@
-"""Live sources: cameras and network streams. Each is read by its own thread, which keeps only the newest frame."""
+"""Cameras, network streams and `.streams` lists of them and of videos.
+
+A live stream is read by its own thread, which keeps only the newest frame and connects again when it is lost. What has
+an end, a file or a video at an address, is read frame by frame beside them, once.
+"""
 
 from __future__ import annotations
 
@@ -6,70 +10,119 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
+from data.sources.address import check_address, masked
 from data.sources.frame import Frame, Trouble
-from data.sources.video import frames_per_second, open_capture, quiet_opencv
+from data.sources.video import frames_per_second, open_capture, quiet_opencv, read_video
 
-_RETRY_S = 0.5
+GIVE_UP_S = 300.0  # how long a lost stream is tried again
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # before it is; doubled each time, unless it held for the longest one
+_SILENT_S = 5.0  # without a frame until that is said; doubled each time
+
+Video = Iterator[Frame | Trouble]
 
 
-def open_live(text: str, vid_stride: int, patience_s: float) -> LiveSource:
-    """Open a camera number, a stream address or a `.streams` file with one of them per line.
+def open_live(text: str, vid_stride: int, patience_s: float, give_up_s: float = GIVE_UP_S) -> LiveSource:
+    """Open a camera number, a stream address or a `.streams` file with one of them, or of videos, per line.
+
+    Args:
+        text: What to open.
+        vid_stride: Use every n-th frame.
+        patience_s: Longest wait for a connection.
+        give_up_s: How long a stream that is lost is tried again.
 
     Raises:
         ValueError: If none can be opened.
     """
     addresses = _addresses(text)
     arrived = threading.Condition()
-    streams: list[_Reader] = []
-    troubles: list[Trouble] = []
-    for index, address in enumerate(addresses):
+
+    def open_one(index: int, address: str) -> _Reader | Video | Trouble:
+        if Path(address).is_file():
+            return _read_once(index, address, vid_stride, patience_s)
         try:
-            streams.append(_Reader(index, address, arrived, vid_stride, patience_s))
+            check_address(address)
+            reader = _Reader(index, address, arrived, vid_stride, patience_s, give_up_s)
         except ValueError as error:
-            troubles.append(Trouble(masked(address), str(error)))
-    if not streams:
-        told = "; ".join(f"{trouble.path}: {trouble.reason}" for trouble in troubles)
-        raise ValueError(f"--source {told}")
-    return LiveSource(streams, troubles, arrived)
+            return Trouble(masked(address), str(error).removeprefix(f"--source {masked(address)}: "))
+        if not reader.has_end:
+            return reader
+        reader.release()
+        return _read_once(index, address, vid_stride, patience_s)
+
+    with ThreadPoolExecutor(len(addresses)) as pool:  # each waits for its own connection
+        opened = list(pool.map(open_one, range(len(addresses)), addresses))
+    streams = [one for one in opened if isinstance(one, _Reader)]
+    troubles = [one for one in opened if isinstance(one, Trouble)]
+    videos = [one for one in opened if not isinstance(one, (_Reader, Trouble))]
+    if not streams and not videos:
+        raise ValueError("--source " + "; ".join(f"{trouble.path}: {trouble.reason}" for trouble in troubles))
+    return LiveSource(streams, videos, troubles, arrived)
 
 
-def masked(address: str) -> str:
-    """An address without its password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", address)
+def _read_once(index: int, address: str, vid_stride: int, patience_s: float) -> Video:
+    """Every frame of a video, as those of a stream that stands beside others."""
+    name, place = _file_stem(index, address), f"{index}:"
+    for item in read_video(address, masked(address), name, place, vid_stride, patience_s):
+        yield replace(item, kind="stream") if isinstance(item, Frame) else item
 
 
 class LiveSource:
-    """Frames of one or several streams, each as new as the reader of the iteration is fast."""
+    """Frames of streams, each as new as the reader of the iteration is fast, and all those of videos.
 
-    live = True
+    Attributes:
+        live: Whether there is a stream among them.
+    """
+
     alpha = False
 
-    def __init__(self, streams: Sequence[_Reader], troubles: Sequence[Trouble], arrived: threading.Condition) -> None:
-        self._streams, self._troubles, self._arrived = list(streams), list(troubles), arrived
+    def __init__(
+        self,
+        streams: Sequence[_Reader],
+        videos: Sequence[Video],
+        troubles: Sequence[Trouble],
+        arrived: threading.Condition,
+    ) -> None:
+        self._streams, self._videos, self._troubles, self._arrived = list(streams), list(videos), troubles, arrived
+        self.live = bool(streams)
         for stream in self._streams:
             stream.start()
 
     def __iter__(self) -> Generator[Frame | Trouble, None, None]:
-        """Yield the newest frame of each stream in turn until all have ended."""
+        """Yield the newest frame of each stream and the next one of each video in turn until all have ended."""
         yield from self._troubles
-        open_streams = list(self._streams)
-        while open_streams:
-            with self._arrived:
-                self._arrived.wait_for(lambda: any(stream.has_news() for stream in open_streams))
-            for stream in list(open_streams):
+        streams, videos = list(self._streams), list(self._videos)
+        while streams or videos:
+            if not videos:
+                self._wait(streams)
+            for video in list(videos):
+                item = next(video, None)
+                if item is None:
+                    videos.remove(video)
+                else:
+                    yield item
+            for stream in list(streams):
                 frame = stream.take()
                 if frame is not None:
                     yield frame
                 elif stream.ended is not None:
-                    open_streams.remove(stream)
-                    yield Trouble(stream.path, stream.ended, partial=True)
+                    streams.remove(stream)
+                    yield Trouble(stream.path, stream.ended, partial=stream.number > 0)
+
+    def _wait(self, streams: Sequence[_Reader]) -> None:
+        """Until one has a frame or has ended; meanwhile those that are silent are named."""
+        with self._arrived:
+            while not self._arrived.wait_for(lambda: any(stream.has_news() for stream in streams), timeout=0.5):
+                for stream in streams:
+                    stream.say_if_silent()
 
     def close(self) -> None:
         """Stop the threads and let go of the cameras."""
@@ -78,25 +131,44 @@ class LiveSource:
 
 
 class _Reader:
-    """Reads one stream in a thread; connects again when it is lost, and gives up after `patience_s`."""
+    """Reads one stream in a thread; connects again when it is lost, after longer and longer pauses."""
 
     def __init__(
-        self, index: int, address: str, arrived: threading.Condition, vid_stride: int, patience_s: float
+        self,
+        index: int,
+        address: str,
+        arrived: threading.Condition,
+        vid_stride: int,
+        patience_s: float,
+        give_up_s: float,
     ) -> None:
         self.path = masked(address)
         self.ended: str | None = None
-        self._index, self._arrived, self._vid_stride, self._patience_s = index, arrived, vid_stride, patience_s
+        self.number = 0
+        self._name = _file_stem(index, address)
+        self._index, self._arrived, self._vid_stride = index, arrived, vid_stride
+        self._patience_s, self._give_up_s = patience_s, give_up_s
         self._source: str | int = int(address) if address.isdecimal() else address
         self._newest: np.ndarray | None = None
-        self._number = 0
         self._stopping = threading.Event()
         self._capture = self._open()
         self._fps = frames_per_second(self._capture) / vid_stride
+        self._pause_s, self._silent_s = _FIRST_PAUSE_S, _SILENT_S
+        self._seen_s = self._connected_s = time.monotonic()
         self._thread = threading.Thread(target=self._read, name=f"stream {index}", daemon=True)
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it is a recording: only those have a number of frames."""
+        return isinstance(self._source, str) and self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
 
     def start(self) -> None:
         """Begin to read."""
         self._thread.start()
+
+    def release(self) -> None:
+        """Let go of the connection."""
+        self._capture.release()
 
     def _open(self) -> cv2.VideoCapture:
         if isinstance(self._source, int) and sys.platform == "linux" and not Path(f"/dev/video{self._source}").exists():
@@ -105,7 +177,7 @@ class _Reader:
         if capture is None and isinstance(self._source, int):
             raise ValueError(f"camera {self._source} cannot be opened; it is not there, or another program uses it")
         if capture is None:
-            raise ValueError("no stream could be opened there")
+            raise ValueError(f"no stream could be opened there within {self._patience_s:g} s")
         return capture
 
     def _read(self) -> None:
@@ -116,24 +188,32 @@ class _Reader:
                 ok, bgr = self._capture.retrieve() if ok else (False, None)
             if ok:
                 with self._arrived:
-                    self._newest = bgr
+                    self._newest, self._seen_s = bgr, time.monotonic()
                     self._arrived.notify_all()
             elif not self._reconnect():
                 break
         self._capture.release()
 
     def _reconnect(self) -> bool:
-        deadline = time.monotonic() + self._patience_s
-        while not self._stopping.is_set() and time.monotonic() < deadline:
+        """Connect again, not at once: a camera that ends every connection is not to be asked a hundred times a second.
+
+        The pauses begin short again where the last connection held.
+        """
+        if time.monotonic() - self._connected_s > _LONGEST_PAUSE_S:
+            self._pause_s = _FIRST_PAUSE_S
+        lost_s = self._seen_s
+        while not self._stopping.is_set() and time.monotonic() < lost_s + self._give_up_s:
             self._capture.release()
+            self._stopping.wait(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             try:
                 self._capture = self._open()
             except ValueError:
-                self._stopping.wait(_RETRY_S)
-            else:
-                return True
+                continue
+            self._connected_s = time.monotonic()
+            return True
         with self._arrived:
-            self.ended = f"the stream was lost and did not come back within {self._patience_s:g} s"
+            self.ended = f"the stream was lost and did not come back within {self._give_up_s:g} s"
             self._arrived.notify_all()
         return False
 
@@ -141,25 +221,27 @@ class _Reader:
         """Whether there is a frame to take, or none will come."""
         return self._newest is not None or self.ended is not None
 
+    def say_if_silent(self) -> None:
+        """Name a stream that gives no frames, after longer and longer times."""
+        silent_s = time.monotonic() - self._seen_s
+        if silent_s > self._silent_s and self.ended is None:
+            self._silent_s *= 2
+            print(
+                f"{self.path}: no frame for {silent_s:.0f} s; it is tried again, for {self._give_up_s:g} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
     def take(self) -> Frame | None:
         """The newest frame, once."""
         with self._arrived:
             bgr, self._newest = self._newest, None
         if bgr is None:
             return None
-        self._number += 1
+        self.number += 1
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        heading = f"{self._index}: {self.path} ({self._number})"
-        now = time.monotonic()
-        return Frame(rgb, self.path, self._file_stem(), "", "stream", heading, self._number, self._fps, now)
-
-    def _file_stem(self) -> str:
-        """A file name from the address, without user, password and query."""
-        if isinstance(self._source, int):
-            return f"camera{self._source}"
-        parts = urlsplit(self._source)
-        text = re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{parts.path}").strip("_.")
-        return f"{self._index}_{text}" if text else f"stream{self._index}"
+        heading = f"{self._index}: {self.path} ({self.number})"
+        return Frame(rgb, self.path, self._name, "", "stream", heading, self.number, self._fps, time.monotonic())
 
     def stop(self) -> None:
         """End the thread; a read in progress is given its own timeout."""
@@ -167,7 +249,17 @@ class _Reader:
         self._thread.join(timeout=self._patience_s)
 
 
+def _file_stem(index: int, address: str) -> str:
+    """A file name from the address, without user, password and query."""
+    if address.isdecimal():
+        return f"camera{address}"
+    parts = urlsplit(masked(address))
+    text = re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{parts.path}").strip("_.")
+    return f"{index}_{text}" if text else f"stream{index}"
+
+
 def _addresses(text: str) -> list[str]:
+    """The rows of a list, files beside it by their path; or the one address."""
     if not text.lower().endswith(".streams"):
         return [text]
     file = Path(text).expanduser()
@@ -176,5 +268,7 @@ def _addresses(text: str) -> list[str]:
     rows = [row.strip() for row in file.read_text(encoding="utf-8-sig").splitlines()]
     addresses = [row for row in rows if row and not row.startswith("#")]
     if not addresses:
-        raise ValueError(f"--source {text}: the list is empty; expected one stream address or camera number per line")
-    return addresses
+        raise ValueError(
+            f"--source {text}: the list is empty; expected one stream address, camera number or video per line"
+        )
+    return [str(file.parent / row) if (file.parent / row).is_file() else row for row in addresses]

@@ -1,6 +1,7 @@
 """Command line: draw a set now, or look at it. `python -m data.synth --data signs.yaml --preview preview.png`."""
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         folder, options = _read(arguments.data)
         if arguments.preview:
-            write_preview(arguments.preview, SynthOptions.from_mapping(options))
-            print(f"wrote {arguments.preview}")
+            sheet = _free(arguments.preview)
+            write_preview(sheet, SynthOptions.from_mapping(options))
+            print(f"wrote {sheet}")
         else:
             ensure(arguments.out or folder, options)
             print(f"{arguments.out or folder} is complete")
@@ -49,6 +51,12 @@ def _read(name: str) -> tuple[Path, dict[str, object]]:
     if names != list(CLASS_NAMES):
         raise ValueError(f"{path}: Expected `names` to be {list(CLASS_NAMES)} but got {names}")
     return ROOT / "datasets" / str(content.get("path", path.stem)), content["synth"]
+
+
+def _free(file: Path) -> Path:
+    """The file, or the next one of its name with a number where it is there."""
+    others = (file.with_name(f"{file.stem}{number}{file.suffix}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([file], others) if not one.exists())
 
 
 def write_preview(path: Path, options: SynthOptions, first: int = 0) -> None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from data.synth.options import CLASS_NAMES, SPLITS, SynthOptions
 from data.synth.render_scene import render
+from files.disk import require_writable, results_in
 
 GENERATOR_VERSION = 1  # any change that alters a pixel or a label raises it
 MANIFEST = "manifest.json"  # written last: the set is complete
@@ -44,14 +45,16 @@ def ensure(root: Path, options: Mapping[str, Any], *, processes: int | None = No
     jobs = list(_missing(root, wanted))
     if not jobs and (root / MANIFEST).is_file():
         return
+    require_writable(root, "path:")
     for kind in ("images", "labels"):
         for split in SPLITS:
             (root / kind / split).mkdir(parents=True, exist_ok=True)
-    _write_atomic(root / PLAN, json.dumps(plan, indent=1).encode())
-    results = _draw_all(root, wanted, jobs, processes or _cores())
-    for _ in tqdm(results, total=len(jobs), desc=f"drawing {root.name}", unit="image", disable=not progress):
-        pass
-    _write_atomic(root / MANIFEST, json.dumps({**plan, "counts": count_labels(root, wanted)}, indent=1).encode())
+    with results_in(root, "the images that are drawn are kept; the same command goes on"):
+        _write_atomic(root / PLAN, json.dumps(plan, indent=1).encode())
+        results = _draw_all(root, wanted, jobs, processes or _cores())
+        for _ in tqdm(results, total=len(jobs), desc=f"drawing {root.name}", unit="image", disable=not progress):
+            pass
+        _write_atomic(root / MANIFEST, json.dumps({**plan, "counts": count_labels(root, wanted)}, indent=1).encode())
     (root / PLAN).unlink(missing_ok=True)
 
 

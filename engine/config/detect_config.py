@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.config.files import ROOT, module_files
 from engine.config.parser import ArgumentParser, add_module_flag
+from files.disk import require_writable
 
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
@@ -180,4 +181,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> DetectConfig:
         given["source"] = str(ROOT / DEFAULT_SOURCE)
     given["module"] = module_files(given["module"])
     given["classes"] = None if given["classes"] is None else tuple(given["classes"])
-    return DetectConfig(weights=tuple(weights), imgsz=(sides[0], sides[-1]), **given)
+    config = DetectConfig(weights=tuple(weights), imgsz=(sides[0], sides[-1]), **given)
+    if config.saves:
+        require_writable(config.project, "--project")
+    return config

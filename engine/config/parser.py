@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import signal
 import sys
 import threading
@@ -18,8 +19,10 @@ from typing import Any, NoReturn
 
 from engine.runtime.console import note
 from engine.runtime.launcher import place
+from files.disk import results_in
 
 _KINDS = {int: "a whole number", float: "a number"}
+GRACE_S = 10  # between requests to end; as long as docker stop waits
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
 
@@ -130,7 +133,15 @@ def _flag(action: argparse.Action) -> str:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as a job scheduler sends it; handled like Ctrl-C."""
+    """A request to end, handled like Ctrl-C.
+
+    Attributes:
+        code: Exit code, as a shell gives it to a process that the signal has ended.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
 def complain(program: str, message: object) -> None:
@@ -149,37 +160,45 @@ def complain(program: str, message: object) -> None:
 
 
 def run_cli(main: Callable[[], int | None]) -> int:
-    """Run a script's `main`; a ValueError becomes one line on stderr and exit code 2.
+    """Run a script's `main`; a ValueError, and a result that cannot be written, become one line and exit code 2.
 
-    Ctrl-C gives exit code 130 and SIGTERM 143 without a traceback.
+    Ctrl-C gives exit code 130, SIGTERM 143 and SIGHUP 129, all without a traceback.
     """
     try:
-        return main() or 0
+        with signals_as_ctrl_c(), results_in(Path()):
+            return main() or 0
     except ValueError as error:
         complain(Path(sys.argv[0]).name, error)
         return 2
-    except Terminated:
+    except KeyboardInterrupt as stop:
         if place().rank == 0:
-            print("terminated", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        if place().rank == 0:
-            print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+            print("terminated" if isinstance(stop, Terminated) else "interrupted", file=sys.stderr)
+        return stop.code if isinstance(stop, Terminated) else 128 + signal.SIGINT
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """A request to terminate, as a cluster's scheduler sends it, is treated as Ctrl-C; only the main thread may ask."""
+def signals_as_ctrl_c() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM (docker stop, systemd, a scheduler) and SIGHUP (the terminal is gone).
+
+    Another one soon after is not heard: it would cut short what finishes the files. What the user has set stays, such
+    as nohup's deafness to SIGHUP. Signals are a matter of the main thread.
+    """
+    heard_s = -math.inf
+
+    def terminate(number: int, frame: object) -> None:
+        nonlocal heard_s
+        if time.monotonic() - heard_s > GRACE_S:
+            heard_s = time.monotonic()
+            raise Terminated(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+        numbers = []
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -15,6 +15,7 @@ from engine.config.files import module_files, resolve_file
 from engine.config.train_parser import create_parser, require_loggers
 from engine.runtime.console import note
 from engine.runtime.launcher import check_local_rank, place
+from files.disk import require_writable
 from models.model_yaml import load_spec
 from models.weights.download import find_weights
 
@@ -241,6 +242,8 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
         values["name"] = Path(values["cfg"] or values["weights"]).stem
     if "evolve" in given and "project" not in given:
         values["project"] = "runs/evolve"
+    if first:
+        require_writable(values["project"], "--project")
     config = TrainConfig(**values)
     require_loggers(config.logger)
     request = EvolveRequest(config, trials) if "evolve" in given else None
@@ -297,5 +300,6 @@ def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[st
             checkpoint = checkpoint / "weights" / "last.pt"
         if not checkpoint.is_file():
             raise ValueError(f"--resume {resume}: there is no such checkpoint; name a run's weights/last.pt")
+        require_writable(checkpoint.parent, "--resume")
     kept = {name: values[name] if name in given else None for name in RESUME_KEEPS if name != "module"}
     return ResumeRequest(checkpoint, Path(values["project"]), **kept, module=values["module"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.config.files import module_files
 from engine.config.parser import ArgumentParser, add_module_flag
 from engine.runtime.console import note
+from files.disk import require_writable
 
 TASKS = ("train", "val", "test", "speed")
 PRECISIONS = ("auto", "32", "bf16", "16")
@@ -160,4 +161,6 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
         given["save_json"] = True
     given["weights"], given["module"] = tuple(given["weights"]), module_files(given["module"])
     given["save_txt"] |= given["save_hybrid"]
-    return ValConfig(**given, plots=not (no_plots or task == "speed"))
+    config = ValConfig(**given, plots=not (no_plots or task == "speed"))
+    require_writable(config.project, "--project")
+    return config

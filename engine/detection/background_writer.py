@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class Recorder:
         """Hand over a frame; yields those that are finished, waiting if too many are not.
 
         Raises:
-            ValueError: If a result cannot be written.
+            OSError: If a result cannot be written.
         """
         self._waiting.append((frame, self._drawing.submit(self._draw, frame, found)))
         yield from self._finished(self._ahead)
@@ -84,12 +85,9 @@ class Recorder:
     def _finished(self, leave: int) -> Shown:
         while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done()):
             frame, drawing = self._waiting.popleft()
-            try:
-                picture, encoding = drawing.result()
-                for one in encoding:
-                    one.result()
-            except OSError as error:
-                raise ValueError(f"results cannot be written: {error}") from error
+            picture, encoding = drawing.result()
+            for one in encoding:
+                one.result()
             yield frame, picture
 
     def _draw(self, frame: Frame, found: Detections) -> tuple[np.ndarray | None, list[Future[None]]]:
@@ -100,8 +98,9 @@ class Recorder:
         return picture, encoding
 
     def close(self) -> None:
-        """Finish what is under way and every file."""
+        """Finish what is under way and every file, those after one that cannot be finished too."""
         self._drawing.shutdown(cancel_futures=True)
         self._encoding.shutdown()
-        for writer in (*self._in_order, *self._alone):
-            writer.close()
+        with ExitStack() as stack:
+            for writer in (*self._in_order, *self._alone):
+                stack.callback(writer.close)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from data.boxes import convert_boxes
 from data.images import write_image
 from data.sources.frame import Frame
 from data.sources.video import quiet_opencv
+from files.disk import check_space
 
 if TYPE_CHECKING:
     from engine.inference.predictor import Detections
@@ -86,7 +88,12 @@ class VideoWriter:
 
 
 class _Video:
-    """An .mp4 with MPEG-4 video, the one codec that every OpenCV wheel can write and every player opens."""
+    """An .mp4 with MPEG-4 video, the one codec that every OpenCV wheel can write and every player opens.
+
+    A live recording is written in fragments of half a second, each complete in itself, so that it can be played
+    whatever ends the process; the plain .mp4 of a video gets its index when it is closed. OpenCV passes no options to
+    FFmpeg's writer, but chooses it by the file's suffix: the one of .ismv files writes an .mp4 in fragments.
+    """
 
     def __init__(self, file: Path, frame: Frame, picture: np.ndarray) -> None:
         height, width = picture.shape[:2]
@@ -94,10 +101,14 @@ class _Video:
         self._fps = frame.fps or _DEFAULT_FPS
         self._start_s = frame.time_s
         self._frames = 0
+        self._file, self._as = file, file.with_suffix(".ismv") if frame.kind == "stream" else file
         with quiet_opencv:
-            self._writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, self._size)
+            self._writer = cv2.VideoWriter(str(self._as), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, self._size)
         if not self._writer.isOpened():
+            check_space(file.parent)
             raise ValueError(f"{file}: this OpenCV cannot write .mp4 videos; --nosave goes without")
+        with contextlib.suppress(PermissionError):  # on Windows, where an open file keeps its name until it is closed
+            self._as = self._as.replace(file)
 
     def append(self, picture: np.ndarray, time_s: float | None) -> None:
         """Add a picture; one of a live stream stands for all the time since the one before."""
@@ -109,6 +120,7 @@ class _Video:
             picture = cv2.resize(picture, self._size)
         copies = 1 if time_s is None or self._start_s is None else self._due(time_s)
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        check_space(self._file.parent)  # OpenCV says nothing
         for _ in range(copies):
             self._writer.write(bgr)
         self._frames += copies
@@ -123,6 +135,7 @@ class _Video:
 
     def close(self) -> None:
         self._writer.release()
+        self._as.replace(self._file)
 
 
 class LabelWriter:
@@ -199,7 +212,7 @@ class CsvWriter:
 
     def __init__(self, file: Path, names: Mapping[int, str], *, tracks: bool = False) -> None:
         self._names = names
-        self._file: TextIO = file.open("w", newline="", encoding="utf-8")
+        self._file: TextIO = file.open("w", newline="", encoding="utf-8", buffering=1)  # a kill loses no row
         self._rows = csv.writer(self._file)
         self._rows.writerow((*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS)
 
@@ -219,8 +232,9 @@ class JsonWriter:
     """`predictions.json`: a list in the form of COCO results, with the file, the frame and the class name added."""
 
     def __init__(self, file: Path, names: Mapping[int, str]) -> None:
-        self._path, self._names = file, names
-        self._rows: list[dict[str, Any]] = []
+        self._names = names
+        self._file: TextIO = file.open("w", encoding="utf-8")
+        self._between, self._end = "[", 0
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Add an entry for each detection."""
@@ -228,20 +242,29 @@ class JsonWriter:
         rows = zip(*(part.tolist() for part in found[:3]), strict=True)
         for index, ((x1, y1, x2, y2), confidence, class_id) in enumerate(rows):
             track = {} if found.track_ids is None else {"track_id": int(found.track_ids[index])}
-            self._rows.append(
-                {
-                    "image_id": int(stem) if stem.isdecimal() else stem,
-                    "file_name": frame.path,
-                    "frame": frame.number,
-                    "category_id": class_id,
-                    "category_name": self._names[class_id],
-                    "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
-                    "score": round(confidence, 5),
-                    **track,
-                }
-            )
+            entry = {
+                "image_id": int(stem) if stem.isdecimal() else stem,
+                "file_name": frame.path,
+                "frame": frame.number,
+                "category_id": class_id,
+                "category_name": self._names[class_id],
+                "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(confidence, 5),
+                **track,
+            }
+            self._add(f"{self._between}{json.dumps(entry, ensure_ascii=False)}")
+            self._between = ",\n"
+
+    def _add(self, text: str) -> None:
+        """Write a text and the end of the list after it, which the next text replaces: a kill leaves a whole list."""
+        self._file.seek(self._end)
+        self._file.write(text)
+        self._end = self._file.tell()
+        self._file.write("]\n")
+        self._file.flush()
 
     def close(self) -> None:
-        """Write the file."""
-        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in self._rows)
-        self._path.write_text(f"[{rows}]\n", encoding="utf-8")
+        """Finish the file."""
+        if not self._end:
+            self._add("[")
+        self._file.close()

@@ -23,6 +23,7 @@ from data.sources.frame import Frame, Source, Trouble
 from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import ROOT, new_run_folder, resolve_file
+from engine.config.parser import Terminated
 from engine.detection.background_writer import Recorder
 from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
@@ -31,6 +32,7 @@ from engine.inference.predictor import Detections, Predictor, Prepared, Selectio
 from engine.runtime.console import note
 from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
+from files.disk import results_in
 from models.user_modules import load_modules
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def run_detection(config: DetectConfig) -> int:
         ValueError: On weights, a source or options that cannot be used.
     """
     load_modules(config.module)
-    with ExitStack() as stack:
+    with results_in(Path(config.project)), ExitStack() as stack:
         for warning in config.warnings:
             note(warning)
         viewer = _viewer() if config.view_img else None
@@ -71,7 +73,10 @@ def run_detection(config: DetectConfig) -> int:
         at_a_time = 1 if live_view or not predictor.network.parallel else min(torch.get_num_threads(), _MOST_AT_A_TIME)
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking)
         run.over(source)
-    return run.report(folder)
+    code = run.report(folder)
+    if isinstance(run.stopped, Terminated):
+        raise run.stopped
+    return code
 
 
 def _viewer() -> Viewer | None:
@@ -187,15 +192,17 @@ class _Run:
         self.batch_size, self.at_a_time = batch_size, at_a_time
         self.troubles: list[Trouble] = []
         self.used: set[str] = set()
+        self.stopped: KeyboardInterrupt | None = None
 
     def over(self, source: Source) -> None:
-        """Detect on every frame; Ctrl-C ends a live source in good order."""
+        """Detect on every frame; Ctrl-C ends a live source in good order, and so does a request to terminate."""
         try:
             self._over(source)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             if not source.live:
                 raise
             print("stopped")
+            self.stopped = stop
         for frame, picture in self.recorder.drain():
             self._shown(frame, picture)
 

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.files import ROOT
-from engine.config.parser import module_words, sigterm_as_ctrl_c
+from engine.config.files import ROOT, is_strange, numbered
+from engine.config.parser import module_words
 from engine.config.train_parser import command_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 from engine.training.results_csv import ResultsFile
+from files.disk import results_in
 from models.user_modules import loaded_files
 from models.weights.checkpoint import read_checkpoint
 
@@ -85,26 +86,47 @@ def evolve(request: EvolveRequest) -> Path:
     """Do trials until as many as asked for have ended; the folder with the results.
 
     Raises:
-        ValueError: If Optuna is missing, the folder holds a search with other settings, or nothing can be trained.
+        ValueError: If Optuna is missing, nothing can be written or nothing can be trained.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the same command goes on.
     """
-    folder = Path(request.config.project).resolve() / request.config.name
-    search = Search(request, folder)
+    with results_in(Path(request.config.project), "the trials that have ended are kept; the same command goes on"):
+        return _search(request)
+
+
+def _search(request: EvolveRequest) -> Path:
+    search = _open_search(request)
+    folder = search.folder
     say(f"Searching {len(search.space)} hyperparameters in {request.trials} trials in {folder}")
-    with sigterm_as_ctrl_c():
-        while (claim := search.claim()) is not None:
-            try:
-                search.finish(claim, _train(request.config, claim))
-            except KeyboardInterrupt:
-                say(f"\nInterrupted in trial {claim.trial.number}; the same command goes on")
-                raise
-            finally:
-                os.close(claim.lock)
+    while (claim := search.claim()) is not None:
+        try:
+            search.finish(claim, _train(request.config, claim))
+        except KeyboardInterrupt:
+            say(f"\nInterrupted in trial {claim.trial.number}; the same command goes on")
+            raise
+        finally:
+            os.close(claim.lock)
     best = best_of(search.report())
     if best is None:
         raise ValueError(f"--evolve: all trials have failed; their logs are in {folder}")
     say(f"The best is trial {best.number}, fitness {best.fitness:.4f}: --hyp {folder / 'hyp_evolve.yaml'}")
     return folder
+
+
+def _open_search(request: EvolveRequest) -> Search:
+    """The search of these settings under the wanted name, or under the next one where that is another's."""
+    for folder in numbered(Path(request.config.project).resolve() / request.config.name):
+        if folder.is_dir() and is_strange(folder):
+            say(f"{folder} holds files that this program did not write; they stay as they are")
+            continue
+        try:
+            return Search(request, folder)
+        except OtherSettingsError as error:
+            say(f"{folder} holds a search with other settings ({error}), which stays as it is")
+    raise AssertionError("there is always another number")
+
+
+class OtherSettingsError(Exception):
+    """The folder's search has been begun with other settings."""
 
 
 class Search:
@@ -115,7 +137,8 @@ class Search:
         folder: Of the study.
 
     Raises:
-        ValueError: If the folder holds a search with other settings or cannot be made.
+        OtherSettingsError: If the folder holds a search with other settings.
+        ValueError: If the folder cannot be made.
     """
 
     def __init__(self, request: EvolveRequest, folder: Path) -> None:
@@ -139,10 +162,7 @@ class Search:
         begun = study.user_attrs.setdefault("settings", settings)
         differing = [f"{k} was {begun.get(k)}, now {v}" for k, v in settings.items() if begun.get(k) != v]
         if differing:
-            raise ValueError(
-                f"--evolve: {self.folder} holds a search with other settings ({'; '.join(differing[:3])}); give the "
-                "same ones, or another --name"
-            )
+            raise OtherSettingsError("; ".join(differing[:3]))
         study.set_user_attr("settings", settings)
         return study
 
@@ -264,7 +284,7 @@ def _train(config: TrainConfig, claim: Claim) -> str:
             status = process.wait()
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)  # Ctrl-C is not heard by what was started in the background
                 process.wait()
     if status == 0:
         return ""

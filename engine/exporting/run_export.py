@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -17,7 +16,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
 from data.images import ImageReadError, letterbox, read_image
 from engine.config.export_config import ExportConfig
-from engine.config.files import ROOT
+from engine.config.files import ROOT, numbered
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.exporting.format_writers import (
     require_tensorrt,
@@ -33,6 +32,7 @@ from engine.inference.image_size import whole_strides
 from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
 from engine.runtime.console import note
 from engine.runtime.device import Precision, select_device
+from files.disk import require_writable, results_in
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
@@ -61,8 +61,7 @@ def export(config: ExportConfig) -> list[Exported]:
     load_modules(config.module)
     device = select_device(config.device)
     weights = find_weights(config.weights)
-    if not os.access(weights.parent, os.W_OK):
-        raise ValueError(f"{weights.parent}: files cannot be written beside the weights; copy them to another folder")
+    require_writable(weights.parent, "--weights")  # beside which the files go
     if "engine" in config.include:
         require_tensorrt()  # before the other formats are written
     images = _image_files(config)
@@ -79,7 +78,8 @@ def export(config: ExportConfig) -> list[Exported]:
             f"images are padded to the file's one size, so its figures differ from the .pt file's; {remedy}: equal ones"
         )
     job = _Job(config, weights, source, images)
-    return [job.write(name) for name in config.include]
+    with results_in(weights.parent, "former files are untouched"):
+        return [job.write(name) for name in config.include]
 
 
 def _image_files(config: ExportConfig) -> list[Path]:
@@ -140,10 +140,15 @@ class _Job:
         return open_exported(str(file), self.source.device, "32")
 
     def _file(self, name: str) -> Path:
-        stem = self.weights.with_suffix("")
-        if name == "openvino":
-            return stem.with_name(f"{stem.name}{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}")
-        return stem.with_name(f"{stem.name}.{name}")
+        """Beside the weights, under their name; under the next free one where that is a file of something else."""
+        openvino, stem = name == "openvino", self.weights.stem
+        end = f"{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}" if openvino else f".{name}"
+        wanted = self.weights.with_name(stem + end)
+        others = (self.weights.with_name(f"{one.name}{end}") for one in numbered(self.weights.with_name(stem)))
+        file = next(one for one in others if not one.exists() or _is_ours(one))
+        if file != wanted:
+            note(f"{wanted} was not written by export.py and stays as it is; see {file}")
+        return file
 
     def _example(self, *, half: bool = False) -> Tensor:
         shape = (self.config.batch_size, self.source.channels, *self.config.imgsz)
@@ -241,6 +246,12 @@ class _Half:
 
 def _words(sides: Sequence[int]) -> str:
     return " ".join(map(str, sides))
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the layer list of our metadata is in a file, or in one of a folder; no other program writes it."""
+    files = [one for one in file.rglob("*") if one.is_file()] if file.is_dir() else [file]
+    return any(b"base_row" in one.read_bytes() for one in files)
 
 
 def _suppression_facts(config: ExportConfig) -> dict[str, float] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,19 @@ TRAIN_PICTURES = 3
 NAMED_IMAGES = 10
 
 Validate = Callable[["DetectionModel"], "EvalResult"]
+
+
+class KeepSignals(pl.Callback):
+    """Leaves SIGTERM to us: where several processes train, Lightning answers it with a broadcast that may never end."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: DetectionModule, stage: str) -> None:
+        """Remember who hears it, before Lightning does."""
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
+        """Put it back, as Lightning itself does in the end."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
 
 
 class JoinStatistics(pl.Callback):

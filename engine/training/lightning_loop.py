@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from engine.config.parser import Terminated
+from engine.config.parser import signals_as_ctrl_c
 from engine.runtime.console import say
 from engine.training.best_epoch import Best
 from engine.training.callbacks import (
     CountUnreadable,
     DrawTrainBatches,
     JoinStatistics,
+    KeepSignals,
     SaveWeights,
     Thaw,
     ValidateEpoch,
@@ -130,13 +130,13 @@ class Fit:
         if self.scaler:
             trainer.precision_plugin.load_state_dict(dict(self.scaler))
         try:
-            with quiet_lightning():
+            with signals_as_ctrl_c(), quiet_lightning():
                 trainer.fit(self.module, run.train)
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C and SIGTERM
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C, and of what is handled like it
             if not trainer.interrupted:
                 raise
             self._say_interrupted()
-            raise (Terminated if isinstance(stop, SIGTERMException) else KeyboardInterrupt) from None
+            raise (stop.__context__ or KeyboardInterrupt) from None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -169,6 +169,7 @@ class Fit:
         measured = {"epochs": config.epochs, "only_last": config.noval}
         saved = {"epochs": config.epochs, "only_last": config.nosave, "period": config.save_period}
         callbacks: list[pl.Callback] = [
+            KeepSignals(),
             self.progress,
             JoinStatistics(run.processes),
             ValidateEpoch(validate, self.results, self.best, self.progress, **measured),

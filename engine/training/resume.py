@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.runtime.folder_lock import trained_in
+from engine.runtime.launcher import place
 from models.weights.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -27,24 +30,32 @@ class Interrupted(NamedTuple):
         return int(self.state["epoch"]) + 1
 
 
-def find_interrupted(request: ResumeRequest) -> Interrupted:
+def find_interrupted(request: ResumeRequest, alone: ExitStack) -> Interrupted:
     """Read the run that `--resume` means.
 
+    Args:
+        request: What to continue.
+        alone: Keeps other processes from training in the run's folder until it is closed.
+
     Raises:
-        ValueError: If there is none, or the one named is finished and no more epochs are asked for.
+        ValueError: If there is none, another process trains it, or the one named is finished and no more epochs are
+            asked for.
     """
     if request.checkpoint is not None:
-        return _read(request.checkpoint, request)
+        return _read(request.checkpoint, request, alone)
     files = sorted(request.project.glob("*/weights/last.pt"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in files:
         if "optimizer" in read_checkpoint(file).training:
-            return _read(file, request)
+            return _read(file, request, alone)
     raise ValueError(
         f"--resume: no interrupted run in {request.project} ({len(files)} finished); name a run's weights/last.pt"
     )
 
 
-def _read(file: Path, request: ResumeRequest) -> Interrupted:
+def _read(file: Path, request: ResumeRequest, alone: ExitStack) -> Interrupted:
+    folder = file.resolve().parents[1]
+    if place().rank == 0:  # of several processes of one run
+        alone.enter_context(trained_in(folder))
     checkpoint = read_checkpoint(file)
     state = checkpoint.training
     if "optimizer" not in state and not ("best_fitness" in state and request.epochs):
@@ -53,7 +64,7 @@ def _read(file: Path, request: ResumeRequest) -> Interrupted:
     if request.epochs is not None and request.epochs <= done:
         raise ValueError(f"--epochs {request.epochs}: expected more than the {done} epochs that {file} has done")
     config = request.apply(TrainConfig.from_dict(state["config"]))
-    return Interrupted(config, file.resolve().parents[1], checkpoint, state)
+    return Interrupted(config, folder, checkpoint, state)
 
 
 def _how_to_go_on(file: Path, state: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engine.runtime.console import say
 from engine.runtime.device import Precision
 from engine.runtime.distributed import ALONE, Processes
 from engine.validation.evaluate import evaluate
@@ -57,7 +58,23 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """Plain data that goes into every checkpoint."""
-        return {"config": self.config.to_dict(), "hyp": self.hyp.to_dict()}
+        return {"config": self.config.to_dict(), "hyp": self.hyp.to_dict(), "data": self._counts()}
+
+    def _counts(self) -> dict[str, list[int]]:
+        """How many images and labels each split has."""
+        splits = {"train": self.train.dataset, "val": self.val.dataset}
+        return {name: [len(split), sum(map(len, split.labels))] for name, split in splits.items()}
+
+    def tell_of_other_data(self, before: Mapping[str, Sequence[int]]) -> None:
+        """Say in one line how the data set differs from the one that an interrupted run has seen."""
+        changes = [
+            f"{split} {before[split][part]} -> {now[part]} {what}"
+            for split, now in self._counts().items()
+            for part, what in enumerate(("images", "labels"))
+            if split in before and before[split][part] != now[part]
+        ]
+        if changes:
+            say(f"The data set is not the one that the run began with ({', '.join(changes)}); it goes on with this one")
 
     def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
         """Measure a model on the validation split, each process on its share; all get the whole result."""

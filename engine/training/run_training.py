@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from engine.inference.image_size import training_px, whole_strides
 from engine.runtime.console import clock, note, say
 from engine.runtime.device import Precision, choose_precision
 from engine.runtime.distributed import Processes, joined
+from engine.runtime.folder_lock import trained_in
 from engine.training.batch_size_search import Meter, find_batch
 from engine.training.build_run import create_model, fit_anchors, label_statistics, summary, train_loader, val_loader
 from engine.training.cross_validation import FOLD_DATA, write_fold
@@ -30,14 +33,17 @@ from engine.training.resume import Interrupted, find_interrupted
 from engine.training.run_record import Run
 from engine.training.training_plots import plot_labels, plot_results
 from engine.validation.result_table import EvalResult
+from files.disk import require_space, results_in
 from models.freeze import freeze
 from models.insertion.insert import layer_list
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
 
 if TYPE_CHECKING:
+    from models.weights.transfer import TransferReport
     from models.yolo import DetectionModel
 
+CHECKPOINT_COPIES = 3  # of the weights: their average, they themselves and the optimiser's momentum
 TO_MAKE_LONGER = ("epoch", "ema_updates", "last_update_step", "best_fitness", "best_epoch", "class_ap")
 
 
@@ -58,30 +64,35 @@ def train(request: TrainConfig | ResumeRequest) -> TrainResult:
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
     load_modules(request.module)
-    interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
-    config = interrupted.config if interrupted else request
-    with joined(config.device) as processes:
-        return _train(processes.from_main(lambda: config), interrupted, processes)
+    with ExitStack() as alone:
+        interrupted = find_interrupted(request, alone) if isinstance(request, ResumeRequest) else None
+        config = interrupted.config if interrupted else request
+        with results_in(Path(config.project)), joined(config.device) as processes:
+            return _train(processes.from_main(lambda: config), interrupted, processes, alone)
 
 
-def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
+def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes, alone: ExitStack) -> TrainResult:
     for warning in config.warnings:
         note(warning)
     started = time.perf_counter()
-    run, fit = _fit(config, interrupted, processes)
+    run, fit = _fit(config, interrupted, processes, alone)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
-    return processes.from_main(lambda: _finish(run, fit))
+    with results_in(run.folder, f"the weights are kept; to finish the run: python train.py --resume {run.last}"):
+        return processes.from_main(lambda: _finish(run, fit))
 
 
-def _fit(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> tuple[Run, Fit]:
+def _fit(
+    config: TrainConfig, interrupted: Interrupted | None, processes: Processes, alone: ExitStack
+) -> tuple[Run, Fit]:
     """Train; where the first epoch does not fit into memory, begin again with half the batch."""
     folder = None
     while True:
-        run, model = _prepare(config, interrupted, processes, folder)
+        run, model = _prepare(config, interrupted, processes, alone, folder)
         fit = Fit(run, model, interrupted)
         try:
             if not fit.finished:
-                fit.run_epochs()
+                with results_in(run.folder, partial(_kept, run)):
+                    fit.run_epochs()
             return run, fit
         except OutOfMemory:
             config, folder = _halve(run, fit), run.folder
@@ -89,6 +100,13 @@ def _fit(config: TrainConfig, interrupted: Interrupted | None, processes: Proces
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _kept(run: Run) -> str:
+    """What a run that cannot write leaves, and how to go on."""
+    if not run.last.is_file():
+        return "no epoch was finished"
+    return f"the weights of the last full epoch are kept; to go on: python train.py --resume {run.last}"
 
 
 def _halve(run: Run, fit: Fit) -> TrainConfig:
@@ -115,7 +133,11 @@ def _halve(run: Run, fit: Fit) -> TrainConfig:
 
 
 def _prepare(
-    config: TrainConfig, interrupted: Interrupted | None, processes: Processes, folder: Path | None = None
+    config: TrainConfig,
+    interrupted: Interrupted | None,
+    processes: Processes,
+    alone: ExitStack,
+    folder: Path | None = None,
 ) -> tuple[Run, DetectionModel]:
     """Read the data, build the model and make the run folder, unless it is made already."""
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
@@ -127,7 +149,7 @@ def _prepare(
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
     folder = interrupted.run_folder if interrupted else folder
     if config.folds and not folder:  # made before the model here, because the split is written into it
-        folder = processes.from_main(lambda: _fold_folder(config))
+        folder = processes.from_main(lambda: _fold_folder(config, alone))
     data = folder / FOLD_DATA if config.folds else config.data
     with processes.in_turns():  # reading a generated set for the first time draws it
         dataset = load_dataset_spec(data, single_cls=config.single_cls)
@@ -154,14 +176,11 @@ def _prepare(
     say(label_statistics(train, dataset.names, image_px))
     model.to(device=device, memory_format=precision.memory_format).train()
     if folder is None:
-        folder = processes.from_main(lambda: _new_folder(config))
+        folder = processes.from_main(lambda: _new_folder(config, alone))
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val, processes)
-    if processes.main:
-        _write_options(run)
-    if not interrupted and processes.main:
-        _describe_run(run, model)
-    if report is not None and processes.main:
-        report.save(folder / "transfer.csv")
+    if interrupted:
+        run.tell_of_other_data(interrupted.state.get("data", {}))
+    processes.from_main(lambda: _open_folder(run, model, report, new=not interrupted))
     where = ", ".join(map(str, dict.fromkeys(processes.devices)))
     together = f", {processes.world} processes on {processes.nodes} machine(s)" if processes.world > 1 else ""
     say(
@@ -192,17 +211,29 @@ def _with_batch(
     return replace(config, batch_size=share * processes.world)
 
 
-def _fold_folder(config: TrainConfig) -> Path:
-    folder = _new_folder(config)
+def _fold_folder(config: TrainConfig, alone: ExitStack) -> Path:
+    folder = _new_folder(config, alone)
     write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
     return folder
 
 
-def _new_folder(config: TrainConfig) -> Path:
+def _new_folder(config: TrainConfig, alone: ExitStack) -> Path:
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
+    alone.enter_context(trained_in(folder))
     for file in (folder / "results.csv", *folder.glob("events.out.tfevents.*")):  # of the run that --exist-ok replaces
         file.unlink(missing_ok=True)
     return folder
+
+
+def _open_folder(run: Run, model: DetectionModel, report: TransferReport | None, *, new: bool) -> None:
+    """Make sure that a checkpoint will fit, and write what is known before the first epoch."""
+    needed_bytes = CHECKPOINT_COPIES * sum(parameter.nbytes for parameter in model.parameters())
+    require_space(run.folder, needed_bytes, "a checkpoint")
+    _write_options(run)
+    if new:
+        _describe_run(run, model)
+    if report is not None:
+        report.save(run.folder / "transfer.csv")
 
 
 def _write_options(run: Run) -> None:
@@ -222,16 +253,14 @@ def _describe_run(run: Run, model: DetectionModel) -> None:
 
 
 def _finish(run: Run, fit: Fit) -> TrainResult:
-    """Strip the resume state from the weights, measure the best ones and draw the curves."""
+    """Draw the curves, measure the best weights and strip the resume state from all of them.
+
+    The state of last.pt goes when all else is done: a run that is killed before is finished by --resume.
+    """
     if not run.config.noplots:
         plot_results(fit.results, run.folder / "results.png")
-    done = len(fit.results.rows())
-    for file in (run.best, run.last):  # the one that --resume reads last, so that a killed run can be finished
-        if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
-            kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER if name in checkpoint.training}
-            state = {**kept, "epochs_done": done, **run.settings()}
-            save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
     weights = run.best if run.best.is_file() else run.last
+    _strip(weights, run, fit)
     say(f"Validating {weights}")
     run.val.sampler.take_all()  # the other processes wait: what is drawn shows all images
     model = load_model(weights, run.device).to(memory_format=run.precision.memory_format)
@@ -240,5 +269,14 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     result = run.validate(model, gather=None, precision=precision, save_dir=run.folder, plots=not run.config.noplots)
     say(result.table())
     fit.logs.finish(weights)
+    _strip(run.last, run, fit)
     say(f"Results are in {run.folder}")
     return TrainResult(run.folder, weights, result)
+
+
+def _strip(file: Path, run: Run, fit: Fit) -> None:
+    """Leave in a checkpoint what a finished run needs to be made longer."""
+    if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
+        kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER if name in checkpoint.training}
+        state = {**kept, "epochs_done": len(fit.results.rows()), **run.settings()}
+        save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)

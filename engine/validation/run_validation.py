@@ -23,6 +23,7 @@ from engine.validation.coco_metrics import COCO_LAYOUT, FIELD_LAYOUT, MAX_DETS
 from engine.validation.evaluate import evaluate
 from engine.validation.prediction_files import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
 from engine.validation.result_table import EvalResult
+from files.disk import results_in
 from models.user_modules import load_modules
 from models.weights.download import find_weights
 
@@ -54,7 +55,8 @@ def validate(config: ValConfig) -> list[EvalResult]:
     spec = load_dataset_spec(config.data, single_cls=config.single_cls)
     # Several weights are an ensemble, but for the speed they are timed in turn.
     groups = [(weights,) for weights in config.weights] if config.task == "speed" else [config.weights]
-    return [_validate_one(config, weights, spec, device) for weights in groups]
+    with results_in(Path(config.project)):
+        return [_validate_one(config, weights, spec, device) for weights in groups]
 
 
 def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, device: torch.device) -> EvalResult:

@@ -8,6 +8,8 @@ from models import insert, load_modules, load_spec
 from models.insertion.layer_list import layer_list
 from models.insertion.places import places
 
+PLACES = "\n# places: "  # in every file that is written here
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the complete layer list of a model with attention inserted."""
@@ -26,8 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.attention:
             spec = insert(spec, options.attention, start=options.start)
         title = f"# {options.cfg}" + "".join(f", {a}" for a in options.attention)
-        text = f"{title}\n# places: {', '.join(places(spec))}\n\n{layer_list(spec)}"
+        text = f"{title}{PLACES}{', '.join(places(spec))}\n\n{layer_list(spec)}"
         if options.out is not None:
+            if options.out.exists() and PLACES not in options.out.read_text(encoding="utf-8", errors="replace"):
+                raise ValueError(f"--out {options.out}: is there and not of this command; give another name")
             options.out.write_text(text, encoding="utf-8")
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from files.disk import raise_interrupt
 from models.graph.checked import checked_with_weights
 from models.graph.user_classes import check_present, origins
 from models.spec.model_spec import ModelSpec
@@ -112,6 +113,7 @@ def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
         temporary.chmod(0o644)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
+        raise_interrupt(error)  # torch makes an error of it
         kept = "; the former file is untouched" if path.exists() else ""
         # torch says only that it lost its place in the file
         full = temporary is not None and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES

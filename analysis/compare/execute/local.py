@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from analysis.compare.execute.run_folder import FINISHED, RunFolder, execute, run_process
-from engine.config.parser import sigterm_as_ctrl_c
 from engine.runtime.console import clock, say
 from engine.runtime.folder_lock import locked
 
@@ -48,7 +47,7 @@ class _Runner:
         with self.guard:
             self.processes.add(process)
             if self.stopping.is_set():
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Ask every process to save and leave; end those that do not."""
@@ -56,7 +55,7 @@ class _Runner:
             self.stopping.set()
             processes = list(self.processes)
         for process in processes:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         for process in processes:
             try:
                 process.wait(_PATIENCE_S)
@@ -73,7 +72,7 @@ def run_locally(planned: Sequence[RunFolder], comparison: Path, jobs: int) -> No
     """
     left = [folder for folder in planned if folder.state != FINISHED]
     say(f"{len(planned)} runs, {len(planned) - len(left)} finished already; in {comparison}")
-    with locked(comparison) as lock, sigterm_as_ctrl_c(), ThreadPoolExecutor(jobs) as pool:
+    with locked(comparison) as lock, ThreadPoolExecutor(jobs) as pool:
         runner = _Runner(lock)
         began, done = time.perf_counter(), 0
         futures = {pool.submit(runner.run, folder): folder for folder in left}

@@ -26,7 +26,7 @@ from typing import Any
 from analysis.compare.plan.data_fingerprint import data_digest
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
-from engine.config.files import ROOT
+from engine.config.files import MARK, ROOT
 from engine.config.parser import module_words
 from engine.config.train_parser import command_words
 from models.user_modules import load_modules
@@ -102,6 +102,7 @@ class RunFolder:
     def write(self, name: str, values: Any) -> None:  # noqa: ANN401  (JSON)
         """Write `<name>.json`, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / MARK).touch()  # train.py may write here too
         temporary = self.path / f".{name}.json"
         temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
         temporary.replace(self.path / f"{name}.json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.files import module_files, resolve_file
+from engine.config.files import is_strange, module_files, numbered, resolve_file
 from engine.config.parser import ArgumentParser
 from engine.config.train_parser import IGNORED, STARTS, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
+from files.disk import require_writable
 from models.weights.download import find_weights
 
 NONE = "none"
@@ -108,7 +110,12 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         defaults = create_parser(prog=f"compare.py: {given.plan}").parse_args(words)
         given = parser.parse_args(argv, _override(parser, defaults))
     values = vars(given)
-    folder = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
+    wanted = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
+    folder = next(one for one in numbered(wanted) if not one.is_dir() or not is_strange(one))
+    if folder != wanted:
+        print(f"{wanted} holds files that this program did not write: the comparison goes to {folder}", file=sys.stderr)
+    if not values["dry_run"]:
+        require_writable(folder, "--project")
     if values["jobs"] < 1:
         raise ValueError(f"--jobs {values['jobs']}: expected at least 1")
     values["module"] = module_files(values["module"])

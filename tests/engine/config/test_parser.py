@@ -1,5 +1,6 @@
 """What the scripts share: parsing, bare names, run folders, one-line errors."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -148,3 +149,68 @@ def test_our_own_mistakes_keep_their_traceback() -> None:
 
     with pytest.raises(TypeError, match="a bug"):
         run_cli(main)
+
+
+SLEEPER = """
+import signal, sys, time
+from engine.config.parser import run_cli
+def main():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        print("finishing", flush=True)
+        time.sleep(0.3)
+        print("finished", flush=True)
+sys.exit(run_cli(main))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_script_that_is_told_to_end_finishes_its_files(root: Path, number: int, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.stdout.readline() == "finishing\n"
+    if number != signal.SIGINT:  # a second Ctrl-C is meant
+        process.send_signal(number)
+    out, told = process.communicate(timeout=20)
+    assert (out, process.returncode) == ("finished\n", code)
+    assert told in ("terminated\n", "interrupted\n")
+
+
+def test_a_script_that_nohup_shields_goes_on(root: Path) -> None:
+    text = SLEEPER.replace("time.sleep(60)", "time.sleep(0.5)")
+    process = subprocess.Popen(
+        [sys.executable, "-c", text],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_what_others_wrote_is_not_run_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = new_run_folder(tmp_path, "exp")
+    (ours / "results.csv").touch()
+    assert new_run_folder(tmp_path, "exp", exist_ok=True) == ours
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    assert new_run_folder(tmp_path, "theirs", exist_ok=True) == theirs  # empty
+    (theirs / ".run").unlink()
+    (theirs / "results.csv").write_text("mine")
+    for _ in range(2):
+        assert new_run_folder(tmp_path, "theirs", exist_ok=True) == tmp_path / "theirs2"
+    assert f"{theirs} holds files that this program did not write" in capsys.readouterr().err
+    assert [path.name for path in theirs.iterdir()] == ["results.csv"]

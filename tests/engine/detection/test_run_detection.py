@@ -332,4 +332,4 @@ def test_original_weights_on_a_broken_folder(root, shared, tmp_path):
     assert "speedlimit" in done.stdout
     assert done.stderr.splitlines()[0] == "1 of 3 inputs could not be used:"
     assert len(done.stderr.splitlines()) == 2
-    assert sorted(path.name for path in (tmp_path / "exp").iterdir()) == ["road463.jpg", "road470.jpg"]
+    assert sorted(path.name for path in (tmp_path / "exp").glob("*.jpg")) == ["road463.jpg", "road470.jpg"]

@@ -146,12 +146,28 @@ def test_the_given_values_may_lie_outside_of_the_ranges(configure, monkeypatch, 
     assert runs.flips[0] == 0.9
 
 
+def test_a_used_name_is_left_to_who_uses_it(configure, monkeypatch, capsys):
+    Runs(monkeypatch)
+    first = evolve(EvolveRequest(configure(), 1))
+    before = (first / "evolve.csv").read_text()
+    for trials in (1, 2):  # and the search under the next name goes on like any other
+        assert evolve(EvolveRequest(configure(imgsz=96), trials)) == first.with_name("exp2")
+        assert f"{first} holds a search with other settings (imgsz was 64, now 96)" in capsys.readouterr().out
+    assert len(read_csv(first.with_name("exp2"))) == 2
+    assert (first / "evolve.csv").read_text() == before
+
+    theirs = first.with_name("theirs")
+    theirs.mkdir()
+    (theirs / "evolve.csv").write_text("generation,map\n")
+    assert evolve(EvolveRequest(configure(name="theirs"), 1)) == first.with_name("theirs2")
+    assert f"{theirs} holds files that this program did not write" in capsys.readouterr().out
+    assert [(file.name, file.read_text()) for file in theirs.iterdir()] == [("evolve.csv", "generation,map\n")]
+
+
 def test_mistakes(configure, monkeypatch, tmp_path):
     Runs(monkeypatch, trial0="no data", trial1="no data", trial2="no data")
     with pytest.raises(ValueError, match="--evolve: all of the first 3 trials failed; the last: no data"):
         evolve(EvolveRequest(configure(), 5))
-    with pytest.raises(ValueError, match=r"holds a search with other settings \(imgsz was 64, now 96\); give the same"):
-        evolve(EvolveRequest(configure(imgsz=96), 5))
     Runs(monkeypatch, trial0="no data")
     with pytest.raises(ValueError, match="--evolve: all trials have failed; their logs are in"):
         evolve(EvolveRequest(configure(name="one"), 1))

@@ -27,6 +27,7 @@ from analysis.compare.execute.run_folder import (
 from analysis.compare.plan.command_line import parse_compare_args
 from analysis.compare.plan.expand_plan import RunPlan
 from analysis.compare.study import find, merge, run_study
+from engine.config.parser import signals_as_ctrl_c
 from engine.config.train_config import TrainConfig, parse_train_args
 from engine.runtime.folder_lock import locked
 from models.model_yaml import load_spec
@@ -168,8 +169,8 @@ def test_a_second_one_is_kept_out_of_the_folder(runs, tmp_path) -> None:
 
 
 def test_stopping_reaches_the_processes_and_records_no_error(runs, tmp_path, monkeypatch) -> None:
-    """Ctrl-C while a child works: it is asked to leave, and the run is waiting and not failed."""
-    code = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); print('up', flush=True)"
+    """A request to end while a child works: it is asked to leave, and the run is waiting and not failed."""
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('up', flush=True)"
     real = local.run_process
 
     def child(command, log, started, keep_open):
@@ -185,7 +186,7 @@ def test_stopping_reaches_the_processes_and_records_no_error(runs, tmp_path, mon
     monkeypatch.setattr(local, "_PATIENCE_S", 20)
     thread = threading.Thread(target=interrupt_when_up)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), signals_as_ctrl_c():
         run_locally(runs[:2], tmp_path / "exp", 1)
     thread.join()
     assert [folder.state for folder in runs[:2]] == [WAITING, WAITING]
