@@ -17,7 +17,7 @@ import yaml
 from models.graph.checked import checked_spec
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
 from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, shown
-from models.spec.paths import is_file
+from files.paths import is_file
 
 __all__ = [
     "IMAGE",

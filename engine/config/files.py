@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from models.spec.paths import is_file
+from files.paths import is_file
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,7 +26,8 @@ from models.insertion.places import named_places
 from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_yaml, scale_letter
 from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import check_keys, number
-from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_pickled, stub_state_dict
+from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_weights
+from models.weights.state_dicts import stub_state_dict
 from models.weights.transfer import TransferReport, copy_rows
 from models.yolo import start_norms
 
@@ -173,11 +174,10 @@ def _read_source(source: DetectionModel | str | Path) -> _Rows:
         return _rows(list(source.model), source.state_dict())
     file = Path(source)
     try:
-        data = read_pickled(file, newer=True)
+        data = read_weights(file, newer=True)
         root = (data.get("ema") or data.get("model")) if isinstance(data, Mapping) else data
         children = list(vars(vars(root)["_modules"]["model"])["_modules"].values())
-        state = {key: t.float() if t.is_floating_point() else t for key, t in stub_state_dict(root)}
-        return _rows(children, state, file.name)
+        return _rows(children, stub_state_dict(root), file.name)
     except RefusedGlobalError as error:
         raise ValueError(f"{file}: refused: it names the global {error}; nothing in it was run") from None
     except DAMAGED as error:
