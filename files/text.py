@@ -4,51 +4,60 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, TextIO
 
-_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of surrogate pairs, line and paragraph separators
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # show text backwards
-_RUN = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet begins a formula with
+_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of surrogate pairs, separators of lines and paragraphs
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # of right and left
+_RUN = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 
 
 def printable(text: object) -> str:
-    r"""A text for the terminal, on one line: `\n`, `\x1b` and the like instead of what they would do there."""
+    r"""A text for the terminal, on one line: `\n`, `\x1b` and the like are written, not done."""
     given = str(text)
     if given.isprintable():
         return given
     return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN or c in _TURNING else c for c in given)
 
 
+def printable_lines(text: object) -> str:
+    """A text of several lines for the terminal, each as `printable`."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def csv_cell(value: Any) -> Any:  # noqa: ANN401  (whatever a table holds)
-    """A value for a CSV file: text that a spreadsheet would run gets an apostrophe in front, numbers stay."""
-    if not isinstance(value, str) or not value.startswith(_RUN):
-        return value
+def shown(value: Any) -> str:  # noqa: ANN401  (any value)
+    """A value for a message, cut to a readable length."""
     try:
-        float(value)
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, nesting without end
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 160 else f"{text[:150]} …"
+
+
+def csv_cell(value: Any) -> Any:  # noqa: ANN401  (whatever a table holds)
+    """A value for a CSV file: text that a spreadsheet would run gets an apostrophe in front; numbers stay."""
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be no Unicode
+    if not text.startswith(_RUN):
+        return text
+    try:
+        float(text)
     except ValueError:
-        return f"'{value}"
-    return value
+        return f"'{text}"
+    return text
 
 
-class CsvRows:
-    """Writes rows of a CSV file, every cell as `csv_cell` gives it.
+def write_rows(stream: TextIO, rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows of a CSV file, every cell as `csv_cell` gives it.
 
     Args:
         stream: Opened with `newline=""`.
+        rows: The header is one of them.
     """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._writer = csv.writer(stream, lineterminator="\n")
-
-    def write(self, row: Iterable[Any]) -> None:
-        """Write one row."""
-        self._writer.writerow([csv_cell(value) for value in row])
-
-    def write_mapping(self, columns: Sequence[str], row: Mapping[str, Any]) -> None:
-        """Write the columns of a mapping."""
-        self.write(row[name] for name in columns)
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows(map(csv_cell, row) for row in rows)

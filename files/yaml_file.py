@@ -78,7 +78,9 @@ def _compose(file: Path) -> yaml.Node | None:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{file}: line {line}: expected text in UTF-8 but got the byte {content[error.start]:#04x}") from None
+        raise ValueError(
+            f"{file}: line {line}: expected text in UTF-8 but got the byte {content[error.start]:#04x}"
+        ) from None
     try:
         _check_extent(text)
         return yaml.compose(text, _Loader)
@@ -138,7 +140,9 @@ def _check_extent(text: str) -> None:
         else:
             continue
         if total > MAX_VALUES:
-            raise _RefusedError(event, f"expected at most {MAX_VALUES:,} values, aliases counted as often as they stand")
+            raise _RefusedError(
+                event, f"expected at most {MAX_VALUES:,} values, aliases counted as often as they stand"
+            )
         if len(path) + found.levels > MAX_DEPTH + 1:
             raise _RefusedError(event, f"expected lists and mappings at most {MAX_DEPTH} deep")
         if isinstance(event, yaml.CollectionStartEvent):
@@ -183,5 +187,3 @@ def _key(node: yaml.Node) -> Any:  # noqa: ANN401  (a scalar)
     if not isinstance(node, yaml.ScalarNode):
         raise _RefusedError(node, "expected a name or a number as a key but got a list or a mapping")
     return _plain(node)
-
-

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from files.paths import is_file
+from files.text import shown
+from files.yaml_file import read_yaml
 from models.graph.checked import checked_spec
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
-from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, shown
-from files.paths import is_file
+from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors
 
 __all__ = [
     "IMAGE",
@@ -72,24 +72,14 @@ def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:
     """Read a file; `above` are the overlays that led to it."""
     if file.resolve() in above:
         raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
-    data = _read_yaml(file)
-    if "base" not in data:
-        return checked_spec(data, file.name)
-    return _load_overlay(file, data, (*above, file.resolve()))
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # a date such as 2001-99-99, [[[[…
-        raise ValueError(f"{file.name}: not readable as YAML in UTF-8: {error}") from error
+    data = read_yaml(file)
     if not isinstance(data, dict):
         raise ValueError(
             f"{file.name}: expected a mapping with backbone and head, or base and insert, but got {shown(data)}"
         )
-    return data
+    if "base" not in data:
+        return checked_spec(data, file.name)
+    return _load_overlay(file, data, (*above, file.resolve()))
 
 
 def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...]) -> ModelSpec:

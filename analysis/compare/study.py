@@ -17,6 +17,7 @@ from analysis.compare.report.write_report import write_report
 from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
+from files.text import printable_lines
 
 
 def run_study(request: CompareRequest) -> int:
@@ -52,7 +53,7 @@ def run_study(request: CompareRequest) -> int:
     failed = [folder for folder in planned if folder.state == FAILED]
     for folder in failed:
         error = folder.read("error")
-        print(f"failed in {error['stage']}: {folder.path.name}: {error['error']}", file=sys.stderr)
+        print(printable_lines(f"failed in {error['stage']}: {folder.path.name}: {error['error']}"), file=sys.stderr)
     return 1 if failed else 0
 
 

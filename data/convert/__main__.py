@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.convert import voc
 from data.convert.pipeline import Options, convert
+from files.text import printable_lines
 
 FORMATS = {"voc": voc}
 
@@ -59,9 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {"format": given.pop("format"), **own}
     given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
     try:
-        print(convert(Options(**given), partial(module.read, **own), settings))
+        print(printable_lines(convert(Options(**given), partial(module.read, **own), settings)))
     except ValueError as error:
-        print(f"python -m data.convert: error: {error}", file=sys.stderr)
+        print(printable_lines(f"python -m data.convert: error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written, run the same command again", file=sys.stderr)

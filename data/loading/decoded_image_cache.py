@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data.dataset.label_cache import is_writable, short_hash, user_cache_folder
 from data.images import ImageReadError
+from files.atomic import atomic_file
 
 GIB = 1 << 30
 _SPARE = 1.1  # memory that must be free, as a multiple of what the images take
@@ -100,7 +101,7 @@ class DiskCache:
         try:
             with open(self.files[index], "rb") as file:
                 image = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, MemoryError):
             return None
         return image if image.ndim == 3 and image.dtype == np.uint8 else None
 
@@ -116,12 +117,9 @@ class DiskCache:
         if _last_bytes(file, len(stamp)) == stamp and self.get(index) is not None:
             return
         image = load(index)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as stream:
+        with atomic_file(file) as stream:
             np.save(stream, image)
             stream.write(stamp)
-        os.replace(temporary, file)
 
 
 def free_memory() -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.runtime.launcher import place
+from files.text import printable_lines
 
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
@@ -88,7 +89,7 @@ def complain(program: str, message: object) -> None:
     if rank:
         time.sleep(PATIENCE_S)
         message = f"process {rank}: {message}"
-    print(f"{program}: error: {message}", file=sys.stderr)
+    print(printable_lines(f"{program}: error: {message}"), file=sys.stderr)
 
 
 def run_cli(main: Callable[[], int | None]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -17,6 +16,7 @@ from data.boxes import convert_boxes
 from data.images import write_image
 from data.sources.frame import Frame
 from data.sources.video import quiet_opencv
+from files.text import write_rows
 
 if TYPE_CHECKING:
     from engine.inference.predictor import Detections
@@ -200,15 +200,15 @@ class CsvWriter:
     def __init__(self, file: Path, names: Mapping[int, str], *, tracks: bool = False) -> None:
         self._names = names
         self._file: TextIO = file.open("w", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file)
-        self._rows.writerow((*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS)
+        write_rows(self._file, [(*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS])
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Add a row for each detection."""
         for index, (box, confidence, class_id) in enumerate(zip(*found[:3], strict=True)):
             place = [frame.number or "", *(f"{value:.2f}" for value in box)]
             place += [] if found.track_ids is None else [int(found.track_ids[index])]
-            self._rows.writerow([Path(frame.path).name, self._names[int(class_id)], f"{confidence:.4f}", *place])
+            row = [Path(frame.path).name, self._names[int(class_id)], f"{confidence:.4f}", *place]
+            write_rows(self._file, [row])
 
     def close(self) -> None:
         """Finish the file."""
@@ -244,4 +244,4 @@ class JsonWriter:
     def close(self) -> None:
         """Write the file."""
         rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in self._rows)
-        self._path.write_text(f"[{rows}]\n", encoding="utf-8")
+        self._path.write_text(f"[{rows}]\n", encoding="utf-8", errors="backslashreplace")

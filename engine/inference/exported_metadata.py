@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from files.literals import read_literal
+
+_LARGEST_STRIDE = 1024  # px
 INPUT = "images"  # YOLOv5's name
 TORCHSCRIPT_EXTRA = "config.txt"  # YOLOv5's name
 
@@ -60,13 +62,19 @@ class Metadata:
         Raises:
             ValueError: If names or stride are missing or wrong.
         """
-        known = {key: _value(found[key]) for key in cls.__dataclass_fields__ if key in found}
         try:
-            names, stride = known.pop("names"), int(known.pop("stride"))
-            names = dict(enumerate(names)) if isinstance(names, list) else {int(k): str(v) for k, v in names.items()}
-            imgsz, nms = known.pop("imgsz", None), known.pop("nms", None)
-            known["nms"] = {str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None
-            return cls(names, stride, None if imgsz is None else (int(imgsz[0]), int(imgsz[-1])), **known)
+            known = {key: _value(found[key]) for key in cls.__dataclass_fields__ if key in found}
+            names, imgsz, nms = known["names"], known.get("imgsz"), known.get("nms")
+            names = dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
+            return cls(
+                {number: str(name) for number, name in names.items()},
+                _count(known["stride"], "stride", _LARGEST_STRIDE),
+                None if imgsz is None else (_count(imgsz[0], "imgsz"), _count(imgsz[-1], "imgsz")),
+                _count(known.get("batch", 1), "batch"),
+                **{key: known.get(key) is True for key in ("dynamic", "half", "int8")},
+                nms={str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None,
+                spec=known.get("spec"),
+            )
         except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{file}: carries no class names and stride that can be read ({error!r}); expected a file of export.py"
@@ -74,12 +82,10 @@ class Metadata:
 
 
 def _value(text: Any) -> Any:  # noqa: ANN401  (whatever a file holds)
-    """A value from its text, JSON or a Python literal; text that is neither stays."""
-    if not isinstance(text, str):
-        return text
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError):
-            continue
-    return text
+    return read_literal(text) if isinstance(text, str) else text
+
+
+def _count(value: Any, name: str, most: int = 65_536) -> int:  # noqa: ANN401  (whatever a file holds)
+    if not 1 <= int(value) <= most:
+        raise ValueError(f"{name}: expected a whole number from 1 to {most:,} but got {value!r}")
+    return int(value)

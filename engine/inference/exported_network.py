@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.dataset.dataset_yaml import read_yaml
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
 from engine.runtime.optional_package import require
+from files.literals import MAX_TEXT, read_literal
+from files.yaml_file import read_yaml
 
 Run = Callable[[Tensor], Any]
 
@@ -96,7 +96,8 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
     facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
-    facts.setdefault("imgsz", facts.get("shape", [])[-2:] or None)
+    shape = facts.get("shape")
+    facts.setdefault("imgsz", shape[-2:] if isinstance(shape, list) and shape else None)
     metadata = Metadata.read(facts, file)
     dtype = torch.float16 if metadata.half else torch.float32
     return ExportedNetwork(lambda images: network(images.to(dtype)), metadata, device, f"TorchScript on {device}")
@@ -204,7 +205,7 @@ def _tensorrt(file: Path, device: torch.device) -> ExportedNetwork:
         raise ValueError(f"{file}: a TensorRT engine runs on an NVIDIA GPU; give one with --device 0")
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(4), "little", signed=True)
-        facts = _json_facts(stream.read(max(size, 0)), file)
+        facts = _json_facts(stream.read(min(max(size, 0), MAX_TEXT)), file)
         engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(stream.read())
     if engine is None:
         raise ValueError(f"{file}: TensorRT cannot read this engine; it belongs to the machine that built it")
@@ -231,11 +232,13 @@ def _listed(thresholds: dict[str, float]) -> str:
 def _json_facts(text: str | bytes, file: Path) -> dict[str, Any]:
     """The facts that formats without metadata of their own carry as JSON."""
     try:
-        facts = json.loads(text)
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
-        raise ValueError(f"{file}: carries no class names and stride that can be read; expected a file of export.py")
+        facts = read_literal(text.decode("utf-8") if isinstance(text, bytes) else text)
+        if not isinstance(facts, dict):
+            raise ValueError(f"expected a mapping but got a {type(facts).__name__}")
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: carries no class names and stride that can be read ({error}); expected a file of export.py"
+        ) from error
     return facts
 
 

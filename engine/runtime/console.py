@@ -1,9 +1,11 @@
 """Lines for the person at the terminal."""
 
+from files.text import printable_lines
+
 
 def say(text: str) -> None:
     """Print a line at once, also into a file or pipe."""
-    print(text, flush=True)
+    print(printable_lines(text), flush=True)
 
 
 def clock(seconds: float) -> str:

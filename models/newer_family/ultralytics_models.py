@@ -23,7 +23,7 @@ from models.attention import create_attention
 from models.graph.channels_and_strides import GraphRow
 from models.insertion.insert import Insertion, insert_rows, parse_entries
 from models.insertion.places import named_places
-from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_yaml, scale_letter
+from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_mapping, scale_letter
 from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import check_keys, number
 from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_weights
@@ -57,7 +57,7 @@ def build(
         ValueError: If a file, a module, an option or a place is wrong.
     """
     file = find_yaml(cfg)
-    data = read_yaml(file)
+    data = read_mapping(file)
     insertions: list[str | Insertion] = []
     if "base" in data:
         check_keys(data, {"base", "insert", "nc"}, ("base", "insert"), file.name)
@@ -65,7 +65,7 @@ def build(
         beside = file.parent / str(data["base"])
         nc = data.get("nc", nc) if nc is None else nc
         file = beside if beside.is_file() else find_yaml(str(data["base"]))
-        cfg, data = data["base"], read_yaml(file)
+        cfg, data = data["base"], read_mapping(file)
     insertions += [attention] if isinstance(attention, str) else attention
     if nc is not None:
         number({"nc": nc}, "nc", int, file.name)

@@ -51,8 +51,8 @@ def stub_modules(root: Stub) -> Iterator[tuple[str, Stub]]:
         path, module = waiting.pop()
         yield path, module
         children = (vars(module).get("_modules") or {}).items()
-        below = [(f"{path}.{name}" if path else str(name), child) for name, child in children if isinstance(child, Stub)]
-        waiting += reversed(below)
+        start = f"{path}." if path else ""
+        waiting += reversed([(f"{start}{name}", child) for name, child in children if isinstance(child, Stub)])
         if len(path) > _LONGEST_PATH or len(waiting) > _MOST_MODULES:
             break
     raise ValueError("modules without end, or more of them than any YOLOv5 model has")

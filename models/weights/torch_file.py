@@ -1,4 +1,4 @@
-"""The two containers of `torch.save`, a zip archive and the stream of releases before 1.6, read without torch's readers.
+"""The two containers of `torch.save`, a zip archive and the stream of releases before 1.6, without torch's readers.
 
 Sizes are checked before memory is taken; a member of an archive that does not agree with its CRC is an error. The
 stream has no checksum.
@@ -152,8 +152,10 @@ class _StreamStorages:
     def load(self, identifier: object) -> Storage | Global:
         """A storage, or the class of a module, beside which those releases wrote its source code: it is left out."""
         if isinstance(identifier, tuple) and len(identifier) == 4 and identifier[0] == "module":
-            if isinstance(identifier[1], Global) and isinstance(identifier[1].make, type):
-                return identifier[1]
+            kind = identifier[1]
+            if not isinstance(kind, Global) or not isinstance(kind.make, type):
+                raise pickle.UnpicklingError("a persistent id of a module that names no class")
+            return kind
         kind, key, elements = _parts(identifier, 6)
         if key not in self.known:
             self.room -= elements * kind.dtype.itemsize

@@ -28,6 +28,7 @@ from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
 from engine.config.files import ROOT
 from engine.config.train_parser import command_words
+from files.atomic import write_atomically
 from models.weights.checkpoint import read_checkpoint
 
 WAITING, INTERRUPTED, TRAINED, FINISHED, FAILED = "waiting", "interrupted", "trained", "finished", "failed"
@@ -99,10 +100,7 @@ class RunFolder:
 
     def write(self, name: str, values: Any) -> None:  # noqa: ANN401  (JSON)
         """Write `<name>.json`, whole or not at all."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.json"
-        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
-        temporary.replace(self.path / f"{name}.json")
+        write_atomically(self.path / f"{name}.json", json.dumps(values, indent=1, ensure_ascii=False))
 
 
 def folders(comparison: Path) -> list[RunFolder]:
