@@ -21,8 +21,7 @@ Result = TypeVar("Result")
 class Held:
     """Arrays that are in use anywhere in a pipeline, by the memory that they take."""
 
-    def __init__(self, most_bytes: int = _MOST_HELD_BYTES) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self) -> None:
         self._sizes: dict[int, int] = {}  # by id
 
     def add(self, array: np.ndarray) -> None:
@@ -32,7 +31,7 @@ class Held:
 
     def full(self) -> bool:
         """Whether a stage should pass on what it has before it takes more."""
-        return sum(list(self._sizes.values())) > self._most_bytes
+        return sum(list(self._sizes.values())) > _MOST_HELD_BYTES
 
 
 def never() -> bool:

@@ -201,7 +201,7 @@ def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
 def test_files_that_are_not_text(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(ValueError, match="not readable as YAML in UTF-8"):
+    with pytest.raises(ValueError, match="line 1: expected text in UTF-8 but got the byte 0xff"):
         load_spec(file)
     for name in ("", ".", "a\0b", "x" * 5000, "yolo5s.yaml", tmp_path):
         with pytest.raises(ValueError, match="was not found"):
@@ -220,7 +220,7 @@ def test_an_overlay_that_is_its_own_base(tmp_path: Path) -> None:
 
 def test_a_value_that_holds_itself(tmp_path: Path) -> None:
     text = yaml.safe_dump(layout("yolov5")).replace("depth_multiple", "x: &a [*a]\ndepth_multiple")
-    with pytest.raises(ValueError, match="unknown key 'x'"):
+    with pytest.raises(ValueError, match=r"line \d+: expected a value named &a before \*a"):
         load_spec(write(tmp_path, text))
     loop: list[Any] = []
     loop.append(loop)
