@@ -107,7 +107,7 @@ def test_reading_writes_nothing(tmp_path: Path) -> None:
         (b"(" + text("module") + b"cmodels.yolo\nModel\n" + text("a") + text("b") + b"tQ", "names no storage"),
         (text("storage") + b"Q", "names no storage"),
         (storage(2, key="../../x"), "no type, number and size"),
-        (b"(" + text("storage") + b"ccollections\nOrderedDict\n" + text("0") + text("cpu") + b"K\x02tQ", "no type, number"),
+        (b"(" + text("storage") + b"cmodels\na\n" + text("0") + text("cpu") + b"K\x02tQ", "no type, number"),
         (b"\x96" + (1 << 62).to_bytes(8, "little"), "bytearray8"),
         (b"\x96" + (1).to_bytes(8, "little") + b"a", "the opcode BYTEARRAY8"),
         (b"\x82\x01", "the opcode EXT1"),
