@@ -11,7 +11,7 @@ MAX_TEXT = 1_000_000  # characters
 MAX_DEPTH = 50
 _STRING = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
 _MINUS = re.compile(r"(^|[\[{(,:])\s*-")
-_NUMBER = re.compile(r"\b\d+\.?\d*(?:[eE][+-]?\d+)?|\b(?:None|True|False|null|true|false)\b")
+_NUMBER = re.compile(r"\b\d{1,64}(?!\d)\.?\d{0,64}(?:[eE][+-]?\d{1,4})?|\b(?:None|True|False|null|true|false)\b")
 _FLAT = re.compile(r"[\s\[\]{}(),:0]*")
 _STEP = {**dict.fromkeys("[{(", 1), **dict.fromkeys("]})", -1)}
 

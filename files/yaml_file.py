@@ -21,6 +21,10 @@ MAX_DEPTH = 50
 MAX_VALUES = 100_000
 _TEXT_PER_VALUE = 16  # characters of a scalar that count as one value more
 _MAX_NUMBER = 64  # characters
+_EXPECTED = {
+    "int": f"a whole number of at most {_MAX_NUMBER} characters",
+    "float": f"a number of at most {_MAX_NUMBER} characters",
+}
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {
     f"{_TAG}null": SafeConstructor.construct_yaml_null,
@@ -140,9 +144,7 @@ def _check_extent(text: str) -> None:
         else:
             continue
         if total > MAX_VALUES:
-            raise _RefusedError(
-                event, f"expected at most {MAX_VALUES:,} values, aliases counted as often as they stand"
-            )
+            raise _RefusedError(event, f"expected at most {MAX_VALUES:,} values, aliases counted each time")
         if len(path) + found.levels > MAX_DEPTH + 1:
             raise _RefusedError(event, f"expected lists and mappings at most {MAX_DEPTH} deep")
         if isinstance(event, yaml.CollectionStartEvent):
@@ -177,8 +179,8 @@ def _plain(node: yaml.Node) -> Any:  # noqa: ANN401  (nested data)
         return _SCALARS[node.tag](SafeConstructor(), node)
     except (ValueError, LookupError):
         text = node.value if len(node.value) <= 40 else f"{node.value[:40]} …"
-        kind = {"int": "a whole number", "float": "a number"}.get(node.tag.removeprefix(_TAG), "true or false")
-        raise _RefusedError(node, f"expected {kind} of at most {_MAX_NUMBER} characters but got {text!r}") from None
+        expected = _EXPECTED.get(node.tag.removeprefix(_TAG), "true or false")
+        raise _RefusedError(node, f"expected {expected} but got {text!r}") from None
 
 
 def _key(node: yaml.Node) -> Any:  # noqa: ANN401  (a scalar)
