@@ -129,9 +129,12 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     import cv2
 
     onnx = require("onnx", "--dnn")
-    graph = onnx.load(str(file), load_external_data=False)
+    try:
+        graph = onnx.load(str(file), load_external_data=False)
+        shape = [axis.dim_value or None for axis in graph.graph.input[0].type.tensor_type.shape.dim]
+    except Exception as error:  # protobuf's errors share no other base
+        raise ValueError(f"{file}: not a readable ONNX file: {_first(error)}") from error
     facts = {entry.key: entry.value for entry in graph.metadata_props}
-    shape = [axis.dim_value or None for axis in graph.graph.input[0].type.tensor_type.shape.dim]
     metadata = _with_shape(facts, shape, file)
     if metadata.half:
         raise ValueError(f"--dnn {file}: OpenCV's DNN module computes in fp32; export without --half")
