@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_GROWTH = 4  # times the file's size that its members may have together; weights and figures hardly compress
-_SPARE_BYTES = 16 << 20
-_LEAST_ENTRY_BYTES = 46 + 30  # of a member without name or content
+GROWTH = 4  # times the file's size that its members may have together; weights and figures hardly compress
+SPARE_BYTES = 16 << 20
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         claimed = sum(member.file_size for member in members)
-        if claimed > _GROWTH * size + _SPARE_BYTES:
+        if claimed > GROWTH * size + SPARE_BYTES:
             raise ValueError(f"its members claim {claimed:,} bytes, but the file has {size:,}")
         for member in members:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from files.archive import GROWTH, SPARE_BYTES
 from models.weights.pickle_machine import Global, Stub, set_items
 from models.weights.torch_file import Storage, StorageType, read_torch_file
 
@@ -40,7 +41,6 @@ _STUB_NAMES = {
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
 }
 _MOST_GLOBALS = 2000  # different ones; each stub class takes a kilobyte
-_SHARED_BYTES = 32 << 20  # that tensors may have together above what the file holds
 
 
 class RefusedGlobalError(ValueError):
@@ -72,7 +72,7 @@ class _Globals:
 
     def __init__(self, size: int, newer: bool) -> None:
         self.prefixes = (*_STUB_PREFIXES, _NEWER_PREFIX) if newer else _STUB_PREFIXES
-        self.room = size + _SHARED_BYTES
+        self.room = GROWTH * size + SPARE_BYTES  # bytes of all tensors together
         self.known: dict[tuple[str, str], object] = {}
         self.allowed: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): _ordered_dict,
