@@ -75,7 +75,7 @@ class Metadata:
                 nms={str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None,
                 spec=known.get("spec"),
             )
-        except (LookupError, AttributeError, TypeError, ValueError) as error:
+        except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(
                 f"{file}: carries no class names and stride that can be read ({error!r}); expected a file of export.py"
             ) from error
