@@ -257,7 +257,7 @@ def test_real_data(shared: Path) -> None:
 def test_a_cache_that_no_scan_wrote_is_not_used(
     build_set: Build, tmp_path: Path, counted: list[str], wrong: dict[str, np.ndarray]
 ) -> None:
-    file = build_set({"0.png": ((8, 8), [[0, 0.5, 0.5, 0.5, 0.5]])})
+    file = build_set({"0.png": ((16, 16), [[0, 0.5, 0.5, 0.5, 0.5]])})
     first = scan(file, cache=tmp_path / "cache.npz")
     with np.load(tmp_path / "cache.npz") as arrays:
         np.savez_compressed(tmp_path / "cache.npz", **{**arrays, **wrong})
