@@ -103,7 +103,7 @@ def test_reading_writes_nothing(tmp_path: Path) -> None:
         (tensor(storage(2), 2, 1) + b"N}" + text("a") + b"Ns\x86b", "a state for Tensor"),
         (text("x") + b")R", "a call of str"),
         (b"ctorch\nfloat32\n)R", "a call of dtype"),
-        (b"})N\x85\x85Ns", "a key that is tuple"),
+        (b"}N\x85\x85Ns", "a key that is tuple"),
         (b"c__builtin__\nset\n])\x85a\x85R", "a key that is tuple"),
         (b"(" + text("module") + b"cmodels.yolo\nModel\n" + text("a") + text("b") + b"tQ", "names no storage"),
         (text("storage") + b"Q", "names no storage"),
