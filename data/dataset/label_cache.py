@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,11 @@ from files.archive import open_archive
 from files.atomic import atomic_file
 from files.text import printable
 
-_DAMAGED = (
+DAMAGED_ARRAYS = (
     OSError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, MemoryError, SyntaxError,
-    zipfile.BadZipFile, zlib.error,
+    AttributeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
+"""What numpy raises for files that are truncated, of another format, or nonsense."""
 _STATES = ("labelled", "missing", "empty", "corrupt")
 VERSION = 1  # raise it when the scan finds something else in the same files
 
@@ -67,7 +69,7 @@ def read_cache(path: Path, class_count: int) -> dict[tuple[str, FileKey], Entry]
             if [int(value) for value in arrays["version"]] != [VERSION, class_count]:
                 return {}
             return _unpack({name: arrays[name] for name in arrays.files})
-    except _DAMAGED:
+    except DAMAGED_ARRAYS:
         return {}
 
 

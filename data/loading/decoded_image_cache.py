@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.dataset.label_cache import is_writable, short_hash, user_cache_folder
+from data.dataset.label_cache import DAMAGED_ARRAYS, is_writable, short_hash, user_cache_folder
 from data.images import ImageReadError
 from files.atomic import atomic_file
 
@@ -101,7 +101,7 @@ class DiskCache:
         try:
             with open(self.files[index], "rb") as file:
                 image = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, MemoryError):
+        except DAMAGED_ARRAYS:
             return None
         return image if image.ndim == 3 and image.dtype == np.uint8 else None
 
