@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,8 @@ def read_cache(path: Path, class_count: int) -> dict[tuple[str, FileKey], Entry]
         Entries by image and file key; none when the file is missing, damaged or of another version.
     """
     try:
-        with open_archive(path), np.load(path, allow_pickle=False) as arrays:
+        with warnings.catch_warnings(), open_archive(path), np.load(path, allow_pickle=False) as arrays:
+            warnings.simplefilter("ignore")  # about headers that only a damaged file has
             if [int(value) for value in arrays["version"]] != [VERSION, class_count]:
                 return {}
             return _unpack({name: arrays[name] for name in arrays.files})
