@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 
-import yaml
+from files.paths import is_file
+from files.text import shown
+from files.yaml_file import read_yaml
 
 FOLDER = Path(__file__).resolve().parent / "hyps"
 
@@ -104,7 +106,7 @@ class Hyperparameters:
             if name not in known:
                 nearest = get_close_matches(str(name), known, n=3, cutoff=0.5)
                 hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"known names: {', '.join(known)}"
-                raise ValueError(f"{source}: unknown hyperparameter {name!r}; {hint}")
+                raise ValueError(f"{source}: unknown hyperparameter {shown(name)}; {hint}")
         try:
             return cls(**values)  # type: ignore[arg-type]
         except ValueError as error:
@@ -124,10 +126,7 @@ def load_hyp(name_or_path: str | Path) -> Hyperparameters:
         ValueError: If the file is missing or not YAML, or holds an unknown name or a value out of range.
     """
     file = _find(name_or_path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: is not valid YAML: {error}") from error
+    content = read_yaml(file)
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -139,7 +138,7 @@ def _find(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     candidates = [Path(text), FOLDER / text, FOLDER / f"{text}.yaml", FOLDER / f"hyp.{text}.yaml"]
     for candidate in candidates:
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     available = sorted(file.name for file in FOLDER.glob("*.yaml"))
     nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
@@ -152,7 +151,7 @@ def _number(name: str, value: object) -> float:
         with contextlib.suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{name}: Expected a finite number but got {value!r}")
+        raise ValueError(f"{name}: Expected a finite number but got {shown(value)}")
     low, high = _LIMITS.get(name, (0, math.inf))
     if not low <= value <= high:
         limits = f"at least {low}" if math.isinf(high) else f"from {low} to {high}"

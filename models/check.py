@@ -13,7 +13,7 @@ from models.graph.checked import analyse
 from models.graph.renumbering_hint import renumbered
 from models.graph.wiring import corrected, judge
 from models.graph.wiring_report import stock_name, wiring_error, wiring_notes
-from models.model_yaml import find_spec, load_spec, read_yaml
+from models.model_yaml import find_spec, load_spec, read_mapping
 from models.spec.list_text import mended, read_text
 from models.spec.model_spec import FREE, ModelSpec, SpecError, check_references
 from models.spec.parse_layer_list import literal, parse_spec
@@ -69,7 +69,7 @@ def _files(given: str) -> list[Path]:
 
 def _is_layer_list(file: Path) -> bool:
     try:
-        data = read_yaml(file)
+        data = read_mapping(file)
     except ValueError:
         return False
     return {"backbone", "head"} <= set(data) or {"base", "insert"} <= set(data)
@@ -77,7 +77,7 @@ def _is_layer_list(file: Path) -> bool:
 
 def _report(file: Path, unknown: bool, fix: bool) -> _Report:
     try:
-        data = read_yaml(file)
+        data = read_mapping(file)
         if "base" in data:
             load_spec(file)  # which checks what an overlay leads to
             return _Report(True, "right: an overlay")

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from files.paths import is_file
+from files.text import shown
+from files.yaml_file import read_yaml
 from models.graph.checked import checked_spec
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
-from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, parse_channels, shown
-from models.spec.paths import is_file
+from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, parse_channels
 
 __all__ = [
     "IMAGE",
@@ -74,7 +74,7 @@ def _load(file: Path, above: tuple[Path, ...], run_modules: bool) -> ModelSpec:
     """Read a file; `above` are the overlays that led to it."""
     if file.resolve() in above:
         raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
-    data = read_yaml(file)
+    data = read_mapping(file)
     if run_modules and "modules" in data:
         _run_modules(data["modules"], file)
     if "base" not in data:
@@ -95,18 +95,13 @@ def _run_modules(wanted: Any, file: Path) -> None:  # noqa: ANN401  (YAML value)
         raise ValueError(f"{file.name}: modules: {error}") from error
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path) -> dict[str, Any]:
     """The mapping of a model YAML, unchecked.
 
     Raises:
         ValueError: If the file cannot be read or holds no mapping.
     """
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # a date such as 2001-99-99, [[[[…
-        raise ValueError(f"{file.name}: not readable as YAML in UTF-8: {error}") from error
+    data = read_yaml(file)
     if not isinstance(data, dict):
         raise ValueError(
             f"{file.name}: expected a mapping with backbone and head, or base and insert, but got {shown(data)}"

@@ -18,6 +18,7 @@ from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
 from files.disk import results_in
+from files.text import printable_lines
 from models.user_modules import load_modules
 
 
@@ -60,7 +61,7 @@ def _study(request: CompareRequest) -> int:
     failed = [folder for folder in planned if folder.state == FAILED]
     for folder in failed:
         error = folder.read("error")
-        print(f"failed in {error['stage']}: {folder.path.name}: {error['error']}", file=sys.stderr)
+        print(printable_lines(f"failed in {error['stage']}: {folder.path.name}: {error['error']}"), file=sys.stderr)
     return 1 if failed else 0
 
 

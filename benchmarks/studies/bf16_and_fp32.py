@@ -10,7 +10,6 @@ Writes curves.csv, curves.png and table.md to --out. The interval is Student's o
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from analysis.compare.execute.run_folder import FINISHED, folders
 from analysis.compare.plan.command_line import NONE
 from engine.config.parser import run_cli
 from engine.training.results_csv import ResultsFile
+from files.text import write_rows
 
 COLUMNS = {
     "mAP50-95": "metrics/mAP_0.5:0.95",
@@ -133,9 +133,7 @@ def main() -> None:
     text = table(rows)
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "curves.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        write_rows(file, [rows[0], *(row.values() for row in rows)])
     (args.out / "table.md").write_text(text, encoding="utf-8")
     plot(rows, args.out / "curves.png")
     print(text)

@@ -11,7 +11,6 @@ stopped and given again, and two commands with --part 1/2 and --part 2/2 share t
 from __future__ import annotations
 
 import argparse
-import csv
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import numpy as np
 from data.dataset.dataset_yaml import load_dataset_spec
 from engine.config.parser import run_cli
 from engine.training.results_csv import ResultsFile
+from files.text import write_rows
 
 if TYPE_CHECKING:
     from models.yolo import DetectionModel
@@ -136,9 +136,7 @@ def write_results(rows: Sequence[dict[str, object]], out: Path) -> None:
     """Write curves.csv, table.md and curves.png."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / "curves.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        write_rows(file, [rows[0], *(row.values() for row in rows)])
     (out / "table.md").write_text(table(rows), encoding="utf-8")
     plot(rows, out / "curves.png")
 

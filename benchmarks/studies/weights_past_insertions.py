@@ -17,9 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import yaml
-
 from engine.config.parser import run_cli
+from files.yaml_file import read_yaml
 from models import build_model, transfer
 from models.graph.checked import checked_spec
 from models.model_yaml import find_spec
@@ -35,7 +34,7 @@ class Shares(NamedTuple):
 
 def layer_list(rows: list[list[Any]]) -> dict[str, Any]:
     """The mapping of a wiring, rows of `[from, stock row or None]`, on the rows of yolov5n.yaml."""
-    data = yaml.safe_load(find_spec("yolov5n.yaml").read_text(encoding="utf-8"))
+    data = read_yaml(find_spec("yolov5n.yaml"))
     stock = [*data["backbone"], *data["head"]]
     written = [[source, *([1, "CBAM", []] if own is None else stock[own][1:])] for source, own in rows]
     backbone = next(i for i, (_, own) in enumerate(rows) if own == len(data["backbone"]))

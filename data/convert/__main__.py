@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.convert import voc, yolo
 from data.convert.pipeline import Options, convert
+from files.text import printable_lines
 
 FORMATS = {"voc": voc, "yolo": yolo}
 
@@ -61,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if module is yolo and not given["names"]:
             given["names"] = yolo.class_names(given["folder"], **own)
-        print(convert(Options(**given), partial(module.read, **own), settings))
+        print(printable_lines(convert(Options(**given), partial(module.read, **own), settings)))
     except ValueError as error:
-        print(f"python -m data.convert: error: {error}", file=sys.stderr)
+        print(printable_lines(f"python -m data.convert: error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written, run the same command again", file=sys.stderr)

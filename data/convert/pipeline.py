@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from data.convert.check_boxes import check_images
 from data.convert.records import Example, Notes, SourceImage
@@ -16,6 +15,7 @@ from data.convert.report import Outcome, report_text
 from data.convert.train_val_split import NEAR_DUPLICATE_BITS, assign_splits, near_duplicate_groups
 from data.convert.write_yolo import Layout, check_output, write_dataset
 from data.dataset.dataset_yaml import FOLDER
+from files.yaml_file import read_yaml
 
 Reader = Callable[[Path, Notes], list[SourceImage]]
 
@@ -132,7 +132,7 @@ def _choose_names(
 def _described_order(out: Path, found: Iterable[str]) -> list[str]:
     """The class order of the YAML in `data/` whose set lies at `out`, so that the two cannot disagree; else nothing."""
     for file in sorted(FOLDER.glob("*.yaml")):
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file)
         names = content.get("names") if isinstance(content, dict) else None
         if isinstance(names, dict) and content.get("path") == out.resolve().name and set(found) <= set(names.values()):
             return [names[class_id] for class_id in sorted(names)]

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import yaml
+from files.paths import exists, is_file, is_folder
+from files.text import shown
+from files.yaml_file import read_yaml
 
 FOLDER = Path(__file__).resolve().parents[1]
 ROOT = FOLDER.parent
@@ -55,7 +57,7 @@ class DatasetSpec:
         entries: tuple[Path, ...] = getattr(self, split)
         if not entries:
             raise ValueError(f"{self.file}: has no `{split}:` entry; add one, a folder of images below {self.path}")
-        missing = [entry for entry in entries if not entry.exists()]
+        missing = [entry for entry in entries if not exists(entry)]
         if missing:
             raise ValueError(_missing_text(self.file, split, missing, [self.path], self.download))
         return entries
@@ -128,9 +130,9 @@ def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[st
     files: list[str] = []
     entries = list(entries)
     for entry in entries:
-        if entry.is_dir():
+        if is_folder(entry):
             files += _walk(entry)
-        elif entry.is_file():
+        elif is_file(entry):
             files += _rows(entry, root)
         else:
             raise ValueError(f"{entry}: no such folder or file")
@@ -144,26 +146,12 @@ def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[st
 def _find(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     for candidate in (Path(text), FOLDER / text, FOLDER / f"{text}.yaml"):
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate.resolve()
     available = sorted(file.name for file in FOLDER.glob("*.yaml"))
     nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
     hint = f"nearest there: {', '.join(nearest)}" if nearest else "which holds none"
     raise ValueError(f"{text}: no such data set YAML, also not in {FOLDER}; {hint}")
-
-
-def read_yaml(file: Path) -> object:
-    """The content of a YAML file.
-
-    Raises:
-        ValueError: If it is none, with the line.
-    """
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        told = f"line {mark.line + 1}: {error.problem}" if mark is not None else " ".join(str(error).split())
-        raise ValueError(f"{file}: is not a YAML file in UTF-8: {told}") from error
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -175,7 +163,7 @@ def _read(file: Path) -> dict[str, object]:
         if key not in _KEYS and nearest and nearest[0] not in content:
             raise ValueError(f"{file}: unknown entry `{key}:`; did you mean `{nearest[0]}:`?")
     if "synth" in content and not isinstance(content["synth"], Mapping):
-        raise ValueError(f"{file}: Expected `synth:` to be a mapping of options but got {content['synth']!r}")
+        raise ValueError(f"{file}: Expected `synth:` to be a mapping of options but got {shown(content['synth'])}")
     return content
 
 
@@ -186,13 +174,14 @@ def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], i
         given = dict(enumerate(given))
     if not isinstance(given, dict) or not given:
         raise ValueError(
-            f"{file}: Expected `names:` to be a list or a mapping of class names, e.g. [car, truck], but got {given!r}"
+            f"{file}: Expected `names:` to be a list or a mapping of class names, e.g. [car, truck], but got "
+            f"{shown(given)}"
         )
     for key, name in given.items():
         if isinstance(key, bool) or not isinstance(key, int):
-            raise ValueError(f"{file}: names: Expected whole numbers as keys, as in `2: car`, but got {key!r}")
+            raise ValueError(f"{file}: names: Expected whole numbers as keys, as in `2: car`, but got {shown(key)}")
         if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-            raise ValueError(f"{file}: names: {key}: Expected text but got {name!r}; put the name in quotes")
+            raise ValueError(f"{file}: names: {key}: Expected text but got {shown(name)}; put the name in quotes")
     gaps = [index for index in range(len(given)) if index not in given]
     if gaps:
         extra = sorted(key for key in given if not 0 <= key < len(given))
@@ -215,7 +204,7 @@ def _entry_texts(content: Mapping[str, object], split: str, file: Path) -> list[
         return []
     texts = given if isinstance(given, list) else [given]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{file}: {split}: Expected a folder, a .txt file or a list of those but got {given!r}")
+        raise ValueError(f"{file}: {split}: Expected a folder, a .txt file or a list of those but got {shown(given)}")
     return list(texts)
 
 
@@ -247,15 +236,15 @@ def _home(path: object, file: Path) -> Path:
 def _below(root: Path, text: str) -> Path:
     """Resolve one entry of a split; exports that say `../train/images` often mean `train/images`."""
     path = Path(os.path.normpath(root / text))
-    if not path.exists() and text.startswith("../"):
+    if not exists(path) and text.startswith("../"):
         inner = Path(os.path.normpath(root / text[3:]))
-        return inner if inner.exists() else path
+        return inner if exists(inner) else path
     return path
 
 
 def _first_with_images(roots: Iterable[Path], texts: Mapping[str, list[str]]) -> Path | None:
     for root in roots:
-        if any(_below(root, text).exists() for entries in texts.values() for text in entries):
+        if any(exists(_below(root, text)) for entries in texts.values() for text in entries):
             return root
     return None
 

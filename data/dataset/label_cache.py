@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tokenize
+import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from files.archive import open_archive
+from files.atomic import atomic_file
+from files.text import printable
+
+DAMAGED_ARRAYS = (
+    OSError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, MemoryError, SyntaxError,
+    AttributeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What numpy raises for files that are truncated, of another format, or nonsense."""
+_STATES = ("labelled", "missing", "empty", "corrupt")
 VERSION = 1  # raise it when the scan finds something else in the same files
 
 
@@ -53,11 +66,12 @@ def read_cache(path: Path, class_count: int) -> dict[tuple[str, FileKey], Entry]
         Entries by image and file key; none when the file is missing, damaged or of another version.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with warnings.catch_warnings(), open_archive(path), np.load(path, allow_pickle=False) as arrays:
+            warnings.simplefilter("ignore")  # about headers that only a damaged file has
             if [int(value) for value in arrays["version"]] != [VERSION, class_count]:
                 return {}
             return _unpack({name: arrays[name] for name in arrays.files})
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile):
+    except DAMAGED_ARRAYS:
         return {}
 
 
@@ -87,15 +101,11 @@ def write_cache(
         "outlines": np.concatenate([np.zeros((0, 2), np.float32), *outlines]),
         "notes": np.frombuffer(json.dumps(notes).encode(), np.uint8),
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with atomic_file(path) as file:
             np.savez(file, **arrays)
-        os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        print(f"{path}: the label scan is not cached: {error.strerror or error}", flush=True)
+        print(printable(f"{path}: the label scan is not cached: {error.strerror or error}"), flush=True)
 
 
 def is_writable(folder: Path) -> bool:
@@ -114,21 +124,40 @@ def short_hash(text: str) -> str:
 
 
 def _unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, FileKey], Entry]:
+    _check_arrays(arrays)
     images = json.loads(arrays["images"].tobytes())
     notes = json.loads(arrays["notes"].tobytes())
     labels = np.split(arrays["labels"], np.cumsum(arrays["counts"])[:-1])
     sizes = arrays["outline_sizes"]
-    if len(sizes) != len(arrays["labels"]):
-        raise ValueError("outlines and labels disagree")
     outlines = iter(np.split(arrays["outlines"], np.cumsum(sizes[sizes >= 0])[:-1]))
     per_label = iter([None if size < 0 else next(outlines) for size in sizes])
     entries = {}
     for image, key, shape_wh, rows, (state, problems, duplicates) in zip(
         images, arrays["keys"].tolist(), arrays["shapes_wh"].tolist(), labels, notes, strict=True
     ):
+        texts = [image, state, *problems, *duplicates]
+        if state not in _STATES or not all(isinstance(text, str) for text in texts):
+            raise ValueError("notes that no scan makes")
         polygons = [next(per_label) for _ in rows]
         entries[image, FileKey(*key)] = Entry(tuple(shape_wh), rows, polygons, state, problems, duplicates)
     return entries
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError where shapes, kinds of numbers or sums are not those that `write_cache` writes."""
+    labels, outlines, counts, sizes = (arrays[key] for key in ("labels", "outlines", "counts", "outline_sizes"))
+    points = sizes[sizes >= 0]
+    sound = (
+        all(arrays[key].dtype == np.int64 for key in ("keys", "shapes_wh", "counts", "outline_sizes"))
+        and labels.dtype == outlines.dtype == np.float32
+        and (labels.shape[1:], outlines.shape[1:], counts.ndim, sizes.ndim) == ((5,), (2,), 1, 1)
+        and np.isfinite(labels).all()
+        and np.isfinite(outlines).all()
+        and (counts >= 0).all()
+        and (counts.sum(), points.sum(), len(sizes)) == (len(labels), len(outlines), len(labels))
+    )
+    if not sound:
+        raise ValueError("arrays that no scan makes")
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from data.dataset.dataset_yaml import label_path
 from data.dataset.label_cache import Entry, FileKey, is_writable, read_cache, short_hash, user_cache_folder, write_cache
 from data.dataset.label_file import beyond_names, read_rows
 from data.images import ImageReadError, read_image
+from files.text import printable
 
 MIN_SIDE_PX = 10
 _SHOWN = 20  # problems printed; the report holds all
@@ -124,7 +125,7 @@ def scan_labels(
     report = _report(split, images, entries)
     _check_first_id(report, entries, class_count)
     if progress:
-        print("\n".join([report.summary(), *report.lines(_SHOWN)]), flush=True)
+        print("\n".join([report.summary(), *map(printable, report.lines(_SHOWN))]), flush=True)
     _check(report, entries)
     usable = [index for index, entry in enumerate(entries) if entry.state != "corrupt"]
     return LabelScan(

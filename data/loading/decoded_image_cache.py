@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.dataset.label_cache import is_writable, short_hash, user_cache_folder
+from data.dataset.label_cache import DAMAGED_ARRAYS, is_writable, short_hash, user_cache_folder
 from data.images import ImageReadError
+from files.atomic import atomic_file
 from files.disk import results_in
 
 GIB = 1 << 30
@@ -103,7 +104,7 @@ class DiskCache:
         try:
             with open(self.files[index], "rb") as file:
                 image = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except DAMAGED_ARRAYS:
             return None
         return image if image.ndim == 3 and image.dtype == np.uint8 else None
 
@@ -119,12 +120,9 @@ class DiskCache:
         if _last_bytes(file, len(stamp)) == stamp and self.get(index) is not None:
             return
         image = load(index)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as stream:
+        with atomic_file(file) as stream:
             np.save(stream, image)
             stream.write(stamp)
-        os.replace(temporary, file)
 
 
 def free_memory() -> int:

@@ -34,6 +34,7 @@ from data.boxes import clip_boxes, convert_boxes
 from data.dataset.label_scan import LabelScan
 from data.images import FILL, ImageReadError, letterbox, read_image, with_axis
 from data.loading.decoded_image_cache import DiskCache, MemoryCache, fits_easily, fits_in_memory, workers_are_forked
+from files.text import printable
 
 _CLIP_PX = 1e-3  # boxes end this far inside the image, as the original's do
 
@@ -236,7 +237,7 @@ class DetectionDataset(Dataset[Item]):
                 raise ImageReadError(f"{self.paths[index]}: has changed its size since it was scanned")
         except ImageReadError as error:
             if not self._failed[index]:
-                print(f"{error}; left out from now on", file=sys.stderr, flush=True)
+                print(printable(f"{error}; left out from now on"), file=sys.stderr, flush=True)
             self._failed[index] = 1
             raise
         height, width = self.resized_hw[index].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from data.images import IMAGE_SUFFIXES, ImageReadError, read_image
 from data.sources.frame import VIDEO_SUFFIXES, Frame, Trouble, image_frame
@@ -17,6 +19,7 @@ from data.sources.video import quiet_opencv, read_video
 
 _KINDS = "; expected an image, a video, a folder, a pattern in quotes, a .txt list, a URL, a camera number or screen"
 _READERS = 4  # threads that decode images ahead
+_MOST_BYTES = 256 << 20  # of decoded images that wait
 
 
 def is_usable(path: str | Path) -> bool:
@@ -90,6 +93,19 @@ def _expected_suffixes() -> str:
     return f"expected images ({' '.join(IMAGE_SUFFIXES)}) or videos ({' '.join(VIDEO_SUFFIXES)})"
 
 
+def _decoded_bytes(file: Path) -> int:
+    """What an image takes in memory, from its first bytes; 0 where only decoding can tell."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                return image.width * image.height * 3
+    except Image.DecompressionBombError:
+        return _MOST_BYTES
+    except (OSError, ValueError, SyntaxError):
+        return 0
+
+
 def output_names(paths: Sequence[str | Path]) -> list[str]:
     """A stem for each file, made unique with `_2`, `_3`, … where several inputs share one."""
     names: list[str] = []
@@ -130,17 +146,15 @@ class FileSource:
         # What is wrong with a file is said once, at the end.
         read = quiet_opencv(partial(read_image, channels=4 if self.alpha else 3))
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
-            waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None]] = deque()
-            entries = iter(enumerate(self.entries, start=1))
-            while True:
-                for number, entry in entries:
-                    is_image = isinstance(entry, Path) and entry.suffix.lower() not in VIDEO_SUFFIXES
-                    waiting.append((number, entry, pool.submit(read, entry) if is_image else None))
-                    if len(waiting) > 2 * _READERS:
-                        break
-                if not waiting:
-                    return
-                yield from self._frames_of(*waiting.popleft())
+            waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None, int]] = deque()
+            for number, entry in enumerate(self.entries, start=1):
+                is_image = isinstance(entry, Path) and entry.suffix.lower() not in VIDEO_SUFFIXES
+                size = _decoded_bytes(entry) if is_image else 0
+                while waiting and (len(waiting) > 2 * _READERS or size + sum(w[3] for w in waiting) > _MOST_BYTES):
+                    yield from self._frames_of(*waiting.popleft()[:3])
+                waiting.append((number, entry, pool.submit(read, entry) if is_image else None, size))
+            while waiting:
+                yield from self._frames_of(*waiting.popleft()[:3])
 
     def _frames_of(
         self, number: int, entry: Path | Trouble, reading: Future[np.ndarray] | None

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 
 from data.synth import CLASS_NAMES, SynthOptions, ensure, render
+from files.paths import is_file
+from files.text import printable_lines
+from files.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PREVIEW_GRID = (4, 6)  # columns, rows
@@ -33,17 +35,17 @@ def main(argv: list[str] | None = None) -> int:
             ensure(arguments.out or folder, options)
             print(f"{arguments.out or folder} is complete")
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(printable_lines(error), file=sys.stderr)
         return 2
     return 0
 
 
 def _read(name: str) -> tuple[Path, dict[str, object]]:
     """The folder and the options that a dataset YAML names."""
-    path = next((p for p in (Path(name), ROOT / "data" / name) if p.is_file()), None)
+    path = next((p for p in (Path(name), ROOT / "data" / name) if is_file(p)), None)
     if path is None:
         raise ValueError(f"--data {name}: Expected a file here or in data/ but found none")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     if not isinstance(content, dict) or "synth" not in content:
         raise ValueError(f"{path}: Expected a `synth:` mapping but found none; only such a set is drawn by code")
     names = content.get("names")

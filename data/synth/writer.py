@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from data.synth.options import CLASS_NAMES, SPLITS, SynthOptions
 from data.synth.render_scene import render
+from files.atomic import write_atomically
 from files.disk import require_writable, results_in
 
 GENERATOR_VERSION = 1  # any change that alters a pixel or a label raises it
@@ -50,11 +51,11 @@ def ensure(root: Path, options: Mapping[str, Any], *, processes: int | None = No
         for split in SPLITS:
             (root / kind / split).mkdir(parents=True, exist_ok=True)
     with results_in(root, "the images that are drawn are kept; the same command goes on"):
-        _write_atomic(root / PLAN, json.dumps(plan, indent=1).encode())
+        write_atomically(root / PLAN, json.dumps(plan, indent=1).encode())
         results = _draw_all(root, wanted, jobs, processes or _cores())
         for _ in tqdm(results, total=len(jobs), desc=f"drawing {root.name}", unit="image", disable=not progress):
             pass
-        _write_atomic(root / MANIFEST, json.dumps({**plan, "counts": count_labels(root, wanted)}, indent=1).encode())
+        write_atomically(root / MANIFEST, json.dumps({**plan, "counts": count_labels(root, wanted)}, indent=1).encode())
     (root / PLAN).unlink(missing_ok=True)
 
 
@@ -154,15 +155,9 @@ def _draw(root: Path, options: SynthOptions, job: Job) -> Job:
     encoded = cv2.imencode(".jpg", cv2.cvtColor(drawn.image, cv2.COLOR_RGB2BGR), quality)[1]
     rows = zip(drawn.classes.tolist(), drawn.boxes_cxcywh_norm.tolist(), strict=True)
     label = "".join(f"{class_id} " + " ".join(f"{v:.6f}" for v in box) + "\n" for class_id, box in rows)
-    _write_atomic(_image_path(root, job), encoded.tobytes())
-    _write_atomic(_label_path(root, job), label.encode("ascii"))
+    write_atomically(_image_path(root, job), encoded.tobytes())
+    write_atomically(_label_path(root, job), label.encode("ascii"))
     return job
-
-
-def _write_atomic(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def _image_path(root: Path, job: Job) -> Path:

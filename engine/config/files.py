@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from models.spec.paths import is_file
+from files.paths import is_file
 
 MARK = ".run"  # lies in every run folder: what is beside it may be replaced
 _MARKS = (MARK, ".lock")  # those of searches and comparisons have their lock

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from engine.runtime.console import note
 from engine.runtime.launcher import place
 from files.disk import results_in
+from files.text import printable_lines
 
 _KINDS = {int: "a whole number", float: "a number"}
 GRACE_S = 10  # between requests to end; as long as docker stop waits
@@ -156,7 +157,7 @@ def complain(program: str, message: object) -> None:
     if rank:
         time.sleep(PATIENCE_S)
         message = f"process {rank}: {message}"
-    print(f"{program}: error: {message}", file=sys.stderr)
+    print(printable_lines(f"{program}: error: {message}"), file=sys.stderr)
 
 
 def run_cli(main: Callable[[], int | None]) -> int:

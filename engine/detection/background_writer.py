@@ -23,6 +23,7 @@ from engine.detection.output_files import (
 )
 from engine.drawing.boxes_on_images import Annotator, Style
 from engine.inference.predictor import Detections
+from engine.runtime.pipeline import Held
 
 _ENCODERS = 4
 
@@ -34,6 +35,7 @@ class Recorder:
 
     Attributes:
         labels: The writer of label files, if there is one.
+        held: The pictures that are in use; while they take much memory, none waits here.
     """
 
     def __init__(self, folder: Path | None, config: DetectConfig, names: Mapping[int, str], ahead: int) -> None:
@@ -47,7 +49,7 @@ class Recorder:
         """
         style = Style(config.line_thickness, not config.hide_labels, not config.hide_conf)
         self._annotator = Annotator(names, style) if config.draws else None
-        self._ahead = ahead
+        self._ahead, self.held = ahead, Held()
         self._drawing = ThreadPoolExecutor(1, thread_name_prefix="draw")
         self._encoding = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode")
         self._waiting: deque[tuple[Frame, Future[tuple[np.ndarray | None, list[Future[None]]]]]] = deque()
@@ -83,7 +85,7 @@ class Recorder:
         yield from self._finished(0)
 
     def _finished(self, leave: int) -> Shown:
-        while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done()):
+        while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done() or self.held.full()):
             frame, drawing = self._waiting.popleft()
             picture, encoding = drawing.result()
             for one in encoding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ from data.images import write_image
 from data.sources.frame import Frame
 from data.sources.video import quiet_opencv
 from files.disk import check_space
+from files.text import write_rows
 
 if TYPE_CHECKING:
     from engine.inference.predictor import Detections
@@ -213,15 +213,15 @@ class CsvWriter:
     def __init__(self, file: Path, names: Mapping[int, str], *, tracks: bool = False) -> None:
         self._names = names
         self._file: TextIO = file.open("w", newline="", encoding="utf-8", buffering=1)  # a kill loses no row
-        self._rows = csv.writer(self._file)
-        self._rows.writerow((*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS)
+        write_rows(self._file, [(*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS])
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Add a row for each detection."""
         for index, (box, confidence, class_id) in enumerate(zip(*found[:3], strict=True)):
             place = [frame.number or "", *(f"{value:.2f}" for value in box)]
             place += [] if found.track_ids is None else [int(found.track_ids[index])]
-            self._rows.writerow([Path(frame.path).name, self._names[int(class_id)], f"{confidence:.4f}", *place])
+            row = [Path(frame.path).name, self._names[int(class_id)], f"{confidence:.4f}", *place]
+            write_rows(self._file, [row])
 
     def close(self) -> None:
         """Finish the file."""
@@ -233,7 +233,7 @@ class JsonWriter:
 
     def __init__(self, file: Path, names: Mapping[int, str]) -> None:
         self._names = names
-        self._file: TextIO = file.open("w", encoding="utf-8")
+        self._file: TextIO = file.open("w", encoding="utf-8", errors="backslashreplace")
         self._between, self._end = "[", 0
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:

@@ -18,6 +18,7 @@ from data.images import write_image
 from data.sources.files import output_names
 from engine.detection.output_files import CropWriter, cut_out
 from engine.drawing.boxes_on_images import Annotator, Style
+from files.text import printable_lines
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -275,7 +276,7 @@ class Results(Sequence[Result]):
 
     def print(self) -> None:
         """Print a line for each image, and the speed."""
-        print(self)
+        print(printable_lines(self))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from data.dataset.dataset_yaml import read_yaml
 from data.images import WITH_ALPHA
 from data.sources.frame import Frame, Source, Trouble
 from data.sources.open_source import open_source
@@ -33,6 +32,9 @@ from engine.runtime.console import note
 from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
 from files.disk import results_in
+from files.paths import exists
+from files.text import printable
+from files.yaml_file import read_yaml
 from models.user_modules import load_modules
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ def _read_names(data: str, count: int) -> dict[int, str]:
 def _find_weights(name: str) -> str:
     """The file as given, or below the repository; anything else is left to `load_model` to find or refuse."""
     tried = (Path(name), ROOT / name, ROOT / "weights" / name)
-    return str(next((path for path in tried if path.exists()), name))
+    return str(next((path for path in tried if exists(path)), name))
 
 
 def _class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[int, ...] | None:
@@ -190,6 +192,7 @@ class _Run:
         self.tracking = tracking
         self.predictor, self.recorder, self.show = predictor, recorder, show
         self.batch_size, self.at_a_time = batch_size, at_a_time
+        self.held = recorder.held
         self.troubles: list[Trouble] = []
         self.used: set[str] = set()
         self.stopped: KeyboardInterrupt | None = None
@@ -210,12 +213,13 @@ class _Run:
         items = self._prepared(source)
         ahead = (self.at_a_time + 1) * self.batch_size
         with (
-            closing(items if source.live else read_ahead(items, ahead)) as prepared,
-            closing(self._detected(in_batches(prepared, self.batch_size))) as detected,
+            closing(items if source.live else read_ahead(items, ahead, self.held.full)) as prepared,
+            closing(self._detected(in_batches(prepared, self.batch_size, self.held.full))) as detected,
         ):
             for batch, (found, network_s) in detected:
                 if not self._tell(batch, found, network_s):
                     return
+                del batch  # its images are not held while the next ones are waited for
 
     def _detected(self, batches: Iterable[_Batch]) -> Generator[tuple[_Batch, _Found], None, None]:
         """Every batch with the detections of its images and the network's seconds an image."""
@@ -228,12 +232,15 @@ class _Run:
         if self.at_a_time == 1:
             return ((batch, detect(batch)) for batch in batches)
         share = torch.get_num_threads() // self.at_a_time
-        return side_by_side(detect, batches, self.at_a_time, lambda: torch.set_num_threads(share))
+        return side_by_side(detect, batches, self.at_a_time, lambda: torch.set_num_threads(share), self.held.full)
 
     def _prepared(self, source: Source) -> Generator[tuple[Frame | Trouble, Prepared | None], None, None]:
         with closing(iter(source)) as items:
             for item in items:
+                if isinstance(item, Frame):
+                    self.held.add(item.image)
                 yield item, self.predictor.prepare(item.pixels) if isinstance(item, Frame) else None
+                del item
 
     def _tell(self, batch: _Batch, found: Sequence[Detections], network_s: float) -> bool:
         """Print a batch and hand it on; False when the user ended the show."""
@@ -257,9 +264,10 @@ class _Run:
 
     def _line(self, frame: Frame, prepared: Prepared, found: Detections, network_s: float) -> str:
         counts = Counter(found.class_ids.tolist())
-        told = [f"{n} {self.predictor.names[k]}{'s' * (n > 1)}" for k, n in sorted(counts.items())]
+        told = [f"{n} {printable(self.predictor.names[k])}{'s' * (n > 1)}" for k, n in sorted(counts.items())]
         height, width = prepared.hw
-        return f"{frame.heading}: {height}x{width} {', '.join(told) or '(no detections)'}, {1000 * network_s:.1f}ms"
+        found_text = ", ".join(told) or "(no detections)"
+        return f"{printable(frame.heading)}: {height}x{width} {found_text}, {1000 * network_s:.1f}ms"
 
     def report(self, folder: Path | None) -> int:
         """Print speeds, the place of the results and the inputs that failed; returns the exit code."""
@@ -280,5 +288,5 @@ class _Run:
         if failed:
             print(f"{len(failed)} of {len(self.used) + len(failed)} inputs could not be used:", file=sys.stderr)
         for trouble in (*failed, *(trouble for trouble in self.troubles if trouble.partial)):
-            print(f"  {trouble.path}: {trouble.reason}", file=sys.stderr)
+            print(f"  {printable(trouble.path)}: {printable(trouble.reason)}", file=sys.stderr)
         return 0 if self.used else 2

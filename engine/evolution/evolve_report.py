@@ -12,6 +12,7 @@ import yaml
 
 from data.hyp import Hyperparameters
 from engine.training.results_csv import COLUMNS
+from files.atomic import write_atomically
 
 METRICS = tuple(name for name in COLUMNS if name.startswith(("metrics/", "val/")))
 COLUMNS_OF_THE_PLOT = 6
@@ -57,21 +58,15 @@ def write_report(outcomes: Sequence[Outcome], searched: Sequence[str], folder: P
         row = [outcome.figures.get(name, math.nan) for name in METRICS] + [values[name] for name in searched]
         fitness = math.nan if outcome.fitness is None else outcome.fitness
         lines.append(",".join([f"{outcome.number:20d}", *(f"{value:20.5g}" for value in (fitness, *row))]))
-    _replace(folder / "evolve.csv", "\n".join(lines) + "\n")
+    write_atomically(folder / "evolve.csv", "\n".join(lines) + "\n")
     best = best_of(outcomes)
     if best is None:
         return
     head = f"# The best of {len(outcomes)} trials: trial {best.number}, fitness {best.fitness:.5g}\n"
     head += "".join(f"# {name} {best.figures[name]:.5g}\n" for name in METRICS if name in best.figures)
     text = yaml.safe_dump(best.hyp.to_dict(), sort_keys=False)
-    _replace(folder / "hyp_evolve.yaml", head + text)
+    write_atomically(folder / "hyp_evolve.yaml", head + text)
     _plot(outcomes, searched, best, folder / "evolve.png")
-
-
-def _replace(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
 
 
 def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, file: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from files.literals import read_literal
 from models.spec.parse_layer_list import parse_channels
 
+_LARGEST_STRIDE = 1024  # px
 INPUT = "images"  # YOLOv5's name
 TORCHSCRIPT_EXTRA = "config.txt"  # YOLOv5's name
 
@@ -64,27 +65,31 @@ class Metadata:
         Raises:
             ValueError: If names or stride are missing or wrong.
         """
-        known = {key: _value(found[key]) for key in cls.__dataclass_fields__ if key in found}
         try:
-            names, stride = known.pop("names"), int(known.pop("stride"))
-            names = dict(enumerate(names)) if isinstance(names, list) else {int(k): str(v) for k, v in names.items()}
-            imgsz, nms = known.pop("imgsz", None), known.pop("nms", None)
-            known["channels"] = parse_channels(known.get("channels", 3), "channels")
-            known["nms"] = {str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None
-            return cls(names, stride, None if imgsz is None else (int(imgsz[0]), int(imgsz[-1])), **known)
-        except (LookupError, AttributeError, TypeError, ValueError) as error:
+            known = {key: _value(found[key]) for key in cls.__dataclass_fields__ if key in found}
+            names, imgsz, nms = known["names"], known.get("imgsz"), known.get("nms")
+            names = dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
+            return cls(
+                {number: str(name) for number, name in names.items()},
+                _count(known["stride"], "stride", _LARGEST_STRIDE),
+                None if imgsz is None else (_count(imgsz[0], "imgsz"), _count(imgsz[-1], "imgsz")),
+                _count(known.get("batch", 1), "batch"),
+                **{key: known.get(key) is True for key in ("dynamic", "half", "int8")},
+                nms={str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None,
+                spec=known.get("spec"),
+                channels=parse_channels(known.get("channels", 3), "channels"),
+            )
+        except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(
                 f"{file}: carries no class names and stride that can be read ({error!r}); expected a file of export.py"
             ) from error
 
 
 def _value(text: Any) -> Any:  # noqa: ANN401  (whatever a file holds)
-    """A value from its text, JSON or a Python literal; text that is neither stays."""
-    if not isinstance(text, str):
-        return text
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError):
-            continue
-    return text
+    return read_literal(text) if isinstance(text, str) else text
+
+
+def _count(value: Any, name: str, most: int = 65_536) -> int:  # noqa: ANN401  (whatever a file holds)
+    if not 1 <= int(value) <= most:
+        raise ValueError(f"{name}: expected a whole number from 1 to {most:,} but got {value!r}")
+    return int(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.dataset.dataset_yaml import read_yaml
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
 from engine.runtime.console import note
 from engine.runtime.optional_package import require
+from files.literals import MAX_TEXT, read_literal
+from files.yaml_file import read_yaml
 
 Run = Callable[[Tensor], Any]
 
@@ -134,9 +134,12 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     import cv2
 
     onnx = require("onnx", "--dnn")
-    graph = onnx.load(str(file), load_external_data=False)
+    try:
+        graph = onnx.load(str(file), load_external_data=False)
+        shape = [axis.dim_value or None for axis in graph.graph.input[0].type.tensor_type.shape.dim]
+    except Exception as error:  # protobuf's errors share no other base
+        raise ValueError(f"{file}: not a readable ONNX file: {_first(error)}") from error
     facts = {entry.key: entry.value for entry in graph.metadata_props}
-    shape = [axis.dim_value or None for axis in graph.graph.input[0].type.tensor_type.shape.dim]
     metadata = _with_shape(facts, shape, file)
     if metadata.half:
         raise ValueError(f"--dnn {file}: OpenCV's DNN module computes in fp32; export without --half")
@@ -211,7 +214,7 @@ def _tensorrt(file: Path, device: torch.device) -> ExportedNetwork:
         raise ValueError(f"{file}: a TensorRT engine runs on an NVIDIA GPU; give one with --device 0")
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(4), "little", signed=True)
-        facts = _json_facts(stream.read(max(size, 0)), file)
+        facts = _json_facts(stream.read(min(max(size, 0), MAX_TEXT)), file)
         engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(stream.read())
     if engine is None:
         raise ValueError(f"{file}: TensorRT cannot read this engine; it belongs to the machine that built it")
@@ -238,11 +241,13 @@ def _listed(thresholds: dict[str, float]) -> str:
 def _json_facts(text: str | bytes, file: Path) -> dict[str, Any]:
     """The facts that formats without metadata of their own carry as JSON."""
     try:
-        facts = json.loads(text)
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
-        raise ValueError(f"{file}: carries no class names and stride that can be read; expected a file of export.py")
+        facts = read_literal(text.decode("utf-8") if isinstance(text, bytes) else text)
+        if not isinstance(facts, dict):
+            raise ValueError(f"expected a mapping but got a {type(facts).__name__}")
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: carries no class names and stride that can be read ({error}); expected a file of export.py"
+        ) from error
     return facts
 
 

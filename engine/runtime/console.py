@@ -3,17 +3,18 @@
 import sys
 
 from engine.runtime.launcher import place
+from files.text import printable_lines
 
 
 def say(text: str) -> None:
     """Print a line at once, also into a file or pipe."""
-    print(text, flush=True)
+    print(printable_lines(text), flush=True)
 
 
 def note(text: str) -> None:
     """Say on stderr what differs from what was asked for; of several processes the first speaks for all."""
     if place().rank == 0:
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        print(printable_lines(f"note: {text}"), file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

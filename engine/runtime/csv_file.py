@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from files.atomic import write_atomically
+from files.text import write_rows
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -27,9 +31,6 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
     """Replace the file by these rows, in one step."""
-    draft = path.with_suffix(".part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    draft.replace(path)
+    text = io.StringIO(newline="")
+    write_rows(text, [columns, *([row[name] for name in columns] for row in rows)])
+    write_atomically(path, text.getvalue())

@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
+import numpy as np
+
+_MOST_HELD_BYTES = 512 << 20
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter."""
+class Held:
+    """Arrays that are in use anywhere in a pipeline, by the memory that they take."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[int, int] = {}  # by id
+
+    def add(self, array: np.ndarray) -> None:
+        """Count an array until nothing uses it any more."""
+        self._sizes[id(array)] = array.nbytes
+        weakref.finalize(array, self._sizes.pop, id(array), None)
+
+    def full(self) -> bool:
+        """Whether a stage should pass on what it has before it takes more."""
+        return sum(list(self._sizes.values())) > _MOST_HELD_BYTES
+
+
+def never() -> bool:
+    """For items that take no memory to speak of."""
+    return False
+
+
+def in_batches(items: Iterable[Item], size: int, full: Callable[[], bool] = never) -> Iterator[list[Item]]:
+    """Lists of `size` items, shorter at the end and wherever memory is full."""
     batch: list[Item] = []
     for item in items:
         batch.append(item)
-        if len(batch) == size:
+        if len(batch) == size or full():
             yield batch
             batch = []
     if batch:
@@ -27,7 +52,11 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def side_by_side(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int, begin: Callable[[], object]
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    begin: Callable[[], object],
+    full: Callable[[], bool] = never,
 ) -> Generator[tuple[Item, Result], None, None]:
     """Do the work on several items at once; every item with its result, in order.
 
@@ -36,20 +65,21 @@ def side_by_side(
         items: At most one for each thread, and one more, are taken before their turn.
         threads: How many.
         begin: Is called once in each thread before its first item.
+        full: Whether memory is: then no item is taken before its turn.
     """
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, initializer=begin) as pool:
         for item in items:
             waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > threads:
+            while waiting and (len(waiting) > threads or full()):
                 done, result = waiting.popleft()
                 yield done, result.result()
         for done, result in waiting:
             yield done, result.result()
 
 
-def read_ahead(items: Generator[Item, None, None], ahead: int) -> Iterator[Item]:
-    """Iterate in another thread, at most `ahead` items in front; errors come out where they belong.
+def read_ahead(items: Generator[Item, None, None], ahead: int, full: Callable[[], bool] = never) -> Iterator[Item]:
+    """Iterate in another thread, at most `ahead` items in front, one while memory is full; errors keep their place.
 
     Closing the generator stops the thread and closes `items`.
     """
@@ -60,8 +90,9 @@ def read_ahead(items: Generator[Item, None, None], ahead: int) -> Iterator[Item]
         try:
             with closing(items):
                 for item in items:
-                    if not _put(waiting, ("item", item), stop):
+                    if not _put(waiting, ("item", item), stop, full):
                         return
+                    del item  # not held while the next one is read
             _put(waiting, ("end", None), stop)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for it
             _put(waiting, ("error", error), stop)
@@ -81,9 +112,12 @@ def read_ahead(items: Generator[Item, None, None], ahead: int) -> Iterator[Item]
         thread.join()
 
 
-def _put(waiting: queue.Queue[Item], entry: Item, stop: threading.Event) -> bool:
+def _put(waiting: queue.Queue[Item], entry: Item, stop: threading.Event, full: Callable[[], bool] = never) -> bool:
     """Put an entry as soon as there is room; False if nobody wants it any more."""
     while not stop.is_set():
+        if full() and not waiting.empty():
+            stop.wait(0.01)
+            continue
         try:
             waiting.put(entry, timeout=0.1)
         except queue.Full:

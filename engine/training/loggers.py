@@ -19,6 +19,7 @@ import yaml
 
 from engine.config.train_parser import require_loggers
 from engine.runtime.console import say
+from files.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from engine.training.lightning_module import DetectionModule
@@ -217,7 +218,7 @@ class LogFigures(pl.Callback):
         if not trainer.is_global_zero:
             return
         file = self.run.folder / IDS
-        known = yaml.safe_load(file.read_text(encoding="utf-8")) if self.start_epoch and file.is_file() else {}
+        known = read_yaml(file) if self.start_epoch and file.is_file() else {}
         for name in self.run.config.logger:
             try:
                 require_loggers([name])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.validation.metrics import DetectionMetrics
+from files.text import printable
 
 HEADER = ("%22s" + "%11s" * 6) % ("Class", "Images", "Instances", "P", "R", "mAP50", "mAP50-95")
 _ROW = "%22s" + "%11i" * 2 + "%11.3g" * 4
@@ -81,7 +82,7 @@ class EvalResult:
         """YOLOv5's table: header, a row for all classes and one for each class with instances."""
         rows = [_ROW % ("all", self.images, self.instances, self.precision, self.recall, self.map50, self.map50_95)]
         if per_class and len(self.names) > 1:
-            rows += [_ROW % (row.name, self.images, *row[2:]) for row in self.per_class]
+            rows += [_ROW % (printable(row.name), self.images, *row[2:]) for row in self.per_class]
         return "\n".join([HEADER, *rows])
 
     def to_dict(self) -> dict[str, Any]:

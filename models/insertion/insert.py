@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from files.text import shown
 from models.attention import canonical_name
 from models.graph.checked import analyse
 from models.insertion.identity_check import check_identity
@@ -24,7 +25,7 @@ from models.insertion.places import (
     resolve_places,
 )
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec
-from models.spec.parse_layer_list import is_int, literal, shown
+from models.spec.parse_layer_list import is_int, literal
 
 __all__ = [
     "DEFAULT_PLACES",

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from files.text import shown
 from models.attention import canonical_name
 from models.graph.channels_and_strides import GraphRow
 from models.graph.checked import analyse
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import is_int, literal, shown
+from models.spec.parse_layer_list import is_int, literal
 
 DEFAULT_PLACES = ("neck",)
 """Where `--attention CBAM` puts the module: on every map that Detect reads."""

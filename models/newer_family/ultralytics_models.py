@@ -24,10 +24,11 @@ from models.graph.channels_and_strides import GraphRow
 from models.insertion.identity_check import check_identity
 from models.insertion.insert import Insertion, insert_rows, parse_entries
 from models.insertion.places import named_places
-from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_yaml, scale_letter
+from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_mapping, scale_letter
 from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import check_keys, number
-from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_pickled, stub_state_dict
+from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_weights
+from models.weights.state_dicts import stub_state_dict
 from models.weights.transfer import TransferReport, copy_rows
 from models.yolo import start_norms
 
@@ -57,7 +58,7 @@ def build(
         ValueError: If a file, a module, an option or a place is wrong.
     """
     file = find_yaml(cfg)
-    data = read_yaml(file)
+    data = read_mapping(file)
     insertions: list[str | Insertion] = []
     if "base" in data:
         check_keys(data, {"base", "insert", "nc"}, ("base", "insert"), file.name)
@@ -65,7 +66,7 @@ def build(
         beside = file.parent / str(data["base"])
         nc = data.get("nc", nc) if nc is None else nc
         file = beside if beside.is_file() else find_yaml(str(data["base"]))
-        cfg, data = data["base"], read_yaml(file)
+        cfg, data = data["base"], read_mapping(file)
     insertions += [attention] if isinstance(attention, str) else attention
     if nc is not None:
         number({"nc": nc}, "nc", int, file.name)
@@ -174,11 +175,10 @@ def _read_source(source: DetectionModel | str | Path) -> _Rows:
         return _rows(list(source.model), source.state_dict())
     file = Path(source)
     try:
-        data = read_pickled(file, newer=True)
+        data = read_weights(file, newer=True)
         root = (data.get("ema") or data.get("model")) if isinstance(data, Mapping) else data
         children = list(vars(vars(root)["_modules"]["model"])["_modules"].values())
-        state = {key: t.float() if t.is_floating_point() else t for key, t in stub_state_dict(root)}
-        return _rows(children, state, file.name)
+        return _rows(children, stub_state_dict(root), file.name)
     except RefusedGlobalError as error:
         raise ValueError(f"{file}: refused: it names the global {error}; nothing in it was run") from None
     except DAMAGED as error:

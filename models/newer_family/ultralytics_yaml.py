@@ -9,11 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
+from files.paths import is_file
+from files.text import shown
+from files.yaml_file import read_yaml
 from models.graph.row_arguments import parse_activation
-from models.spec.parse_layer_list import check_keys, shown
+from models.spec.parse_layer_list import check_keys
 
 _NAME = re.compile(r"(yolov?\d+)([nslmx])?u?((?:-.+)?)")
 _FETCHES = ("TorchVision",)  # modules that load something when they are built
@@ -30,7 +32,7 @@ def _folder() -> Path:
 def find_yaml(cfg: str | Path) -> Path:
     """A file on disk, or the package's YAML of that name without the letter of the scale."""
     given = Path(cfg)
-    if given.is_file():
+    if is_file(given):
         return given
     known = {path.name: path for path in sorted(_folder().glob("**/*.yaml"))}
     match = _NAME.fullmatch(given.stem)
@@ -42,12 +44,9 @@ def find_yaml(cfg: str | Path) -> Path:
     raise ValueError(f"{shown(str(cfg))} is no file and no YAML of the ultralytics package{hint}")
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path) -> dict[str, Any]:
     """The mapping in a file."""
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{file}: not readable as YAML in UTF-8: {error}") from error
+    data = read_yaml(file)
     if not isinstance(data, dict):
         raise ValueError(f"{file.name}: expected a mapping but got {shown(data)}")
     return data

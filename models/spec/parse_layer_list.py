@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from files.text import shown
 from models.spec.model_spec import FREE, IMAGE, LayerSpec, ModelSpec, flow
 
 MODEL_KEYS = {
@@ -145,15 +146,6 @@ def literal(value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401  (YA
     raise ValueError(
         f"{where}: args: expected numbers, texts, lists, or mappings from option names but got {shown(value)}"
     )
-
-
-def shown(value: Any) -> str:  # noqa: ANN401  (any value)
-    """A value for a message, cut to a readable length."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, nesting without end
-        return f"a {type(value).__name__} too large to show"
-    return text if len(text) <= 160 else f"{text[:150]} …"
 
 
 def is_int(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from files.text import shown
 from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import (
     MAX_REPEATS,
@@ -15,7 +16,6 @@ from models.spec.parse_layer_list import (
     parse_activation_name,
     parse_anchors,
     parse_channels,
-    shown,
 )
 
 

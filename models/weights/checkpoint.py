@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -15,14 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from files.atomic import atomic_file
 from files.disk import raise_interrupt
+from files.literals import check_extent
 from models.graph.checked import checked_with_weights
 from models.graph.user_classes import check_present, origins
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_stored import spec_from_dict
 from models.weights.download import find_weights
 from models.weights.original_yolov5 import read_original
-from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_pickled, read_plain
+from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_weights
+from models.weights.state_dicts import in_float32
 from models.yolo import DetectionModel, build_model
 
 FORMAT = "yolov5-attention/1"
@@ -102,25 +102,15 @@ def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
     Raises:
         ValueError: If it cannot be written; a former file at `path` is untouched.
     """
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with atomic_file(path, sync=True) as file:
             torch.save(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:
         raise_interrupt(error)  # torch makes an error of it
         kept = "; the former file is untouched" if path.exists() else ""
         # torch says only that it lost its place in the file
-        full = temporary is not None and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
+        full = path.parent.is_dir() and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
         raise ValueError(f"{path}: cannot be written: {'the disk is full' if full else error}{kept}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)  # gone already, unless something failed
 
 
 def _plain(value: Any, where: str) -> Any:  # noqa: ANN401  (nested data)
@@ -198,9 +188,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     file = find_weights(path)
     try:
-        data = read_plain(file)
-    except pickle.UnpicklingError:
-        return _original(file)  # not plain data: an original file, or none at all
+        data = read_weights(file)
+    except RefusedGlobalError as error:
+        raise ValueError(_refused(file, str(error))) from None
     except DAMAGED as error:
         raise ValueError(_damaged(file, error)) from error
     if isinstance(data, dict) and data.get("format") == FORMAT:
@@ -210,26 +200,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _native(data: Mapping[str, Any], file: Path) -> Checkpoint:
     try:
+        check_extent([data.get(key) for key in ("spec", "names", "stride", "training", "modules")], "it")
         spec = replace(checked_with_weights(spec_from_dict(data["spec"])), file=file.name)
         names = {int(i): str(name) for i, name in data["names"].items()}
         stride = [float(s) for s in data["stride"]]
-        state = {str(k): t.float() if t.is_floating_point() else t for k, t in data["state_dict"].items()}
-        training = dict(data.get("training", {}))
+        state = in_float32(data["state_dict"])
+        training = _plain(dict(data.get("training", {})), "training")
         modules = {str(name): str(origin) for name, origin in data.get("modules", {}).items()}
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is marked {FORMAT} but is not complete: {error}") from error
     check_present(modules, str(file))
     return Checkpoint(spec, state, names, stride, training, "native", file)
-
-
-def _original(file: Path) -> Checkpoint:
-    try:
-        data = read_pickled(file)
-    except RefusedGlobalError as error:
-        raise ValueError(_refused(file, str(error))) from None
-    except DAMAGED as error:
-        raise ValueError(_damaged(file, error)) from error
-    return _from_original(data, file)
 
 
 def _from_original(data: object, file: Path) -> Checkpoint:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import http.client
-import os
 import shutil
-import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
 
-from models.spec.paths import is_file, is_folder
+from files.atomic import atomic_file
+from files.paths import is_file, is_folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "weights"
 RELEASE = "https://github.com/ultralytics/yolov5/releases/download/v7.0/"
@@ -52,25 +51,19 @@ def fetch(address: str, target: Path) -> Path:
     from tqdm import tqdm
 
     print(f"{target.name} is not on disk: fetching {address} into {target.parent.name}/")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(address, timeout=30) as answer:
+        with atomic_file(target) as file, urllib.request.urlopen(address, timeout=30) as answer:
             total = int(answer.headers.get("Content-Length") or 0)
             with tqdm.wrapattr(answer, "read", total=total or None, desc=target.name) as source:
                 shutil.copyfileobj(source, file, 1 << 20)
             if total and file.tell() != total:
                 raise OSError(f"{file.tell()} of {total} bytes arrived")
-        if not zipfile.is_zipfile(partial):
-            raise OSError("what arrived is no weights file; does this network ask for a sign-in?")
-        partial.chmod(0o644)
-        partial.replace(target)
+            file.flush()
+            if not zipfile.is_zipfile(file.name):
+                raise OSError("what arrived is no weights file; does this network ask for a sign-in?")
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise ValueError(
             f"{target.name} could not be fetched: {error}. Get {address} in another way and put it into "
             f"{target.parent.name}/"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from files.literals import check_extent
 from models.graph.checked import analyse, checked_with_weights
 from models.graph.row_plan import inner_attention
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_layer_list import MODEL_KEYS, parse_spec
-from models.weights.safe_unpickler import Stub, stub_modules, stub_state_dict
+from models.weights.pickle_machine import Stub
+from models.weights.state_dicts import stub_modules, stub_state_dict
 
 NARROW = 0.5  # width inside the bottlenecks of forks, as a share of the branch
 RELEASED_NAMES = {"l1.weight": "fc.0.weight", "l2.weight": "fc.2.weight"}
@@ -42,15 +43,16 @@ def read_original(data: object, file: str) -> Original:
     config = getattr(model, "yaml", None)
     if not isinstance(model, Stub) or not isinstance(config, dict) or not isinstance(config.get("head"), list):
         raise ValueError(_foreign(data))
+    given, stride = getattr(model, "names", None), getattr(model, "stride", ())
+    check_extent([config, given], "its layer list and names")
     spec = checked_with_weights(parse_spec(_layer_list(config, model), file))
     spec = _with_activations(spec, model)
     grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
-    state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
+    state = {key: tensor for key, tensor in stub_state_dict(model).items() if key != grid}
     spec = _with_narrow_bottlenecks(spec, state)
     state = _with_inner_keys(spec, state)
-    given = getattr(model, "names", None) or [str(i) for i in range(spec.nc)]
+    given = given or [str(i) for i in range(spec.nc)]
     names = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
-    stride = getattr(model, "stride", torch.tensor([]))
     return Original(spec, state, {int(i): str(name) for i, name in names.items()}, [float(s) for s in stride])
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from files.text import write_rows
 from models.graph.checked import analyse
 from models.graph.stock_graphs import may_be_inserted
 from models.spec.model_spec import IMAGE, ModelSpec
@@ -80,12 +81,9 @@ class TransferReport:
 
     def save(self, path: str | Path) -> None:
         """Write the table as CSV: fate, key in the model, key in the source, shape, reason."""
-        import csv
-
         with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(Entry._fields)
-            writer.writerows(e._replace(shape="x".join(map(str, e.shape))) for e in self.entries)  # type: ignore[arg-type]
+            rows = (e._replace(shape="x".join(map(str, e.shape))) for e in self.entries)  # type: ignore[arg-type]
+            write_rows(file, [Entry._fields, *rows])
 
 
 def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | Path) -> TransferReport:

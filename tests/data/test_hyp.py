@@ -71,7 +71,7 @@ def test_numbers_as_yaml_reads_them(tmp_path: Path) -> None:
         ("lr0: true", "lr0: Expected a finite number but got True"),
         ("lr0:", "lr0: Expected a finite number but got None"),
         ("- 1", "Expected `name: value` rows but got a list"),
-        ("a: b: c", "is not valid YAML"),
+        ("a: b: c", "line 1: is not YAML"),
     ],
 )
 def test_mistakes_name_file_and_value(tmp_path: Path, text: str, message: str) -> None:

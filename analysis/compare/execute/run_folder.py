@@ -29,6 +29,7 @@ from data.dataset.dataset_yaml import load_dataset_spec
 from engine.config.files import MARK, ROOT
 from engine.config.parser import module_words
 from engine.config.train_parser import command_words
+from files.atomic import write_atomically
 from models.user_modules import load_modules
 from models.weights.checkpoint import read_checkpoint
 
@@ -103,9 +104,7 @@ class RunFolder:
         """Write `<name>.json`, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / MARK).touch()  # train.py may write here too
-        temporary = self.path / f".{name}.json"
-        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
-        temporary.replace(self.path / f"{name}.json")
+        write_atomically(self.path / f"{name}.json", json.dumps(values, indent=1, ensure_ascii=False))
 
 
 def folders(comparison: Path) -> list[RunFolder]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from analysis.compare.execute.run_folder import FINISHED, RunFolder, folders
 from analysis.compare.judge.latency import known
 from analysis.compare.plan.expand_plan import RunPlan
 from engine.validation.prediction_files import COCO_FIGURES
+from files.text import write_rows
 
 _LATENCY = {"latency_ms": "ms", "latency_low_ms": "low", "latency_high_ms": "high"}  # median and quartiles
 _SETTINGS = ("epochs", "batch_size", "optimizer", "precision", "device")
@@ -89,17 +89,16 @@ def write_csv(rows: Sequence[Row], file: Path) -> None:
     """One row a run; figures that are not known are left empty."""
     names = ("run", "attention", "options", "at", "start", "seed", "cfg", "weights", "data", "imgsz", *_SETTINGS)
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*names, *FIGURES, "status", "error", "key", "config", "group", "data_digest"])
+        write_rows(stream, [[*names, *FIGURES, "status", "error", "key", "config", "group", "data_digest"]])
         for row in rows:
             plan = row.plan
-            writer.writerow([
+            write_rows(stream, [[
                 *(row.folder.path.name, plan.module, plan.options, plan.at, plan.start, plan.seed, plan.cfg),
                 *(Path(plan.train["weights"]).name, plan.data, plan.train["imgsz"]),
                 *(plan.train[name] for name in _SETTINGS),
                 *(_text(row.figures.get(name)) for name in FIGURES),
                 *(row.state, row.error, plan.key, plan.config, plan.group, plan.data_digest),
-            ])  # fmt: skip
+            ]])  # fmt: skip
 
 
 def _text(value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from analysis.compare.judge.image_bootstrap import draw_weights, mean_ap, resamp
 from analysis.compare.judge.statistics import Comparison, compare, holm, seeds_text, verdict
 from analysis.compare.plan.command_line import NONE
 from analysis.compare.plan.expand_plan import RunPlan
+from files.text import write_rows
 
 DRAWS = 1000
 
@@ -208,8 +208,7 @@ def write_differences(groups: Sequence[Group], file: Path) -> None:
     names = ("comparison", "configuration", "seeds", "images", "difference", "low", "high", "seed_sd", "image_sd", "p",
              "p_holm", "verdict", "seeds_for_half_a_point")  # fmt: skip
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(names)
+        write_rows(stream, [names])
         for group in groups:
             for one in group.configurations:
                 if one.answer is None:
@@ -220,8 +219,8 @@ def write_differences(groups: Sequence[Group], file: Path) -> None:
                     *found.interval(),
                     *map(math.sqrt, (found.seed_variance, found.image_variance)),
                 )
-                writer.writerow([
+                write_rows(stream, [[
                     *(group.title, one.plan.label, found.seeds, found.images),
                     *(f"{value:.6g}" for value in (*figures, found.p_value, one.answer.corrected_p)),
                     *(one.answer.verdict, one.answer.seeds_needed),
-                ])  # fmt: skip
+                ]])  # fmt: skip

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data.hyp import load_hyp
 from engine.config.files import is_strange, module_files, numbered, resolve_file
 from engine.config.parser import ArgumentParser
 from engine.config.train_parser import IGNORED, STARTS, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
 from files.disk import require_writable
+from files.paths import is_file
+from files.text import shown
+from files.yaml_file import read_yaml
 from models.weights.download import find_weights
 
 NONE = "none"
@@ -193,14 +194,11 @@ def _plan_words(file: str, parser: ArgumentParser) -> tuple[list[str], Mapping[s
         ValueError: If it is no mapping, or a key is unknown; names the nearest.
     """
     path = Path(file)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(f"--plan {file}: there is no such file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: is not a YAML file in UTF-8: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{file}: expected settings such as `attention: [none, SE]` but got {content!r}")
+        raise ValueError(f"{file}: expected settings such as `attention: [none, SE]` but got {shown(content)}")
     options = content.pop("options", {})
     known = {flag.lstrip("-"): action for action in parser._actions for flag in action.option_strings}
     for name in ("plan", "help", "h"):
@@ -213,7 +211,7 @@ def _plan_words(file: str, parser: ArgumentParser) -> tuple[list[str], Mapping[s
         if name not in known:
             near = difflib.get_close_matches(name, [*known, "options"], n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-            raise ValueError(f"{file}: unknown key {key!r}; {hint}")
+            raise ValueError(f"{file}: unknown key {shown(key)}; {hint}")
         words += _as_words(file, name, value, known[name])
     return words, _options_axis(file, options)
 
@@ -221,13 +219,13 @@ def _plan_words(file: str, parser: ArgumentParser) -> tuple[list[str], Mapping[s
 def _as_words(file: str, name: str, value: Any, action: argparse.Action) -> list[str]:  # noqa: ANN401  (YAML value)
     if action.nargs == 0:
         if not isinstance(value, bool):
-            raise ValueError(f"{file}: {name}: expected true or false but got {value!r}")
+            raise ValueError(f"{file}: {name}: expected true or false but got {shown(value)}")
         return [f"--{name}"] if value else []
     items = value if isinstance(value, list) else [value]
     if value is None or not items or any(isinstance(item, (list, dict)) or item is None for item in items):
-        raise ValueError(f"{file}: {name}: expected a value or a list of values but got {value!r}")
+        raise ValueError(f"{file}: {name}: expected a value or a list of values but got {shown(value)}")
     if action.nargs != "+" and len(items) > 1:
-        raise ValueError(f"{file}: {name}: expected one value, the same for every run, but got {value!r}")
+        raise ValueError(f"{file}: {name}: expected one value, the same for every run, but got {shown(value)}")
     return [f"--{name}", *(str(item) for item in items)]
 
 
@@ -235,12 +233,12 @@ def _options_axis(file: str, given: Any) -> Mapping[str, tuple[Mapping[str, Any]
     """`{CBAM: [{kernel_size: 3}, {kernel_size: 7}]}`; one mapping stands for a list of one."""
     example = "options: {CBAM: [{kernel_size: 3}, {kernel_size: 7}]}"
     if not isinstance(given, dict):
-        raise ValueError(f"{file}: options: expected a form such as `{example}` but got {given!r}")
+        raise ValueError(f"{file}: options: expected a form such as `{example}` but got {shown(given)}")
     axis = {}
     for name, value in given.items():
         sets = value if isinstance(value, list) else [value]
         if not sets or not all(isinstance(one, dict) and all(isinstance(k, str) for k in one) for one in sets):
-            raise ValueError(f"{file}: options: {name}: expected a form such as `{example}` but got {value!r}")
+            raise ValueError(f"{file}: options: {name}: expected a form such as `{example}` but got {shown(value)}")
         axis[str(name)] = tuple(sets)
     return axis
 

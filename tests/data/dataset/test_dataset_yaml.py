@@ -135,13 +135,13 @@ def test_one_missing_split_fails_when_it_is_asked_for(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[1, 2]", "but got a list"),
-        ("a: b: c", r"is not a YAML file in UTF-8: line 1: [^\n]*$"),
+        ("a: b: c", r"line 1: is not YAML: mapping values[^\n]*$"),
         ("trian: images\nnames: [a]", r"unknown entry `trian:`; did you mean `train:`\?"),
         ("names: [a]", "Expected at least one of `train:`"),
         ("train: 3\nnames: [a]", "train: Expected a folder, a .txt file or a list of those but got 3"),
         ("train: x\npath: 3\nnames: [a]", "path: Expected a folder but got 3"),
         ("train: x\nsynth: 3\nnames: [a]", "Expected `synth:` to be a mapping"),
-        ("train: x\nnames: !!python/name:os.system", "is not a YAML file"),
+        ("train: x\nnames: !!python/name:os.system", "line 2: expected plain data but got the tag"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:

@@ -236,3 +236,31 @@ def test_real_data(shared: Path) -> None:
         assert all(os.path.isfile(label_path(path)) for path in result.paths)
         boxes += result.report.boxes
     assert boxes == 1244
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"counts": np.array([10**15])},
+        {"counts": np.array([-1, 2])},
+        {"labels": np.full((1, 5), np.nan, np.float32)},
+        {"labels": np.zeros((1, 4), np.float32)},
+        {"notes": np.frombuffer(b"[" * 100_000, np.uint8)},
+        {"notes": np.frombuffer(b'[["labelled", [], [1]]]', np.uint8)},
+        {"notes": np.frombuffer(b'[["\\u001b[31m", [], []]]', np.uint8)},
+        {"images": np.frombuffer(b"[1]", np.uint8)},
+        {"outline_sizes": np.array([2**62])},
+        {"labels": np.zeros((40_000_000, 5), np.float32)},  # compresses a thousand times
+    ],
+    ids=range(10),
+)
+def test_a_cache_that_no_scan_wrote_is_not_used(
+    build_set: Build, tmp_path: Path, counted: list[str], wrong: dict[str, np.ndarray]
+) -> None:
+    file = build_set({"0.png": ((16, 16), [[0, 0.5, 0.5, 0.5, 0.5]])})
+    first = scan(file, cache=tmp_path / "cache.npz")
+    with np.load(tmp_path / "cache.npz") as arrays:
+        np.savez_compressed(tmp_path / "cache.npz", **{**arrays, **wrong})
+    counted.clear()
+    assert_same(scan(file, cache=tmp_path / "cache.npz"), first)
+    assert len(counted) == 1

@@ -1,9 +1,11 @@
 """detect.py from the command line's words to files, with a stand-in model; and as a process."""
 
+import csv
 import json
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from data.images import read_image, write_image
+from data.sources.files import FileSource
 from engine.config.detect_config import parse_config
 from engine.config.parser import run_cli
 from engine.detection.run_detection import run_detection
@@ -333,3 +336,44 @@ def test_original_weights_on_a_broken_folder(root, shared, tmp_path):
     assert done.stderr.splitlines()[0] == "1 of 3 inputs could not be used:"
     assert len(done.stderr.splitlines()) == 2
     assert sorted(path.name for path in (tmp_path / "exp").glob("*.jpg")) == ["road463.jpg", "road470.jpg"]
+
+
+def test_names_of_files_and_classes_run_nothing(model, tmp_path, capsys):
+    """Not on the terminal, and not in the spreadsheet that the CSV is opened with."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_image(folder / "=1+1\x1b[31m.png", picture(red=(8, 8, 60, 40)))
+    (folder / "b\nroot: done\x1b[2J.png").write_bytes(b"no picture")
+    model.names = {0: "=cmd|' /C calc'!A0\x1b[32m", 1: "b"}
+    assert detect(folder, tmp_path, "--save-csv") == 0
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err
+    assert r"=1+1\x1b[31m.png: " in told.out
+    assert r"1 =cmd|' /C calc'!A0\x1b[32m" in told.out
+    assert r"b\nroot: done\x1b[2J.png: " in told.err
+    with (tmp_path / "exp" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[1][:2] == ["'=1+1\x1b[31m.png", "'=cmd|' /C calc'!A0\x1b[32m"]
+
+
+def test_images_that_take_much_memory_are_not_read_ahead(model, tmp_path, monkeypatch):
+    """Small files, each a hundred times larger in memory than what may wait."""
+    monkeypatch.setattr("data.sources.files._MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("engine.runtime.pipeline._MOST_HELD_BYTES", 1 << 20)
+    (tmp_path / "in").mkdir()
+    for number in range(16):
+        cv2.imwrite(str(tmp_path / "in" / f"{number:02d}.png"), np.zeros((2000, 2000, 3), np.uint8))
+    alive, most = [], []
+    seen = FileSource._frames_of
+
+    def counted(self, *entry):
+        for frame in seen(self, *entry):
+            alive.append(weakref.ref(frame.image))
+            most.append(sum(ref() is not None for ref in alive))
+            yield frame
+
+    monkeypatch.setattr(FileSource, "_frames_of", counted)
+    assert detect(tmp_path / "in", tmp_path, "--batch-size", "4") == 0
+    assert len(most) == 16
+    assert max(most) <= 6
+    assert len(list((tmp_path / "exp").glob("*.png"))) == 16

@@ -1,9 +1,11 @@
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
-from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
+from engine.runtime.pipeline import Held, in_batches, read_ahead, side_by_side
 
 
 def numbers(count, log=None, fail_at=None):
@@ -75,3 +77,29 @@ def test_side_by_side_gives_an_error_at_its_place():
     assert [next(results) for _ in range(3)] == [(0, 2), (1, 3), (2, 6)]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_full_memory_makes_every_stage_pass_on_what_it_has(monkeypatch):
+    monkeypatch.setattr("engine.runtime.pipeline._MOST_HELD_BYTES", 2500)
+    held = Held()
+    alive, most = [], 0
+
+    def arrays():
+        nonlocal most
+        for number in range(12):
+            array = np.full(1000, number, np.uint8)
+            held.add(array)
+            alive.append(weakref.ref(array))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield array
+            del array
+
+    batches = in_batches(read_ahead(arrays(), 100, held.full), 100, held.full)
+    seen = []
+    for batch, first in side_by_side(lambda batch: int(batch[0][0]), batches, 3, lambda: None, held.full):
+        seen += [int(array[0]) for array in batch]
+        assert first == batch[0][0]
+        del batch
+    assert seen == list(range(12))
+    assert most <= 7
+    assert not held.full()

@@ -90,7 +90,7 @@ def test_command_line_wins_over_the_plan(tmp_path) -> None:
         ("epochs: [1, 2]", "epochs: expected one value, the same for every run"),
         ("attention: [SE]\ncfg: yolov5n.yaml\noptions: [SE]", "options: expected a form such as"),
         ("attention: [SE]\ncfg: yolov5n.yaml\noptions: {CBAM: {kernel_size: 3}}", "options: CBAM is not among"),
-        ("a: [", "is not a YAML file"),
+        ("a: [", "is not YAML: while parsing"),
     ],
 )
 def test_wrong_plans(tmp_path, text, message) -> None:
