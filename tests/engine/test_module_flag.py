@@ -89,8 +89,9 @@ def test_hub_takes_the_file(root, trained):
     assert model.names == {0: "even", 1: "odd"}
 
 
-def test_a_script_ends_in_one_line(root, trained):
-    command = [sys.executable, "val.py", "--weights", weights_of(trained), "--device", "cpu"]
+def test_a_script_ends_in_one_line(root, workshop, trained):
+    data = str(workshop / "set.yaml")
+    command = [sys.executable, "val.py", "--weights", weights_of(trained), "--data", data, "--device", "cpu"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 2
     assert MISSING in done.stderr
