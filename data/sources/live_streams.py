@@ -253,6 +253,8 @@ def _file_stem(index: int, address: str) -> str:
     """A file name from the address, without user, password and query."""
     if address.isdecimal():
         return f"camera{address}"
+    if "://" not in address:
+        return f"{index}_{Path(address).stem}"
     parts = urlsplit(masked(address))
     text = re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{parts.path}").strip("_.")
     return f"{index}_{text}" if text else f"stream{index}"

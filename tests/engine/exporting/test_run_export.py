@@ -17,7 +17,7 @@ from engine.config.detect_config import parse_config
 from engine.config.export_config import ExportConfig
 from engine.detection.run_detection import run_detection
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
-from engine.exporting.run_export import export
+from engine.exporting.run_export import _is_ours, export
 from engine.exporting.traced_network import Suppression
 from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
@@ -280,6 +280,17 @@ def test_what_tensorrt_lacks_is_said_before_anything_is_written(weights, tmp_pat
     with pytest.raises(ValueError, match="TensorRT engine needs the package tensorrt"):
         export(ExportConfig(weights=str(file), include=("torchscript", "engine"), imgsz=(64, 64)))
     assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
+
+
+def test_files_of_other_programs_are_not_replaced(dynamic, weights, tmp_path, capsys):
+    file = shutil.copy(weights, tmp_path / "w.pt")
+    (tmp_path / "w.torchscript").write_bytes(b"of another program")
+    for _ in range(2):
+        (done,) = export(ExportConfig(weights=str(file), include=("torchscript",), imgsz=(64, 64)))
+        assert done.path == tmp_path / "w2.torchscript"  # which is our own the second time
+    assert "w.torchscript was not written by export.py and stays as it is" in capsys.readouterr().err
+    assert (tmp_path / "w.torchscript").read_bytes() == b"of another program"
+    assert all(_is_ours(path) for path in dynamic.values())
 
 
 def test_endings():

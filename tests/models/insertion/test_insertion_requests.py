@@ -194,6 +194,12 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     expected = insert(load_spec("yolov5s.yaml"), ["CoordAtt@neck.P4", "SE@backbone.P5"], start="identity")
     assert rows(load_spec(out)) == rows(expected)
     assert "stride 16, 256 channels, inserted" in out.read_text(encoding="utf-8")
+    assert main(["--cfg", "yolov5s.yaml", "--out", str(out)]) == 0  # its own file
+    out.write_text("mine")
+    with pytest.raises(SystemExit):
+        main(["--cfg", "yolov5s.yaml", "--out", str(out)])
+    assert "is there and not of this command; give another name" in capsys.readouterr().err
+    assert out.read_text() == "mine"
     assert main(["--cfg", "yolov5s.yaml"]) == 0
     assert "backbone:\n  - [-1, 1, Conv, [64, 6, 2, 2]]" in capsys.readouterr().out
 
