@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.parts import dense_attention
+from models.blocks.tensor_traits import is_channels_last
 
 
 def check_number(name: str, value: float, *, above: float = 0.0, most: float = float("inf")) -> None:
@@ -60,8 +61,7 @@ def gate_values(logits: Tensor, *, identity: bool) -> Tensor:
 
 def like_format(y: Tensor, x: Tensor) -> Tensor:
     """The values of y in the memory format of x: channels_last or contiguous."""
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return y.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
 
 def group_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
