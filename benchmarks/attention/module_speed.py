@@ -37,14 +37,12 @@ from benchmarks.attention.timing import (
     peak_mb,
     warm_up,
 )
-from benchmarks.published.gates_published import PUBLISHED
-from benchmarks.published.mixed_published import PUBLISHED_MORE
+from benchmarks.published import OPPONENTS, PUBLISHED
 from engine.config.parser import ArgumentParser, run_cli
 from engine.runtime.csv_file import read_csv, write_csv
 from engine.runtime.device import Precision
 from models.attention import canonical_name, create_attention, list_attention
 
-OPPONENTS: dict[str, type[nn.Module]] = {**PUBLISHED, **PUBLISHED_MORE}
 SHAPES = ("8x512x20x20", "8x256x40x40", "8x128x80x80")
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, "as published"),

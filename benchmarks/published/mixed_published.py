@@ -141,9 +141,9 @@ class LSKBlock(nn.Module):
         super().__init__()
         self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         self.conv_spatial = nn.Conv2d(channels, channels, 7, padding=9, groups=channels, dilation=3)
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels // 2, 1) for _ in range(2))
+        self.conv1, self.conv2 = (nn.Conv2d(channels, max(1, channels // 2), 1) for _ in range(2))
         self.conv_squeeze = nn.Conv2d(2, 2, 7, padding=3)
-        self.conv = nn.Conv2d(channels // 2, channels, 1)
+        self.conv = nn.Conv2d(max(1, channels // 2), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale a map."""

@@ -73,7 +73,7 @@ class _Polarized(Attention):
         query = float32(_project(self.sp_wq, average * channel)).softmax(1).to(average.dtype)  # (B, C/2)
         carried = query @ self.sp_wv.weight.flatten(1) * channel  # (B, C)
         logits = x.dot_channels(carried.unsqueeze(1)) + (query @ self.sp_wv.bias).view(-1, 1, 1)
-        return logits.view(-1, 1, *x.shape[2:])
+        return logits.unflatten(2, x.shape[2:])
 
 
 @register("ParallelPolarizedSelfAttention")
@@ -120,7 +120,7 @@ class ParallelPolarizedSelfAttention(_Polarized):
         logits = float32(x.dot_channels(query.unsqueeze(1)))  # (B, 1, N)
         weights = logits.softmax(2)
         weights = weights - torch.zeros_like(logits).softmax(2) if self.identity else weights
-        return weights.view(-1, 1, *x.shape[2:])
+        return weights.unflatten(2, x.shape[2:])
 
 
 @register("SequentialPolarizedSelfAttention")
@@ -171,7 +171,7 @@ class SequentialPolarizedSelfAttention(_Polarized):
     def _authors_spatial_logit(self, y: Tensor) -> Tensor:
         query = _project(self.conv_q_left, mean(y, POSITIONS).flatten(1))  # (B, C/2)
         values = float32(self.conv_v_left(y)).flatten(2).softmax(2).to(query.dtype)  # (B, C/2, N)
-        return (query.unsqueeze(1) @ values).view(-1, 1, *y.shape[2:])
+        return (query.unsqueeze(1) @ values).unflatten(2, y.shape[2:])
 
 
 def _project(conv: nn.Conv2d, x: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class ShuffleAttention(Attention):
             return like_format(y.reshape(x.shape), x)
 
     def _logits(self, x: Tensor) -> Tensor:
-        """sw norm(x) + sb; scale and bias are taken into those of the normalisation."""
+        """Logits sw norm(x) + sb; scale and bias are taken into those of the normalisation."""
         weight = self.sweight.flatten() * self.gn.weight
         bias = self.sweight.flatten() * self.gn.bias + self.sbias.flatten()
         return torch.group_norm(x, self.gn.num_groups, weight.to(x.dtype), bias.to(x.dtype), self.gn.eps)

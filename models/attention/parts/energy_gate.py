@@ -51,13 +51,13 @@ class _EnergyGate(torch.autograd.Function):
             product = wide * incoming
             if ctx.identity:
                 for_logit = torch.ops.aten.tanh_backward(product, gate - 1)
-                for_strength += 0.5 * for_logit.sum()
             else:
                 for_logit = torch.ops.aten.sigmoid_backward(product, gate)
+            whole = for_logit.sum() if ctx.needs_input_grad[1] else 0.0
             weighted = for_logit.mul_(deviation)
             first = weighted.sum((1, 2), keepdim=True)
             second = torch.mul(weighted, deviation, out=product).sum((1, 2), keepdim=True)
-            for_strength += (second * factor).sum()
+            for_strength += (second * factor).sum() + 0.5 * whole
             slope = 2 * factor * strength
             for_variance = -4 * factor.square() * strength * second / max(wide[0].numel() - 1, 1)
             share = gate.mul_(incoming).addcmul_(weighted, slope).addcmul_(deviation, 2 * for_variance)

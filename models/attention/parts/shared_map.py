@@ -78,7 +78,7 @@ class SharedMap:
             return self.mean(), self.dot_channels(vectors)
         batch, _, height, width = self.shape
         dots, sums = self._products(vectors, self._x.new_ones(1).expand(batch, 1, height * width))
-        return (sums / (height * width)).view(batch, -1, 1, 1), dots
+        return (sums / (height * width)).view(*self.shape[:2], 1, 1), dots
 
     def _products(self, vectors: Tensor | None, weights: Tensor | None) -> tuple[Any, Any]:
         vectors, weights = (t if t is None else t.to(self._x.dtype) for t in (vectors, weights))
