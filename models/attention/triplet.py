@@ -67,9 +67,11 @@ class TripletAttention(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
         shared = SharedMap(like_format(x, x))
-        axes = {"column": (HEIGHT, self.cw), "row": (WIDTH, self.hc), "spatial": (CHANNELS, self.hw)}
+        over = {"column": (HEIGHT, self.cw), "row": (WIDTH, self.hc), "spatial": (CHANNELS, self.hw)}
         gates = {
-            kind: module(*shared.maximum_and_mean(over), over[0]) for kind, (over, module) in axes.items() if module
+            kind: gate_of(*shared.maximum_and_mean(axes), axes[0])
+            for kind, (axes, gate_of) in over.items()
+            if gate_of is not None
         }
         if self.identity:
             gates = {kind: 2 * gate for kind, gate in gates.items()}
