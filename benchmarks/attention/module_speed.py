@@ -180,7 +180,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ValueError: An unknown module or a wrong shape.
     """
     known = [name for name in (*PUBLISHED, *list_attention()) if name in PASSES]
-    parser = ArgumentParser(prog="python -m benchmarks.attention.module_speed", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(
+        prog="python -m benchmarks.attention.module_speed", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--modules", nargs="+", default=list(dict.fromkeys(known)), help="names of modules")
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help="maps, BxCxHxW")
     parser.add_argument("--dtypes", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS), help="arithmetic")

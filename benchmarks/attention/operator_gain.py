@@ -57,7 +57,9 @@ def measure(module: str, shape: str, *, rounds: int, seconds: float) -> tuple[fl
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the table."""
-    parser = ArgumentParser(prog="python -m benchmarks.attention.operator_gain", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(
+        prog="python -m benchmarks.attention.operator_gain", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help="maps, BxCxHxW")
     parser.add_argument("--rounds", type=int, default=9, help="paired rounds of each cell")
     parser.add_argument("--seconds", type=float, default=2.0, help="on the clock; then no further round begins")

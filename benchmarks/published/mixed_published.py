@@ -185,8 +185,8 @@ class MLCA(nn.Module):
         overall = F.adaptive_avg_pool2d(places, 1).flatten(2).transpose(1, 2)
         local = self.conv_local(line).reshape(batch, 25, channels).transpose(1, 2).reshape(batch, channels, 5, 5)
         overall = self.conv(overall).transpose(1, 2).unsqueeze(-1)
-        gate = F.adaptive_avg_pool2d(overall.sigmoid(), [5, 5]) * 0.5 + local.sigmoid() * 0.5
-        return x * F.adaptive_avg_pool2d(gate, list(x.shape[2:]))
+        gate = F.adaptive_avg_pool2d(overall.sigmoid(), (5, 5)) * 0.5 + local.sigmoid() * 0.5
+        return x * F.adaptive_avg_pool2d(gate, (x.shape[2], x.shape[3]))
 
 
 class CoTAttention(nn.Module):

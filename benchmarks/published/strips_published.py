@@ -124,10 +124,11 @@ class CPCA(nn.Module):
         first, second = (torch.sigmoid(self.ca["fc2"](F.relu(self.ca["fc1"](one)))) for one in pooled)
         x = (first + second) * x
         start = self.dconv5_5(x)
-        short = self.dconv7_1(self.dconv1_7(start))
-        middle = self.dconv11_1(self.dconv1_11(start))
-        long = self.dconv21_1(self.dconv1_21(start))
-        return self.conv(self.conv(short + middle + long + start) * x)
+        total = start
+        for size in (7, 11, 21):
+            wide, tall = self.get_submodule(f"dconv1_{size}"), self.get_submodule(f"dconv{size}_1")
+            total = total + tall(wide(start))
+        return self.conv(self.conv(total) * x)
 
 
 class ParNetAttention(nn.Module):

@@ -5,6 +5,8 @@ The default is the widely used release, mended: padding equals the dilation (the
 map and works for 7x7 only), at least one hidden channel, and a batch of one trains (see `BatchNorm1d` in base).
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from models.attention.parts.base import (
@@ -111,7 +113,7 @@ def _branches(channels: int, hidden: int, dilation: int, *, authors: bool) -> tu
     return channel, spatial
 
 
-def _branch(steps: list[tuple[str, str, nn.Linear | nn.Conv2d]], prefix: str = "") -> nn.Sequential:
+def _branch(steps: Sequence[tuple[str, str, nn.Linear | nn.Conv2d]], prefix: str = "") -> nn.Sequential:
     """Each layer by its name, and behind it a normalisation and a ReLU, named by a suffix."""
     layers = nn.Sequential()
     for name, suffix, layer in steps:

@@ -10,7 +10,7 @@ normalisation whose weight starts at 0, no residual; its tensors have the author
 import torch
 from torch import Tensor, nn
 
-from models.attention.parts import CHANNELS, POSITIONS, PooledConv, SharedMap, authors_gates, register
+from models.attention.parts import CHANNELS, POSITIONS, PooledConv, PooledConvNorm, SharedMap, authors_gates, register
 from models.attention.parts.base import Attention, check_choice, check_flag, check_odd, hidden_width, zero
 
 
@@ -68,7 +68,8 @@ class CBAM(Attention):
             bottleneck, convolution = nn.Sequential(*layers), PooledConv(kernel_size)
             self.ca, self.sa = nn.ModuleDict({"se": bottleneck}), nn.ModuleDict({"conv": convolution})
         if self.identity:
-            zero(convolution.bn if self.authors else convolution, *([] if self.residual else [bottleneck[-1]]))
+            zero(convolution.bn if isinstance(convolution, PooledConvNorm) else convolution)
+            zero(*([] if self.residual else [bottleneck[-1]]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.attention.parts import SharedMap, depthwise, register
 from models.attention.parts.base import Attention, hidden_width, zero
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import outside_autocast, saturate
 
 STRIPS = (7, 11, 21)
@@ -55,7 +56,7 @@ class CPCA(Attention):
         if self.identity:
             zero(self.dconv5_5)
             for layer in (self.conv, *(strip for pair in self._strips() for strip in pair)):
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(weight_and_bias(layer)[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a map (B, C, H, W)."""
@@ -69,7 +70,8 @@ class CPCA(Attention):
 
     def _refine(self, y: Tensor) -> Tensor:
         shared = SharedMap(F.gelu(y))
-        channel = sum(self._channel_gate(pooled) for pooled in shared.maximum_and_mean())  # (B, C, 1, 1)
+        largest, mean = shared.maximum_and_mean()
+        channel = self._channel_gate(largest) + self._channel_gate(mean)  # (B, C, 1, 1)
         y = shared.gate(channel)
         local = _apply(self.dconv5_5, y)
         spread = local
@@ -86,8 +88,9 @@ class CPCA(Attention):
         return [(getattr(self, f"dconv1_{size}"), getattr(self, f"dconv{size}_1")) for size in STRIPS]
 
 
-def _apply(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _apply(layer: nn.Module, x: Tensor) -> Tensor:
     """The layer on x, also where x has more precision than float16 weights."""
-    if x.dtype == torch.float32 and layer.weight.dtype == torch.float16:
-        return F.conv2d(x, layer.weight.float(), layer.bias.float(), padding=layer.padding, groups=layer.groups)
+    weight, bias = weight_and_bias(layer)
+    if isinstance(layer, nn.Conv2d) and x.dtype == torch.float32 and weight.dtype == torch.float16:
+        return F.conv2d(x, weight.float(), bias.float(), padding=layer.padding, groups=layer.groups)
     return layer(x)

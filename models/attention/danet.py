@@ -14,6 +14,7 @@ from models.attention.parts import register
 from models.attention.parts.base import Attention, hidden_width
 from models.attention.parts.dense_attention import LEAST_WEIGHT, attend, weights_of
 from models.attention.parts.gram import gram, mix_channels
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import like_format, outside_autocast
 
 
@@ -56,10 +57,11 @@ class PAM(Attention):
     def attend(self, x: Tensor) -> Tensor:
         """The attention term, without x, in the dtype and memory format of x."""
         # One convolution reads x once. gamma A v = A (gamma v): scaled in the weights, gamma costs no pass over a map.
-        to_query, to_key, to_value = self.query_conv, self.key_conv, self.value_conv
-        weight = torch.cat([to_query.weight, to_key.weight, self.gamma * to_value.weight])
-        bias = torch.cat([to_query.bias, to_key.bias, self.gamma * to_value.bias])
-        widths = [layer.out_channels for layer in (to_query, to_key, to_value)]
+        layers = (self.query_conv, self.key_conv, self.value_conv)
+        weights, biases = zip(*(weight_and_bias(layer) for layer in layers), strict=True)
+        weight = torch.cat([*weights[:2], self.gamma * weights[2]])
+        bias = torch.cat([*biases[:2], self.gamma * biases[2]])
+        widths = [layer.out_channels for layer in layers]
         query, key, value = (
             like_format(t, x).flatten(2).transpose(1, 2).unsqueeze(1)
             for t in F.conv2d(x, weight, bias).split(widths, 1)

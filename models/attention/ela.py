@@ -6,6 +6,9 @@ Two widths are in use. The release of YOLO forks (the default) takes one full 1x
 Deviation: directional means instead of adaptive pooling, which exports to ONNX wrongly.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from torch import Tensor, nn
 
 from models.attention.parts import HEIGHT, WIDTH, SharedMap, register
@@ -66,13 +69,17 @@ class ELA(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
         shared = SharedMap(x)
-        row = self._gate(shared.mean(WIDTH).squeeze(3), self.conv_h, self.norm_h).unsqueeze(3)  # (B, C, H, 1)
-        column = self._gate(shared.mean(HEIGHT).squeeze(2), self.conv_w, self.norm_w).unsqueeze(2)  # (B, C, 1, W)
+        row = self._gate(shared.mean(WIDTH).squeeze(3), self.conv1x1 or (self.conv_h, self.norm_h)).unsqueeze(
+            3
+        )  # (B, C, H, 1)
+        column = self._gate(shared.mean(HEIGHT).squeeze(2), self.conv1x1 or (self.conv_w, self.norm_w)).unsqueeze(
+            2
+        )  # (B, C, 1, W)
         self._report(row=row, column=column)
         return shared.gate(column, row)
 
-    def _gate(self, line: Tensor, conv: nn.Conv1d | None, norm: nn.GroupNorm | None) -> Tensor:
-        if self.conv1x1 is not None:
-            conv, norm = self.conv1x1
+    def _gate(self, line: Tensor, layers: Iterable[Any]) -> Tensor:
+        """Of (B, C, L), by a convolution and a normalisation."""
+        conv, norm = layers
         gate = group_norm(conv(line), norm).sigmoid()  # (B, C, L)
         return 2 * gate if self.identity else gate

@@ -5,10 +5,13 @@ The default is the widely used form with a sigmoid scale; `fusion="add"` adds th
 does. `variant="authors"` is the authors' ContextBlock: tensors in their order, added, its last layer zero.
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from models.attention.parts import SharedMap, register
 from models.attention.parts.base import Attention, check_choice, float32, zero
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import check_number
 
 
@@ -99,10 +102,10 @@ class GlobalContext(Attention):
         if self.mlp_scale is None:
             affinity = self._affinity(self._mask()(x).flatten(2), x)
             context = x.flatten(2) @ affinity.to(x.dtype).transpose(1, 2)  # (B, C, 1)
-            shift = self.mlp_add if self.channel_add_conv is None else self.channel_add_conv
+            shift = self.channel_add_conv or cast(ContextMLP, self.mlp_add)
             return x + shift(context.unsqueeze(3)).to(x.dtype)
-        shared, mask = SharedMap(x), self._mask()
-        logits = shared.dot_channels(mask.weight.view(1, 1, -1).expand(x.shape[0], -1, -1)) + mask.bias  # (B, 1, HW)
+        shared, (weight, bias) = SharedMap(x), weight_and_bias(self._mask())
+        logits = shared.dot_channels(weight.view(1, 1, -1).expand(x.shape[0], -1, -1)) + bias  # (B, 1, HW)
         context = shared.dot_positions(self._affinity(logits, x)).view(*x.shape[:2], 1, 1)
         gate = self.mlp_scale(context).sigmoid()
         gate = 2 * gate if self.identity else gate

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.attention.parts import POSITIONS, SharedMap, register
 from models.attention.parts.base import Attention, check_choice, float32, hidden_width, zero
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.reductions import mean
 
 
@@ -72,7 +73,7 @@ class _Polarized(Attention):
         """Logit of the release's spatial gate of x times a channel gate (B, C): (B, 1, H, W)."""
         query = float32(_project(self.sp_wq, average * channel)).softmax(1).to(average.dtype)  # (B, C/2)
         carried = query @ self.sp_wv.weight.flatten(1) * channel  # (B, C)
-        logits = x.dot_channels(carried.unsqueeze(1)) + (query @ self.sp_wv.bias).view(-1, 1, 1)
+        logits = x.dot_channels(carried.unsqueeze(1)) + (query @ weight_and_bias(self.sp_wv)[1]).view(-1, 1, 1)
         return logits.unflatten(2, x.shape[2:])
 
 
@@ -147,11 +148,11 @@ class SequentialPolarizedSelfAttention(_Polarized):
     def _authors_expansion(channels: int, half: int) -> nn.Module:
         hidden = hidden_width(half, 4)
         return nn.Sequential(
-            nn.Conv2d(half, hidden, 1), nn.LayerNorm((hidden, 1, 1)), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
+            nn.Conv2d(half, hidden, 1), nn.LayerNorm([hidden, 1, 1]), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
         )
 
     def _last_layers(self) -> tuple[nn.Module, ...]:
-        return (self.conv_up[3], self.conv_q_left) if self.authors else (self.ln, self.sp_wv)
+        return (self.conv_up.get_submodule("3"), self.conv_q_left) if self.authors else (self.ln, self.sp_wv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""

@@ -68,9 +68,8 @@ class S2Attention(Attention):
         """Mix shifted copies of a map (B, C, H, W)."""
         y = pointwise(x, self.mlp1)  # (B, 3 C, H, W)
         if is_traced():
-            copies = shifted_copies(y)
-            weights = self._weights(sum(float32(copy).sum((2, 3)) for copy in copies), x.dtype)
-            mixed = sum(copy * weights[:, k] for k, copy in enumerate(copies))
+            stacked = torch.stack(shifted_copies(y), 1)  # (B, 3, C, H, W)
+            mixed = (stacked * self._weights(float32(stacked).sum((1, 3, 4)), x.dtype)).sum(1)
         else:
             y, summed = sum_copies(y)
             mixed = mix_copies(y, self._weights(summed, y.dtype))

@@ -36,6 +36,7 @@ class SimAM(Attention):
     YEAR = 2021
     GATES = ("full",)
     POSITIONAL = ("e_lambda",)
+    strength: Tensor
 
     def __init__(self, channels: int, *, e_lambda: float = 1e-4, start: str = "paper") -> None:
         super().__init__(channels, start=start)

@@ -1,12 +1,10 @@
 """SimAM's gate, image by image: one image stays in the cache through all the steps, the whole map would not."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import float32
+from models.attention.parts.base import Context, float32
 from models.attention.parts.tensors import like_format
 
 
@@ -29,7 +27,7 @@ class _EnergyGate(torch.autograd.Function):
     """Only x is kept for the backward pass, which computes the gate again."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, strength: Tensor, e_lambda: float, identity: bool) -> Tensor:
+    def forward(ctx: Context, x: Tensor, strength: Tensor, e_lambda: float, identity: bool) -> Tensor:
         ctx.save_for_backward(x, strength)
         ctx.e_lambda, ctx.identity = e_lambda, identity
         y = torch.empty_like(x)
@@ -41,7 +39,8 @@ class _EnergyGate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
         x, strength = ctx.saved_tensors
         for_x, for_strength = torch.empty_like(x), torch.zeros_like(strength)
         for image, incoming, result in zip(x, like_format(gradient, x), for_x, strict=True):

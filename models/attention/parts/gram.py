@@ -1,12 +1,10 @@
 """Products of the channels of a map with one another."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import float32
+from models.attention.parts.base import Context, float32
 from models.blocks.tensor_traits import is_channels_last, is_traced
 
 BLOCKS = 4
@@ -34,7 +32,7 @@ class _Gram(torch.autograd.Function):
     """On the CPU only a little over half of the symmetric product is computed, and mirrored."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         rows = x.flatten(2)
         if x.device.type != "cpu":
@@ -53,6 +51,7 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
         (x,) = ctx.saved_tensors
         return mix_channels(gradient + gradient.transpose(1, 2), x)  # X takes part twice

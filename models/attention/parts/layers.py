@@ -1,5 +1,7 @@
 """Layers that several attention modules are built of."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -14,15 +16,20 @@ def depthwise(channels: int, height: int, width: int | None = None, *, dilation:
     return nn.Conv2d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
 
 
+def weight_and_bias(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Of a linear or convolutional layer that has both."""
+    return cast(Tensor, layer.weight), cast(Tensor, layer.bias)
+
+
 class PooledConv(nn.Conv2d):
     """Convolution of a maximum and a mean, (B, 2, R, S), to the logits of a gate (B, 1, R, S)."""
 
     def __init__(self, kernel_size: int, *, bias: bool = True) -> None:
         super().__init__(2, 1, kernel_size, padding=kernel_size // 2, bias=bias)
 
-    def forward(self, pooled: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve; the backward of so few channels is four times as fast where they are stored innermost."""
-        return super().forward(pooled if is_traced() else pooled.contiguous(memory_format=torch.channels_last))
+        return super().forward(input if is_traced() else input.contiguous(memory_format=torch.channels_last))
 
 
 class PooledConvNorm(nn.Module):
@@ -45,8 +52,8 @@ def authors_gates(channels: int, hidden: int, kernel_size: int) -> tuple[nn.Sequ
         The bottleneck, (B, C, 1, 1) to (B, C), and the spatial convolution.
     """
     bottleneck = nn.Sequential(nn.Flatten(), nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
-    nn.init.zeros_(bottleneck[1].bias)
-    nn.init.zeros_(bottleneck[3].bias)
+    for layer in (bottleneck[1], bottleneck[3]):
+        nn.init.zeros_(weight_and_bias(layer)[1])
     convolution = PooledConvNorm(kernel_size)
     nn.init.kaiming_normal_(convolution.conv.weight, mode="fan_out")
     nn.init.zeros_(convolution.bn.weight)

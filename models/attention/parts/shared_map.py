@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
+from models.attention.parts.base import Context
 from models.attention.parts.reductions import (
     POSITIONS,
     Axes,
@@ -146,19 +147,20 @@ def _share(product: Tensor, shape: torch.Size, others: list[Tensor]) -> Tensor:
 
 class _Mean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Context, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor]:
         ctx.axes = axes
         return x.view_as(x), mean(x, axes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, for_mean: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient, for_mean = gradients
         return gradient.add_(like_format(for_mean / count(gradient, ctx.axes), gradient)), None
 
 
 class _MaximumAndMean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Context, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor, Tensor]:
         largest, index = maximum_and_index(x, axes)
         ctx.axes = axes
         ctx.save_for_backward(index)
@@ -166,7 +168,8 @@ class _MaximumAndMean(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, for_largest: Tensor, for_mean: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient, for_largest, for_mean = gradients
         gradient.add_(like_format(for_mean / count(gradient, ctx.axes), gradient))
         add_at(gradient, ctx.axes, *ctx.saved_tensors, for_largest)
         return gradient, None
@@ -176,13 +179,14 @@ class _Products(torch.autograd.Function):
     """`_products`; all shares of x are one product of small matrices."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, vectors: Tensor | None, weights: Tensor | None) -> tuple[Any, ...]:
-        ctx.save_for_backward(x, vectors, weights)
+    def forward(ctx: Context, x: Tensor, vectors: Tensor | None, weights: Tensor | None) -> tuple[Any, ...]:
+        ctx.save_for_backward(x, vectors, weights)  # pyright: ignore[reportArgumentType]
         return x.view_as(x), *_products(x, vectors, weights)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, for_dots: Any, for_sums: Any) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, for_dots, for_sums = gradients
         x, vectors, weights = ctx.saved_tensors
         channels = torch.cat([t for t in (vectors, for_sums) if t is not None], 1)  # (B, K + L, C)
         positions = torch.cat([t for t in (for_dots, weights) if t is not None], 1)  # (B, K + L, N)
@@ -197,14 +201,15 @@ class _Products(torch.autograd.Function):
 
 class _Gate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, added: bool, *gates: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, added: bool, *gates: Tensor) -> Tensor:
         ctx.added = added
         ctx.save_for_backward(x, *gates)
         return _gated(x, gates, added)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
         x, *gates = ctx.saved_tensors
         gradient = like_format(gradient, x)
         product = like_format(gradient * x, x)

@@ -6,13 +6,13 @@ direction of its own: the line at one border is repeated, the line at the other 
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import float32
+from models.attention.parts.base import Context, float32
 from models.attention.parts.reductions import POSITIONS, total
 
 COPIES = 3
@@ -89,7 +89,7 @@ class _Sum(torch.autograd.Function):
     """Hands y out, too, so that both gradients meet here."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, y: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Context, y: Tensor) -> tuple[Tensor, Tensor]:
         summed = float32(y).sum((2, 3)).unflatten(1, (COPIES, -1)).sum(1)
         for copy, part, axis, direction in _moving(summed.shape[1]):
             lines = _Lines.of(_of_copy(y, copy, part), axis, direction)
@@ -98,7 +98,8 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, for_y: Tensor, for_sum: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> Tensor:
+        for_y, for_sum = gradients
         share = for_sum.to(for_y.dtype)[..., None, None]
         result = for_y + share.repeat(1, COPIES, 1, 1)
         for copy, part, axis, direction in _moving(share.shape[1]):
@@ -112,7 +113,7 @@ class _Mix(torch.autograd.Function):
     """Each value is read where it was before the shift."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, y: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Context, y: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(y, weights)
         channels = weights.shape[2]
         mixed = y[:, 2 * channels :] * weights[:, 2]
@@ -124,7 +125,8 @@ class _Mix(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = gradients
         y, weights = ctx.saved_tensors
         channels = weights.shape[2]
         for_y, for_weights = torch.empty_like(y), torch.zeros_like(weights)
