@@ -3,7 +3,7 @@
 Each is the formula of the widely used release in straightforward torch operations, with the release's state-dict names,
 so that the weights of the project's module load and both must give the same result. Two are mended, as the release
 does not run at the measured sizes: BAM pads by its dilation, CBAM has a 7x7 kernel. The modules that compare positions
-or channels with one another are in `published_affinity.py`.
+or channels with one another are in `affinity_published.py`.
 """
 
 from collections import OrderedDict

@@ -2,7 +2,7 @@
 
 As in `published.py`, each has the release's state-dict names, so that the weights of the project's module load and both
 must give the same result. Two are mended, as the release is wrong: DoubleAttention's softmaxes have their axes, and
-S2Attention shifts copies. Pooled gates and strips are in `published_strips.py`, affinities in `published_affinity.py`.
+S2Attention shifts copies. Pooled gates and strips are in `strips_published.py`, affinities in `affinity_published.py`.
 """
 
 from collections.abc import Sequence

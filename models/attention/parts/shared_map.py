@@ -19,15 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.attention.parts.base import Context
-from models.attention.parts.reductions import (
-    POSITIONS,
-    Axes,
-    add_at,
-    count,
-    maximum_and_index,
-    mean,
-    total_to,
-)
+from models.attention.parts.reductions import POSITIONS, Axes, add_at, count, maximum_and_index, mean, total_to
 from models.attention.parts.tensors import like_format, outside_autocast
 from models.blocks.tensor_traits import is_channels_last, is_traced, records_graph
 
