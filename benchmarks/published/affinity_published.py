@@ -1,4 +1,4 @@
-"""Modules with maps of affinities as published and written plainly: the part of `published.py` for them.
+"""Modules with maps of affinities as published and written plainly: the part of `gates_published.py` for them.
 
 Nothing is spared: PAM and DAttention form their N x N maps, CAM and PAM keep theirs for the backward pass, CCNet copies
 for each axis, and the windows of BiLevelRoutingAttention are gathered from a view repeated for each window.

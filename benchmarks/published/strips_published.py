@@ -1,4 +1,4 @@
-"""Pooled gates and depthwise strips as they are usually written: the part of `published_more.py` for them."""
+"""Pooled gates and depthwise strips as they are usually written: the part of `mixed_published.py` for them."""
 
 import torch
 import torch.nn.functional as F
