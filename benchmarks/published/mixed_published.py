@@ -1,8 +1,8 @@
 """The further attention modules as they are usually written, the opponents of `benchmarks/attention/module_speed.py`.
 
-As in `gates_published.py`, each has the release's state-dict names, so that the weights of the project's module load and
-both must give the same result. Two are mended, as the release is wrong: DoubleAttention's softmaxes have their axes,
-and S2Attention shifts copies. Pooled gates and strips are in `strips_published.py`, affinities in
+As in `gates_published.py`, each has the release's state-dict names, so that the weights of the project's module load
+and both must give the same result. Two are mended, as the release is wrong: DoubleAttention's softmaxes have their
+axes, and S2Attention shifts copies. Pooled gates and strips are in `strips_published.py`, affinities in
 `affinity_published.py`.
 """
 
