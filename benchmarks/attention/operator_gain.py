@@ -20,10 +20,9 @@ from engine.config.parser import ArgumentParser, run_cli
 
 DENSE = "dense_attention.attend"
 LARGEST = 1600  # positions whose plain affinities fit into memory
-READS = ("SE", "ECA", "EffectiveSE", "CBAM", "CoordAtt", "ELA", "TripletAttention", "GlobalContext", "CPCA")
-GROUPED = ("SpatialGroupEnhance", "ShuffleAttention", "ParallelPolarizedSelfAttention")
+READS = ("SE", "ECA", "EffectiveSE", "CBAM", "CoordAtt", "ELA", "TripletAttention", "GlobalContext")
 OPERATORS = {
-    "SharedMap": (*READS, *GROUPED, "SequentialPolarizedSelfAttention"),
+    "SharedMap": (*READS, "SpatialGroupEnhance", "ParallelPolarizedSelfAttention", "SequentialPolarizedSelfAttention"),
     "gram": ("CAM",),
     "energy_gate": ("SimAM",),
     "sum_copies, mix_copies": ("S2Attention",),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.parts import SharedMap, depthwise, register
+from models.attention.parts import depthwise, register
 from models.attention.parts.base import Attention, hidden_width, zero
 from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import outside_autocast, saturate
@@ -69,10 +69,10 @@ class CPCA(Attention):
         return saturate(x + output if self.identity else output, x.dtype)
 
     def _refine(self, y: Tensor) -> Tensor:
-        shared = SharedMap(F.gelu(y))
-        largest, mean = shared.maximum_and_mean()
+        y = F.gelu(y)
+        largest, mean = y.amax((2, 3), keepdim=True), y.mean((2, 3), keepdim=True)
         channel = self._channel_gate(largest) + self._channel_gate(mean)  # (B, C, 1, 1)
-        y = shared.gate(channel)
+        y = y * channel
         local = _apply(self.dconv5_5, y)
         spread = local
         for horizontal, vertical in self._strips():
@@ -82,7 +82,7 @@ class CPCA(Attention):
         return _apply(self.conv, factor * y)
 
     def _channel_gate(self, pooled: Tensor) -> Tensor:
-        return _apply(self.ca["fc2"], _apply(self.ca["fc1"], pooled).relu()).sigmoid()
+        return _apply(self.ca["fc2"], _apply(self.ca["fc1"], pooled).relu()).sigmoid().to(pooled.dtype)
 
     def _strips(self) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
         return [(getattr(self, f"dconv1_{size}"), getattr(self, f"dconv{size}_1")) for size in STRIPS]

@@ -8,7 +8,7 @@ divide is an error; the release computes some of those silently wrong.
 import torch
 from torch import Tensor, nn
 
-from models.attention.parts import SharedMap, register
+from models.attention.parts import register
 from models.attention.parts.base import Attention, check_divisible, check_integer
 from models.attention.parts.tensors import like_format, outside_autocast
 
@@ -57,8 +57,8 @@ class ShuffleAttention(Attention):
         with outside_autocast(x):
             groups = x.reshape(batch * self.groups, channels // self.groups, height, width)
             first, second = groups.chunk(2, 1)
-            shared = SharedMap(first)
-            channel = (self.cweight * shared.mean() + self.cbias).sigmoid()  # (B * G, k, 1, 1)
+            mean = first.mean((2, 3), keepdim=True)
+            channel = (self.cweight * mean + self.cbias).sigmoid().to(x.dtype)  # (B * G, k, 1, 1)
             spatial = self._logits(second).sigmoid()  # (B * G, k, H, W)
             if self.identity:
                 channel = 2 * channel
@@ -66,7 +66,7 @@ class ShuffleAttention(Attention):
             second = (
                 torch.addcmul(second.new_zeros(()), second, spatial, value=2) if self.identity else second * spatial
             )
-            y = torch.cat([shared.gate(channel), second], 1)
+            y = torch.cat([first * channel, second], 1)
             if not self.identity:
                 y = y.reshape(batch, 2, channels // 2, height, width).transpose(1, 2)
             return like_format(y.reshape(x.shape), x)
