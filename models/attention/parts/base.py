@@ -4,10 +4,11 @@ A module is `Name(channels, *, option=default, start="paper")` and maps (B, C, H
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import function
 
 from models.blocks import batch_norm
 
@@ -16,6 +17,7 @@ OUT_CHANNELS = "out_channels"
 
 Gate = Tensor | Callable[[], Tensor]
 Context = Any  # of an autograd function: takes attributes
+_Backward = TypeVar("_Backward", bound=Callable[..., Any])
 
 
 class Attention(nn.Module):
@@ -111,6 +113,11 @@ def _is_single(x: Tensor) -> bool:
 
 def _by_running_statistics(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
     return nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
+def once_differentiable(backward: _Backward) -> _Backward:
+    """Torch's decorator of the same name, with the type kept."""
+    return cast(_Backward, function.once_differentiable(backward))
 
 
 def hidden_width(channels: int, reduction: int) -> int:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import Context, float32
+from models.attention.parts.base import Context, float32, once_differentiable
 from models.blocks.tensor_traits import is_traced
 
 KEPT = 2**23  # largest number of weights (B * heads * N * N) that is kept for the backward pass

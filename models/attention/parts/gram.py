@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import Context, float32
+from models.attention.parts.base import Context, float32, once_differentiable
 from models.blocks.tensor_traits import is_channels_last, is_traced
 
 BLOCKS = 4

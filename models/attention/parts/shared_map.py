@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import Context
+from models.attention.parts.base import Context, once_differentiable
 from models.attention.parts.reductions import POSITIONS, Axes, add_at, count, maximum_and_index, mean, total_to
 from models.attention.parts.tensors import like_format, outside_autocast
 from models.blocks.tensor_traits import is_channels_last, is_traced, records_graph
@@ -163,7 +162,8 @@ class _MaximumAndMean(torch.autograd.Function):
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient, for_largest, for_mean = gradients
         gradient.add_(like_format(for_mean / count(gradient, ctx.axes), gradient))
-        add_at(gradient, ctx.axes, *ctx.saved_tensors, for_largest)
+        (index,) = ctx.saved_tensors
+        add_at(gradient, ctx.axes, index, for_largest)
         return gradient, None
 
 

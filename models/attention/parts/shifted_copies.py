@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from models.attention.parts.base import Context, float32
+from models.attention.parts.base import Context, float32, once_differentiable
 from models.attention.parts.reductions import POSITIONS, total
 
 COPIES = 3
