@@ -37,14 +37,12 @@ from benchmarks.attention.timing import (
     peak_mb,
     warm_up,
 )
-from benchmarks.published.gates_published import PUBLISHED
-from benchmarks.published.mixed_published import PUBLISHED_MORE
+from benchmarks.published import OPPONENTS, PUBLISHED
 from engine.config.parser import ArgumentParser, run_cli
 from engine.runtime.csv_file import read_csv, write_csv
 from engine.runtime.device import Precision
 from models.attention import canonical_name, create_attention, list_attention
 
-OPPONENTS: dict[str, type[nn.Module]] = {**PUBLISHED, **PUBLISHED_MORE}
 SHAPES = ("8x512x20x20", "8x256x40x40", "8x128x80x80")
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, "as published"),
@@ -182,7 +180,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ValueError: An unknown module or a wrong shape.
     """
     known = [name for name in (*PUBLISHED, *list_attention()) if name in PASSES]
-    parser = ArgumentParser(prog="python -m benchmarks.attention.module_speed", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(
+        prog="python -m benchmarks.attention.module_speed", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--modules", nargs="+", default=list(dict.fromkeys(known)), help="names of modules")
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help="maps, BxCxHxW")
     parser.add_argument("--dtypes", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS), help="arithmetic")

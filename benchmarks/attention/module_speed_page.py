@@ -21,7 +21,7 @@ Table = Sequence[dict[str, str]]
 
 HEAD = """# Speed and memory of the attention modules
 
-Each module beside its published form written plainly (`benchmarks/published*.py`), both with the same weights, run in
+Each module beside its published form written plainly (`benchmarks/published/`), both with the same weights, run in
 turn in one process:
 
 ```bash

@@ -1,4 +1,4 @@
-"""Modules with maps of affinities as published and written plainly: the part of `published.py` for them.
+"""Modules with maps of affinities as published and written plainly: the part of `gates_published.py` for them.
 
 Nothing is spared: PAM and DAttention form their N x N maps, CAM and PAM keep theirs for the backward pass, CCNet copies
 for each axis, and the windows of BiLevelRoutingAttention are gathered from a view repeated for each window.
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 class PAM(nn.Module):
     """Attention between positions."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
-        self.query_conv = nn.Conv2d(channels, channels // 8, 1)
-        self.key_conv = nn.Conv2d(channels, channels // 8, 1)
+        hidden = max(1, channels // reduction)
+        self.query_conv = nn.Conv2d(channels, hidden, 1)
+        self.key_conv = nn.Conv2d(channels, hidden, 1)
         self.value_conv = nn.Conv2d(channels, channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
 
@@ -61,10 +62,11 @@ class DANet(nn.Module):
 class CrissCrossAttention(nn.Module):
     """Attention along the row and the column, with the copies of the release."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
-        self.query_conv = nn.Conv2d(channels, channels // 8, 1)
-        self.key_conv = nn.Conv2d(channels, channels // 8, 1)
+        hidden = max(1, channels // reduction)
+        self.query_conv = nn.Conv2d(channels, hidden, 1)
+        self.key_conv = nn.Conv2d(channels, hidden, 1)
         self.value_conv = nn.Conv2d(channels, channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
 

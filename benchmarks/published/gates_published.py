@@ -3,7 +3,7 @@
 Each is the formula of the widely used release in straightforward torch operations, with the release's state-dict names,
 so that the weights of the project's module load and both must give the same result. Two are mended, as the release
 does not run at the measured sizes: BAM pads by its dilation, CBAM has a 7x7 kernel. The modules that compare positions
-or channels with one another are in `published_affinity.py`.
+or channels with one another are in `affinity_published.py`.
 """
 
 from collections import OrderedDict
@@ -19,11 +19,12 @@ class SE(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        hidden = max(1, channels // 16)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Sequential(
-            nn.Linear(channels, channels // 16, bias=False),
+            nn.Linear(channels, hidden, bias=False),
             nn.ReLU(inplace=True),
-            nn.Linear(channels // 16, channels, bias=False),
+            nn.Linear(hidden, channels, bias=False),
             nn.Sigmoid(),
         )
 
@@ -55,7 +56,7 @@ class CBAM(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = channels // 16
+        hidden = max(1, channels // 16)
         bottleneck = nn.Sequential(
             nn.Conv2d(channels, hidden, 1, bias=False), nn.ReLU(), nn.Conv2d(hidden, channels, 1, bias=False)
         )
@@ -77,7 +78,7 @@ class BAM(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = channels // 16
+        hidden = max(1, channels // 16)
         channel: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         for i in range(3):
             channel[f"fc{i}"] = nn.Linear(hidden if i else channels, hidden)
@@ -130,7 +131,7 @@ class ShuffleAttention(nn.Module):
 class _Polarized(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        half = channels // 2
+        half = max(1, channels // 2)
         self.ch_wv = nn.Conv2d(channels, half, 1)
         self.ch_wq = nn.Conv2d(channels, 1, 1)
         self.ch_wz = nn.Conv2d(half, channels, 1)
@@ -142,16 +143,16 @@ class _Polarized(nn.Module):
     def channel_gate(self, x: Tensor) -> Tensor:
         """(B, C, 1, 1)."""
         batch, channels = x.shape[:2]
-        values = self.ch_wv(x).reshape(batch, channels // 2, -1)
+        values = self.ch_wv(x).flatten(2)
         weights = torch.softmax(self.ch_wq(x).reshape(batch, -1, 1), 1)
         context = self.ch_wz(torch.matmul(values, weights).unsqueeze(-1))
         return torch.sigmoid(self.ln(context.reshape(batch, 1, channels))).reshape(batch, channels, 1, 1)
 
     def spatial_gate(self, x: Tensor) -> Tensor:
         """(B, 1, H, W)."""
-        batch, channels, height, width = x.shape
-        values = self.sp_wv(x).reshape(batch, channels // 2, -1)
-        query = torch.softmax(self.pool(self.sp_wq(x)).reshape(batch, 1, channels // 2), -1)
+        batch, _, height, width = x.shape
+        values = self.sp_wv(x).flatten(2)
+        query = torch.softmax(self.pool(self.sp_wq(x)).flatten(1).unsqueeze(1), -1)
         return torch.sigmoid(torch.matmul(query, values).reshape(batch, 1, height, width))
 
 

@@ -1,8 +1,9 @@
 """The further attention modules as they are usually written, the opponents of `benchmarks/attention/module_speed.py`.
 
-As in `published.py`, each has the release's state-dict names, so that the weights of the project's module load and both
-must give the same result. Two are mended, as the release is wrong: DoubleAttention's softmaxes have their axes, and
-S2Attention shifts copies. Pooled gates and strips are in `published_strips.py`, affinities in `published_affinity.py`.
+As in `gates_published.py`, each has the release's state-dict names, so that the weights of the project's module load
+and both must give the same result. Two are mended, as the release is wrong: DoubleAttention's softmaxes have their
+axes, and S2Attention shifts copies. Pooled gates and strips are in `strips_published.py`, affinities in
+`affinity_published.py`.
 """
 
 from collections.abc import Sequence
@@ -141,9 +142,9 @@ class LSKBlock(nn.Module):
         super().__init__()
         self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         self.conv_spatial = nn.Conv2d(channels, channels, 7, padding=9, groups=channels, dilation=3)
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels // 2, 1) for _ in range(2))
+        self.conv1, self.conv2 = (nn.Conv2d(channels, max(1, channels // 2), 1) for _ in range(2))
         self.conv_squeeze = nn.Conv2d(2, 2, 7, padding=3)
-        self.conv = nn.Conv2d(channels // 2, channels, 1)
+        self.conv = nn.Conv2d(max(1, channels // 2), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale a map."""
@@ -185,8 +186,8 @@ class MLCA(nn.Module):
         overall = F.adaptive_avg_pool2d(places, 1).flatten(2).transpose(1, 2)
         local = self.conv_local(line).reshape(batch, 25, channels).transpose(1, 2).reshape(batch, channels, 5, 5)
         overall = self.conv(overall).transpose(1, 2).unsqueeze(-1)
-        gate = F.adaptive_avg_pool2d(overall.sigmoid(), [5, 5]) * 0.5 + local.sigmoid() * 0.5
-        return x * F.adaptive_avg_pool2d(gate, list(x.shape[2:]))
+        gate = F.adaptive_avg_pool2d(overall.sigmoid(), (5, 5)) * 0.5 + local.sigmoid() * 0.5
+        return x * F.adaptive_avg_pool2d(gate, (x.shape[2], x.shape[3]))
 
 
 class CoTAttention(nn.Module):

@@ -1,4 +1,4 @@
-"""Pooled gates and depthwise strips as they are usually written: the part of `published_more.py` for them."""
+"""Pooled gates and depthwise strips as they are usually written: the part of `mixed_published.py` for them."""
 
 import torch
 import torch.nn.functional as F
@@ -124,10 +124,11 @@ class CPCA(nn.Module):
         first, second = (torch.sigmoid(self.ca["fc2"](F.relu(self.ca["fc1"](one)))) for one in pooled)
         x = (first + second) * x
         start = self.dconv5_5(x)
-        short = self.dconv7_1(self.dconv1_7(start))
-        middle = self.dconv11_1(self.dconv1_11(start))
-        long = self.dconv21_1(self.dconv1_21(start))
-        return self.conv(self.conv(short + middle + long + start) * x)
+        total = start
+        for size in (7, 11, 21):
+            wide, tall = self.get_submodule(f"dconv1_{size}"), self.get_submodule(f"dconv{size}_1")
+            total = total + tall(wide(start))
+        return self.conv(self.conv(total) * x)
 
 
 class ParNetAttention(nn.Module):

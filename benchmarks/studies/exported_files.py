@@ -58,12 +58,12 @@ def main() -> None:
         weights = Path(folder) / "best.pt"
         shutil.copy(args.weights, weights)
         rows = _rows(weights, args)
-        scores = [None if args.noval else _score(row.network, spec, args.imgsz) for row in rows]
+        scores = [] if args.noval else [_score(row.network, spec, args.imgsz) for row in rows]
         times = _latencies([row.network for row in rows], args.imgsz, args.repeats)
     print(f"\n{Path(args.weights).name}, {args.imgsz} px, {args.threads} threads, {Path(args.data).stem}\n")
     print("| format | precision | MB | ms | mAP50-95 | difference |\n| --- | --- | ---: | ---: | ---: | ---: |")
-    for row, score, ms in zip(rows, scores, times, strict=True):
-        told = "| |" if score is None else f"{score:.4f} | {score - scores[0]:+.4f} |"
+    for i, (row, ms) in enumerate(zip(rows, times, strict=True)):
+        told = f"{scores[i]:.4f} | {scores[i] - scores[0]:+.4f} |" if scores else "| |"
         print(f"| {row.name} | {row.precision} | {row.megabytes:.1f} | {ms:.1f} | {told}")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from benchmarks.attention.timing import Spread, clock_of, paired_ms, warm_up
+from benchmarks.attention.timing import Spread, Work, clock_of, paired_ms, warm_up
 from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
 from data.loading.loader import Batch, create_loader
@@ -45,7 +45,7 @@ def step(
     if torchs:
         for module in model.modules():
             if isinstance(module, BatchNorm2d):
-                module.__class__ = nn.BatchNorm2d
+                module.__class__ = nn.BatchNorm2d  # pyright: ignore[reportAttributeAccessIssue]
     loss = DetectionLoss(model.detect, load_hyp("hyp.scratch-low.yaml"), image_px=batch.images.shape[2])
     images = (batch.images.to(dtype) / 255).to(memory_format=layout)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -53,7 +53,7 @@ def step(
     raw = [level.to(dtype) for level in raw]
     loss(raw, batch.targets.to(dtype)).total.backward()
     return [level.detach().double() for level in raw], torch.cat(
-        [p.grad.double().flatten() for p in model.parameters()]
+        [p.grad.double().flatten() for p in model.parameters() if p.grad is not None]
     )
 
 
@@ -91,7 +91,7 @@ def times(rounds: int) -> Iterator[str]:
             )
 
 
-def _pass(norm: nn.Module, x: Tensor, gradient: Tensor) -> object:
+def _pass(norm: nn.BatchNorm2d, x: Tensor, gradient: Tensor) -> Work:
     return lambda: torch.autograd.grad(norm(x), (x, norm.weight, norm.bias), gradient)
 
 

@@ -5,7 +5,7 @@ The default is the widely used release, mended: padding equals the dilation (the
 map and works for 7x7 only), at least one hidden channel, and a batch of one trains (see `BatchNorm1d` in base).
 """
 
-from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -65,19 +65,19 @@ class BAM(Attention):
             dilation = 4 if self.multiplies else 2
         check_integer("dilation", dilation)
         hidden = hidden_width(channels, reduction)
+        channel, spatial = _branches(channels, hidden, dilation, authors=self.multiplies)
         if self.multiplies:
-            self.channel_att = nn.ModuleDict({"gate_c": _authors_channel_branch(channels, hidden)})
-            self.spatial_att = nn.ModuleDict({"gate_s": _authors_spatial_branch(channels, hidden, dilation)})
+            self.channel_att = nn.ModuleDict({"gate_c": channel})
+            self.spatial_att = nn.ModuleDict({"gate_s": spatial})
         else:
-            self.ca = nn.ModuleDict({"ca": _channel_branch(channels, hidden)})
-            self.sa = nn.ModuleDict({"sa": _spatial_branch(channels, hidden, dilation)})
+            self.ca, self.sa = nn.ModuleDict({"ca": channel}), nn.ModuleDict({"sa": spatial})
         if self.identity:
-            channel, spatial = self._branches()
             zero(channel[-1], *(() if self.multiplies else (spatial[-1],)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        channel_branch, spatial_branch = self._branches()
+        channel_branch = self.channel_att["gate_c"] if self.multiplies else self.ca["ca"]
+        spatial_branch = self.spatial_att["gate_s"] if self.multiplies else self.sa["sa"]
         channel = channel_branch(x.mean((2, 3)))[..., None, None].to(x.dtype)  # (B, C, 1, 1)
         spatial = spatial_branch(x).to(x.dtype)  # (B, 1, H, W)
         both = channel * spatial if self.multiplies else channel + spatial
@@ -85,52 +85,42 @@ class BAM(Attention):
         self._report(full=gate)
         return x * gate
 
-    def _branches(self) -> tuple[nn.Sequential, nn.Sequential]:
-        if self.multiplies:
-            return self.channel_att["gate_c"], self.spatial_att["gate_s"]
-        return self.ca["ca"], self.sa["sa"]
+
+def _branches(channels: int, hidden: int, dilation: int, *, authors: bool) -> tuple[nn.Sequential, nn.Sequential]:
+    """Both branches, with the release's names of layers or the authors'."""
+
+    def dilated() -> nn.Conv2d:
+        return nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation)
+
+    if authors:
+        channel = _branch([("fc_0", "_1", nn.Linear(channels, hidden))], "gate_c_")
+        channel.add_module("gate_c_fc_final", nn.Linear(hidden, channels))
+        steps = [
+            ("conv_reduce0", "_reduce0", nn.Conv2d(channels, hidden, 1)),
+            *((f"conv_di_{i}", f"_di_{i}", dilated()) for i in range(2)),
+        ]
+        spatial = _branch(steps, "gate_s_")
+        spatial.add_module("gate_s_conv_final", nn.Conv2d(hidden, 1, 1))
+    else:
+        channel = _branch([(f"fc{i}", str(i), nn.Linear(hidden if i else channels, hidden)) for i in range(3)])
+        channel.add_module("last_fc", nn.Linear(hidden, channels))
+        steps = [
+            ("conv_reduce1", "_reduce1", nn.Conv2d(channels, hidden, 1)),
+            *((f"conv_{i}", f"_{i}", dilated()) for i in range(3)),
+        ]
+        spatial = _branch(steps)
+        spatial.add_module("last_conv", nn.Conv2d(hidden, 1, 1))
+    return channel, spatial
 
 
-def _channel_branch(channels: int, hidden: int) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for i, width in enumerate((channels, hidden, hidden)):
-        layers[f"fc{i}"] = nn.Linear(width, hidden)
-        layers[f"bn{i}"] = BatchNorm1d(hidden)
-        layers[f"relu{i}"] = nn.ReLU()
-    layers["last_fc"] = nn.Linear(hidden, channels)
-    return nn.Sequential(layers)
-
-
-def _spatial_branch(channels: int, hidden: int, dilation: int) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["conv_reduce1"] = nn.Conv2d(channels, hidden, 1)
-    layers["bn_reduce1"] = BatchNorm2d(hidden)
-    layers["relu_reduce1"] = nn.ReLU()
-    for i in range(3):
-        layers[f"conv_{i}"] = nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation)
-        layers[f"bn_{i}"] = BatchNorm2d(hidden)
-        layers[f"relu_{i}"] = nn.ReLU()
-    layers["last_conv"] = nn.Conv2d(hidden, 1, 1)
-    return nn.Sequential(layers)
-
-
-def _authors_channel_branch(channels: int, hidden: int) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["gate_c_fc_0"] = nn.Linear(channels, hidden)
-    layers["gate_c_bn_1"] = BatchNorm1d(hidden)
-    layers["gate_c_relu_1"] = nn.ReLU()
-    layers["gate_c_fc_final"] = nn.Linear(hidden, channels)
-    return nn.Sequential(layers)
-
-
-def _authors_spatial_branch(channels: int, hidden: int, dilation: int) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["gate_s_conv_reduce0"] = nn.Conv2d(channels, hidden, 1)
-    layers["gate_s_bn_reduce0"] = BatchNorm2d(hidden)
-    layers["gate_s_relu_reduce0"] = nn.ReLU()
-    for i in range(2):
-        layers[f"gate_s_conv_di_{i}"] = nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation)
-        layers[f"gate_s_bn_di_{i}"] = BatchNorm2d(hidden)
-        layers[f"gate_s_relu_di_{i}"] = nn.ReLU()
-    layers["gate_s_conv_final"] = nn.Conv2d(hidden, 1, 1)
-    return nn.Sequential(layers)
+def _branch(steps: Sequence[tuple[str, str, nn.Linear | nn.Conv2d]], prefix: str = "") -> nn.Sequential:
+    """Each layer by its name, and behind it a normalisation and a ReLU, named by a suffix."""
+    layers = nn.Sequential()
+    for name, suffix, layer in steps:
+        width = layer.weight.shape[0]
+        layers.add_module(f"{prefix}{name}", layer)
+        layers.add_module(
+            f"{prefix}bn{suffix}", BatchNorm1d(width) if isinstance(layer, nn.Linear) else BatchNorm2d(width)
+        )
+        layers.add_module(f"{prefix}relu{suffix}", nn.ReLU())
+    return layers

@@ -9,8 +9,8 @@ map in training falls back to running statistics.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.attention.parts import depthwise, register
 from models.attention.parts.base import Attention, BatchNorm2d, check_odd, zero
-from models.attention.parts.registry import register
 from models.attention.parts.tensors import gate_map, gate_values
 
 
@@ -56,12 +56,8 @@ class CAA(Attention):
         check_odd("h_kernel_size", h_kernel_size)
         check_odd("v_kernel_size", v_kernel_size)
         self.conv1 = PointwiseNormAct(channels)
-        self.h_conv = nn.Conv2d(
-            channels, channels, (1, h_kernel_size), padding=(0, h_kernel_size // 2), groups=channels
-        )
-        self.v_conv = nn.Conv2d(
-            channels, channels, (v_kernel_size, 1), padding=(v_kernel_size // 2, 0), groups=channels
-        )
+        self.h_conv = depthwise(channels, 1, h_kernel_size)
+        self.v_conv = depthwise(channels, v_kernel_size, 1)
         self.conv2 = PointwiseNormAct(channels)
         if self.identity:
             zero(self.conv2.bn)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.parts.base import Attention, check_integer, float32, hidden_width
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.registry import register
 
 
@@ -58,7 +59,8 @@ class CrissCrossAttention(Attention):
     def _attend(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         # gamma A v = A (gamma v): scaled in the weights of the convolution, gamma costs no pass over a map.
-        value = F.conv2d(x, self.gamma[:, None, None, None] * self.value_conv.weight, self.gamma * self.value_conv.bias)
+        weight, bias = weight_and_bias(self.value_conv)
+        value = F.conv2d(x, self.gamma[:, None, None, None] * weight, self.gamma * bias)
         weights = self._weights(self.query_conv(x), self.key_conv(x)).to(value.dtype)
         column, row = weights.split([height, width], 3)  # (B, H, W, H) and (B, H, W, W)
         self._report(affinity=lambda: self._affinity(column, row))

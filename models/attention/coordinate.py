@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.attention.parts import HEIGHT, WIDTH, SharedMap, register
 from models.attention.parts.base import OUT_CHANNELS, Attention, BatchNorm2d, check_integer, zero
-from models.attention.parts.registry import register
-from models.attention.parts.strips import gate_strips
 
 
 @register("CoordAtt")
@@ -51,17 +50,13 @@ class CoordAtt(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        return gate_strips(x, self._gates_of)
-
-    def _gates_of(self, means_w: Tensor, means_h: Tensor) -> tuple[Tensor, Tensor]:
-        """Means (B, C, H, 1) and (B, C, 1, W) to gates of the same shapes."""
-        height, width = means_w.shape[2], means_h.shape[3]
-        means = torch.cat([means_w, means_h.transpose(2, 3)], 2)  # (B, C, H + W, 1)
-        hidden = F.hardswish(self.bn1(self.conv1(means)))
-        hidden_h, hidden_w = hidden.split([height, width], 2)
+        height, width = x.shape[2:]
+        shared = SharedMap(x)
+        means = torch.cat([shared.mean(WIDTH), shared.mean(HEIGHT).transpose(2, 3)], 2)  # (B, C, H + W, 1)
+        hidden_h, hidden_w = F.hardswish(self.bn1(self.conv1(means))).split([height, width], 2)
         row = self.conv_h(hidden_h).sigmoid()  # (B, C, H, 1)
         column = self.conv_w(hidden_w.transpose(2, 3)).sigmoid()  # (B, C, 1, W)
         if self.identity:
             row, column = 2 * row, 2 * column
         self._report(row=row, column=column)
-        return row, column
+        return shared.gate(column, row)

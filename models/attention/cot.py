@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.parts.base import Attention, BatchNorm2d, check_divisible, check_odd, float32, zero
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.registry import register
 
 GROUPS = 4  # of the key convolution
@@ -74,6 +75,7 @@ class CoTAttention(Attention):
 
     def _logits(self, both: Tensor) -> Tensor:
         first, norm, relu, last = self.attention_embed
-        weight = last.weight.unflatten(0, (self.channels, self.kernel_size**2)).mean(1)
-        bias = last.bias.unflatten(0, (self.channels, self.kernel_size**2)).mean(1)
+        weight, bias = (
+            values.unflatten(0, (self.channels, self.kernel_size**2)).mean(1) for values in weight_and_bias(last)
+        )
         return F.conv2d(relu(norm(first(both))), weight, bias)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.attention.parts import depthwise, register
 from models.attention.parts.base import Attention, hidden_width, zero
-from models.attention.parts.reductions import max_positions, mean_positions
-from models.attention.parts.registry import register
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import outside_autocast, saturate
 
 STRIPS = (7, 11, 21)
@@ -48,15 +48,15 @@ class CPCA(Attention):
         super().__init__(channels, start=start)
         hidden = hidden_width(channels, reduction)
         self.ca = nn.ModuleDict({"fc1": nn.Conv2d(channels, hidden, 1), "fc2": nn.Conv2d(hidden, channels, 1)})
-        self.dconv5_5 = _depthwise(channels, 5, 5)
-        self.dconv1_7, self.dconv7_1 = _depthwise(channels, 1, 7), _depthwise(channels, 7, 1)
-        self.dconv1_11, self.dconv11_1 = _depthwise(channels, 1, 11), _depthwise(channels, 11, 1)
-        self.dconv1_21, self.dconv21_1 = _depthwise(channels, 1, 21), _depthwise(channels, 21, 1)
+        self.dconv5_5 = depthwise(channels, 5, 5)
+        self.dconv1_7, self.dconv7_1 = depthwise(channels, 1, 7), depthwise(channels, 7, 1)
+        self.dconv1_11, self.dconv11_1 = depthwise(channels, 1, 11), depthwise(channels, 11, 1)
+        self.dconv1_21, self.dconv21_1 = depthwise(channels, 1, 21), depthwise(channels, 21, 1)
         self.conv = nn.Conv2d(channels, channels, 1)
         if self.identity:
             zero(self.dconv5_5)
             for layer in (self.conv, *(strip for pair in self._strips() for strip in pair)):
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(weight_and_bias(layer)[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a map (B, C, H, W)."""
@@ -70,7 +70,8 @@ class CPCA(Attention):
 
     def _refine(self, y: Tensor) -> Tensor:
         y = F.gelu(y)
-        channel = self._channel_gate(y)
+        largest, mean = y.amax((2, 3), keepdim=True), y.mean((2, 3), keepdim=True)
+        channel = self._channel_gate(largest) + self._channel_gate(mean)  # (B, C, 1, 1)
         y = y * channel
         local = _apply(self.dconv5_5, y)
         spread = local
@@ -80,23 +81,16 @@ class CPCA(Attention):
         self._report(channel=channel, full=factor)
         return _apply(self.conv, factor * y)
 
-    def _channel_gate(self, y: Tensor) -> Tensor:
-        total = 0
-        for pooled in (mean_positions(y), max_positions(y)):
-            hidden = _apply(self.ca["fc1"], pooled[..., None, None]).relu()
-            total = total + _apply(self.ca["fc2"], hidden).sigmoid().to(y.dtype)
-        return total
+    def _channel_gate(self, pooled: Tensor) -> Tensor:
+        return _apply(self.ca["fc2"], _apply(self.ca["fc1"], pooled).relu()).sigmoid().to(pooled.dtype)
 
     def _strips(self) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
         return [(getattr(self, f"dconv1_{size}"), getattr(self, f"dconv{size}_1")) for size in STRIPS]
 
 
-def _depthwise(channels: int, height: int, width: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, (height, width), padding=(height // 2, width // 2), groups=channels)
-
-
-def _apply(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _apply(layer: nn.Module, x: Tensor) -> Tensor:
     """The layer on x, also where x has more precision than float16 weights."""
-    if x.dtype == torch.float32 and layer.weight.dtype == torch.float16:
-        return F.conv2d(x, layer.weight.float(), layer.bias.float(), padding=layer.padding, groups=layer.groups)
+    weight, bias = weight_and_bias(layer)
+    if isinstance(layer, nn.Conv2d) and x.dtype == torch.float32 and weight.dtype == torch.float16:
+        return F.conv2d(x, weight.float(), bias.float(), padding=layer.padding, groups=layer.groups)
     return layer(x)

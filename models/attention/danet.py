@@ -6,20 +6,16 @@ as the softmax, in float32. Deviations: at least one query channel; no weight is
 make matrix products on some CPUs many times slower.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.parts.base import Attention, float32, hidden_width
+from models.attention.parts import register
+from models.attention.parts.base import Attention, hidden_width
 from models.attention.parts.dense_attention import LEAST_WEIGHT, attend, weights_of
-from models.attention.parts.reductions import is_traced
-from models.attention.parts.registry import register
+from models.attention.parts.gram import gram, mix_channels
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import like_format, outside_autocast
-
-GRAM_BLOCKS = 4
 
 
 @register("PAM")
@@ -61,10 +57,11 @@ class PAM(Attention):
     def attend(self, x: Tensor) -> Tensor:
         """The attention term, without x, in the dtype and memory format of x."""
         # One convolution reads x once. gamma A v = A (gamma v): scaled in the weights, gamma costs no pass over a map.
-        to_query, to_key, to_value = self.query_conv, self.key_conv, self.value_conv
-        weight = torch.cat([to_query.weight, to_key.weight, self.gamma * to_value.weight])
-        bias = torch.cat([to_query.bias, to_key.bias, self.gamma * to_value.bias])
-        widths = [layer.out_channels for layer in (to_query, to_key, to_value)]
+        layers = (self.query_conv, self.key_conv, self.value_conv)
+        weights, biases = zip(*(weight_and_bias(layer) for layer in layers), strict=True)
+        weight = torch.cat([*weights[:2], self.gamma * weights[2]])
+        bias = torch.cat([*biases[:2], self.gamma * biases[2]])
+        widths = [layer.out_channels for layer in layers]
         query, key, value = (
             like_format(t, x).flatten(2).transpose(1, 2).unsqueeze(1)
             for t in F.conv2d(x, weight, bias).split(widths, 1)
@@ -114,70 +111,11 @@ class CAM(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Attend over the channels of a map (B, C, H, W)."""
         with outside_autocast(x):
-            if is_traced():
-                rows = float32(x).flatten(2)  # (B, C, N)
-                weights = (-(rows @ rows.transpose(1, 2))).softmax(2)
-                return x + (self.gamma * (weights @ rows)).to(x.dtype).reshape(x.shape)
             x = like_format(x, x)
-            output, weights = _AttendChannels.apply(x, self.gamma)
+            weights = (-gram(x)).softmax(2).clamp_min(LEAST_WEIGHT)  # (B, C, C)
             self._report(channel=lambda: weights.mean(1)[..., None, None])
-            return output
-
-
-class _AttendChannels(torch.autograd.Function):
-    """(gamma A + 1) X in one product, and A. In the backward pass, too, the residual and both energies' shares fold."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
-        rows = x.flatten(2)  # (B, C, N)
-        weights = _gram(rows).neg_().softmax(2).clamp_min_(LEAST_WEIGHT)
-        mixing = gamma * weights
-        mixing.diagonal(dim1=1, dim2=2).add_(1)
-        mixing = mixing.to(x.dtype)
-        ctx.save_for_backward(x, gamma, weights, mixing)
-        ctx.mark_non_differentiable(weights)
-        return _mix(mixing, rows).unflatten(2, x.shape[2:]), weights
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        x, gamma, weights, mixing = ctx.saved_tensors
-        rows, gradient = x.flatten(2), like_format(gradient, x).flatten(2)
-        for_mixing = float32(torch.bmm(gradient, rows.transpose(1, 2)))  # (B, C, C)
-        shares = weights * for_mixing
-        for_energy = (weights * shares.sum(2, keepdim=True)).sub_(shares).mul_(gamma)
-        both = (for_energy + for_energy.transpose(1, 2)).to(x.dtype)  # the energy is X X^T: X takes part twice
-        result = _mix(mixing.transpose(1, 2), gradient, both, rows)
-        return result.unflatten(2, x.shape[2:]), shares.sum().view(1).to(gamma.dtype)
-
-
-def _gram(rows: Tensor) -> Tensor:
-    """X X^T of (B, C, N) in float32 at least. On the CPU only a little over half of it is computed, and mirrored."""
-    batch, channels, _ = rows.shape
-    if rows.device.type != "cpu":
-        return torch.bmm(float32(rows), float32(rows).transpose(1, 2))
-    energy = float32(rows[:0]).new_empty(batch, channels, channels)
-    step = -(-channels // GRAM_BLOCKS)
-    for image in range(batch):
-        wide = float32(rows[image])
-        for start in range(0, channels, step):
-            block = slice(start, start + step)
-            energy[image, block, start:] = torch.mm(wide[block], wide[start:].t())
-    for start in range(step, channels, step):
-        block = slice(start, start + step)
-        energy[:, block, :start] = energy[:, :start, block].transpose(1, 2)
-    return energy
-
-
-def _mix(matrix: Tensor, rows: Tensor, symmetric: Tensor | None = None, others: Tensor | None = None) -> Tensor:
-    """(B, C, C) times (B, C, N), plus a second such product, in the memory format of rows."""
-    if not rows.is_contiguous() and rows.transpose(1, 2).is_contiguous():
-        result = torch.bmm(rows.transpose(1, 2), matrix.transpose(1, 2))
-        if symmetric is not None:
-            result.baddbmm_(others.transpose(1, 2), symmetric)
-        return result.transpose(1, 2)
-    result = torch.bmm(matrix, rows)
-    return result if symmetric is None else result.baddbmm_(symmetric, others)
+            # gamma A X + X = (gamma A + 1) X: the residual costs no pass over a map.
+            return mix_channels(self.gamma * weights + torch.eye(self.channels, device=x.device), x)
 
 
 @register("DANet")

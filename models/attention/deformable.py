@@ -10,6 +10,7 @@ use deterministic algorithms only.
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -148,7 +149,7 @@ class DAttention(Attention):
         column = 2 * torch.arange(width, device=grid.device, dtype=grid.dtype) / _last(width, grid) - 1
         asked = torch.stack([column.expand(height, -1), row[:, None].expand(-1, width)], 2).reshape(1, -1, 1, 2)
         apart = (asked - grid.reshape(merged, 1, height * width, 2)) / 2
-        table = self.rpe_table.to(grid.dtype).unflatten(0, (self.groups, -1))
+        table = cast(Tensor, self.rpe_table).to(grid.dtype).unflatten(0, (self.groups, -1))
         table = table.repeat(merged // self.groups, 1, 1, 1)  # (BG, heads / G, 2Hq-1, 2Wq-1)
         with outside_autocast(grid):
             bias = F.grid_sample(table, apart, mode="bilinear", padding_mode="zeros", align_corners=True)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.parts.base import Attention, check_flag, check_integer, zero
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.registry import register
 from models.attention.parts.tensors import like_format, outside_autocast
 from models.blocks.tensor_traits import is_traced
@@ -67,8 +68,9 @@ class DoubleAttention(Attention):
 
     def _initialise(self) -> None:
         for layer in filter(None, (self.convA, self.convB, self.convV, self.conv_reconstruct)):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
-            nn.init.zeros_(layer.bias)
+            weight, bias = weight_and_bias(layer)
+            nn.init.kaiming_normal_(weight, mode="fan_out")
+            nn.init.zeros_(bias)
         if self.identity:
             zero(self.conv_reconstruct or self.convA)
 
@@ -79,7 +81,7 @@ class DoubleAttention(Attention):
         gather = self.convB(x).flatten(2).softmax(2).to(x.dtype)  # (B, c_n, HW)
         distribute = self.convV(x).flatten(2).softmax(1).to(x.dtype)  # (B, c_n, HW)
         self._report(affinity=lambda: self._affinity(gather, distribute, x))
-        if self._prefers_map(x):
+        if self.conv_reconstruct is not None and self._prefers_map(x):
             descriptors = gather @ self.convA(x).flatten(2).transpose(1, 2)  # (B, c_n, c_m)
             mixed = self._distribute(descriptors, distribute.transpose(1, 2), rows)  # (B, HW, c_m)
             output = self.conv_reconstruct(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
@@ -93,7 +95,7 @@ class DoubleAttention(Attention):
 
     def _prefers_map(self, x: Tensor) -> bool:
         """Whether the published order, both linear layers on the map, takes fewer products and no additional pass."""
-        if is_traced() or self.identity or self.conv_reconstruct is None:
+        if is_traced() or self.identity:
             return False
         return x.shape[2] * x.shape[3] < self.channels
 

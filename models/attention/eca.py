@@ -10,9 +10,8 @@ from math import log2
 
 from torch import Tensor, nn
 
+from models.attention.parts import SharedMap, register
 from models.attention.parts.base import Attention, check_choice, check_flag, check_odd, zero
-from models.attention.parts.registry import register
-from models.attention.parts.shared_map import SharedMap
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -66,8 +65,9 @@ class ECA(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
         shared = SharedMap(x)
-        gate = self.conv(shared.mean().unsqueeze(1)).sigmoid().squeeze(1)  # (B, C)
+        means = shared.mean().flatten(1).unsqueeze(1)  # (B, 1, C)
+        gate = self.conv(means).sigmoid().transpose(1, 2).unsqueeze(3)  # (B, C, 1, 1)
         if self.identity:
             gate = 2 * gate
-        self._report(channel=gate[..., None, None])
-        return shared.gate(channel=gate)
+        self._report(channel=gate)
+        return shared.gate(gate)

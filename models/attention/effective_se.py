@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.attention.parts import SharedMap, register
 from models.attention.parts.base import OUT_CHANNELS, Attention, check_flag, zero
-from models.attention.parts.registry import register
-from models.attention.parts.shared_map import SharedMap
 
 
 @register("EffectiveSE")
@@ -44,18 +43,16 @@ class EffectiveSE(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        if self.add_maxpool:
-            gate = self._gate(0.5 * x.mean((2, 3)) + 0.5 * x.amax((2, 3)))
-            return x * gate.to(x.dtype)[..., None, None]
         shared = SharedMap(x)
-        return shared.gate(channel=self._gate(shared.mean()))
-
-    def _gate(self, pooled: Tensor) -> Tensor:
-        """(B, C) of (B, C)."""
-        logits = self.fc(pooled[..., None, None]).flatten(1)
+        if self.add_maxpool:
+            largest, pooled = shared.maximum_and_mean()
+            pooled = 0.5 * pooled + 0.5 * largest
+        else:
+            pooled = shared.mean()  # (B, C, 1, 1)
+        logits = self.fc(pooled)
         exact = logits.dtype is torch.float64  # for which torch's own has a float32 gradient
         gate = (logits + 3).clamp(0, 6) / 6 if exact else F.hardsigmoid(logits)
         if self.identity:
             gate = 2 * gate
-        self._report(channel=gate[..., None, None])
-        return gate
+        self._report(channel=gate)
+        return shared.gate(gate)

@@ -6,11 +6,13 @@ Two widths are in use. The release of YOLO forks (the default) takes one full 1x
 Deviation: directional means instead of adaptive pooling, which exports to ONNX wrongly.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from torch import Tensor, nn
 
+from models.attention.parts import HEIGHT, WIDTH, SharedMap, register
 from models.attention.parts.base import Attention, check_choice, check_divisible, check_integer, check_odd, zero
-from models.attention.parts.registry import register
-from models.attention.parts.strips import gate_strips
 from models.attention.parts.tensors import group_norm
 
 
@@ -66,17 +68,18 @@ class ELA(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        return gate_strips(x, self._gates_of)
-
-    def _gates_of(self, means_w: Tensor, means_h: Tensor) -> tuple[Tensor, Tensor]:
-        """Means (B, C, H, 1) and (B, C, 1, W) to gates of the same shapes."""
-        row = self._gate(means_w.squeeze(3), self.conv_h, self.norm_h).unsqueeze(3)
-        column = self._gate(means_h.squeeze(2), self.conv_w, self.norm_w).unsqueeze(2)
+        shared = SharedMap(x)
+        row = self._gate(shared.mean(WIDTH).squeeze(3), self.conv1x1 or (self.conv_h, self.norm_h)).unsqueeze(
+            3
+        )  # (B, C, H, 1)
+        column = self._gate(shared.mean(HEIGHT).squeeze(2), self.conv1x1 or (self.conv_w, self.norm_w)).unsqueeze(
+            2
+        )  # (B, C, 1, W)
         self._report(row=row, column=column)
-        return row, column
+        return shared.gate(column, row)
 
-    def _gate(self, line: Tensor, conv: nn.Conv1d | None, norm: nn.GroupNorm | None) -> Tensor:
-        if self.conv1x1 is not None:
-            conv, norm = self.conv1x1
+    def _gate(self, line: Tensor, layers: Iterable[Any]) -> Tensor:
+        """Of (B, C, L), by a convolution and a normalisation."""
+        conv, norm = layers
         gate = group_norm(conv(line), norm).sigmoid()  # (B, C, L)
         return 2 * gate if self.identity else gate

@@ -9,9 +9,9 @@ The authors use 32 groups (`factor`), YOLO forks 8.
 import torch
 from torch import Tensor, nn
 
+from models.attention.parts import HEIGHT, POSITIONS, WIDTH, register
 from models.attention.parts.base import Attention, check_divisible, check_integer, float32, zero
-from models.attention.parts.reductions import mean_height, mean_positions, mean_width
-from models.attention.parts.registry import register
+from models.attention.parts.reductions import mean
 from models.attention.parts.tensors import group_norm, like_format
 
 
@@ -67,12 +67,12 @@ class EMA(Attention):
     def _logits(self, part: Tensor) -> Tensor:
         groups, width = part.shape[:2]
         height, columns = part.shape[2:]
-        means = torch.cat([mean_width(part), mean_height(part).transpose(2, 3)], 2)
+        means = torch.cat([mean(part, WIDTH), mean(part, HEIGHT).transpose(2, 3)], 2)
         row, column = self.conv1x1(means).sigmoid().to(part.dtype).split([height, columns], 2)
         column = column.transpose(2, 3)
         u = group_norm(part * row * column, self.gn)  # (BG, K, H, W)
         v = self.conv3x3(part)
         weight_v = float32(self.gn.bias).softmax(0).expand(groups, 1, width)  # the mean of u is the bias
-        weight_u = float32(mean_positions(v)).softmax(1).unsqueeze(1)  # (BG, 1, K)
+        weight_u = float32(mean(v, POSITIONS)).flatten(1).softmax(1).unsqueeze(1)  # (BG, 1, K)
         logits = weight_v.to(v.dtype) @ v.flatten(2) + weight_u.to(u.dtype) @ u.flatten(2)  # (BG, 1, HW)
         return logits.reshape(groups, 1, height, columns)

@@ -7,7 +7,6 @@ therefore computes in float32 and clips its result to the range of float16.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.parts.base import (
@@ -20,7 +19,9 @@ from models.attention.parts.base import (
     nearest_channels,
     zero,
 )
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.registry import register
+from models.attention.parts.tensors import pointwise
 
 
 @register("GAM")
@@ -80,7 +81,7 @@ class GAM(Attention):
         )
         if self.identity:
             zero(self.channel_attention[2], self.spatial_attention[4])
-            nn.init.constant_(self.channel_attention[2].bias, 0.0 if sigmoid else 2.0)
+            nn.init.constant_(weight_and_bias(self.channel_attention[2])[1], 0.0 if sigmoid else 2.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
@@ -102,10 +103,9 @@ class GAM(Attention):
         return y * gate if scale == 1 else torch.addcmul(y.new_zeros(()), y, gate, value=scale)
 
     def _channel_factor(self, x: Tensor) -> Tensor:
-        # A linear layer at each position is a 1x1 convolution; this keeps the memory format of the map.
         first, relu, second = self.channel_attention
-        hidden = relu(F.conv2d(x, first.weight[..., None, None], first.bias))
-        factor = F.conv2d(hidden, second.weight[..., None, None], second.bias)
+        hidden = relu(pointwise(x, first))
+        factor = pointwise(hidden, second)
         return (factor.sigmoid() if self.sigmoid else factor).to(x.dtype)
 
 

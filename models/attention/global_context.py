@@ -5,11 +5,13 @@ The default is the widely used form with a sigmoid scale; `fusion="add"` adds th
 does. `variant="authors"` is the authors' ContextBlock: tensors in their order, added, its last layer zero.
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 
+from models.attention.parts import SharedMap, register
 from models.attention.parts.base import Attention, check_choice, float32, zero
-from models.attention.parts.registry import register
-from models.attention.parts.shared_map import SharedMap
+from models.attention.parts.layers import weight_and_bias
 from models.attention.parts.tensors import check_number
 
 
@@ -98,17 +100,17 @@ class GlobalContext(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Scale or shift a map (B, C, H, W)."""
         if self.mlp_scale is None:
-            affinity = self._affinity(self._mask()(x).flatten(1), x)
-            context = x.flatten(2) @ affinity.to(x.dtype).unsqueeze(2)  # (B, C, 1)
-            shift = self.mlp_add if self.channel_add_conv is None else self.channel_add_conv
+            affinity = self._affinity(self._mask()(x).flatten(2), x)
+            context = x.flatten(2) @ affinity.to(x.dtype).transpose(1, 2)  # (B, C, 1)
+            shift = self.channel_add_conv or cast(ContextMLP, self.mlp_add)
             return x + shift(context.unsqueeze(3)).to(x.dtype)
-        shared, mask = SharedMap(x), self._mask()
-        logits = shared.dot_channels(mask.weight.flatten(1).expand(x.shape[0], -1)) + mask.bias
-        context = shared.dot_positions(self._affinity(logits, x))[..., None, None]
-        gate = self.mlp_scale(context).flatten(1).sigmoid()
+        shared, (weight, bias) = SharedMap(x), weight_and_bias(self._mask())
+        logits = shared.dot_channels(weight.view(1, 1, -1).expand(x.shape[0], -1, -1)) + bias  # (B, 1, HW)
+        context = shared.dot_positions(self._affinity(logits, x)).view(*x.shape[:2], 1, 1)
+        gate = self.mlp_scale(context).sigmoid()
         gate = 2 * gate if self.identity else gate
-        self._report(channel=gate[..., None, None])
-        y = shared.gate(channel=gate)
+        self._report(channel=gate)
+        y = shared.gate(gate)
         return y if self.mlp_add is None else y + self.mlp_add(context).to(x.dtype)
 
     def _mask(self) -> nn.Conv2d:
@@ -116,7 +118,7 @@ class GlobalContext(Attention):
         return self.conv_attn if self.channel_add_conv is None else self.conv_mask
 
     def _affinity(self, logits: Tensor, x: Tensor) -> Tensor:
-        """Softmax over the positions, (B, HW) in float32."""
-        affinity = float32(logits).softmax(1)
+        """Softmax over the positions, (B, 1, HW) in float32."""
+        affinity = float32(logits).softmax(2)
         self._report(affinity=lambda: affinity.view(-1, 1, *x.shape[2:]))
         return affinity

@@ -8,9 +8,8 @@ hidden width of 1.
 import torch
 from torch import Tensor, nn
 
+from models.attention.parts import depthwise, register
 from models.attention.parts.base import Attention, zero
-from models.attention.parts.reductions import mean_channels
-from models.attention.parts.registry import register
 from models.attention.parts.tensors import scale_map
 
 
@@ -39,8 +38,8 @@ class LSKBlock(Attention):
     def __init__(self, channels: int, *, start: str = "paper") -> None:
         super().__init__(channels, start=start)
         half = max(1, channels // 2)
-        self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
-        self.conv_spatial = nn.Conv2d(channels, channels, 7, padding=9, groups=channels, dilation=3)
+        self.conv0 = depthwise(channels, 5)
+        self.conv_spatial = depthwise(channels, 7, dilation=3)
         self.conv1 = nn.Conv2d(channels, half, 1)
         self.conv2 = nn.Conv2d(channels, half, 1)
         self.conv_squeeze = nn.Conv2d(2, 2, 7, padding=3)
@@ -60,13 +59,7 @@ class LSKBlock(Attention):
 
 
 def _pooled(near: Tensor, far: Tensor) -> Tensor:
-    """Mean and largest value over the channels of both maps together, (B, 2, H, W).
-
-    The forms without a graph are faster, but their backward is slower than that of plain means and of maxima by index.
-    """
-    if torch.is_grad_enabled():
-        mean = (near.mean(1, keepdim=True) + far.mean(1, keepdim=True)) / 2
-        highest = torch.cat([near.max(1, keepdim=True).values, far.max(1, keepdim=True).values], 1)
-        return torch.cat([mean, highest.max(1, keepdim=True).values], 1)
-    mean = (mean_channels(near) + mean_channels(far)) / 2
-    return torch.cat([mean, torch.maximum(near.amax(1, keepdim=True), far.amax(1, keepdim=True))], 1)
+    """Mean and largest value over the channels of both maps together, (B, 2, H, W)."""
+    mean = (near.mean(1, keepdim=True) + far.mean(1, keepdim=True)) / 2
+    highest = torch.cat([near.max(1, keepdim=True).values, far.max(1, keepdim=True).values], 1)
+    return torch.cat([mean, highest.max(1, keepdim=True).values], 1)

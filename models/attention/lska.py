@@ -6,8 +6,8 @@ Same values as the authors' code. Deviation: an unknown kernel size is an error 
 
 from torch import Tensor, nn
 
+from models.attention.parts import depthwise, register
 from models.attention.parts.base import Attention, zero
-from models.attention.parts.registry import register
 from models.attention.parts.tensors import scale_map
 
 KERNELS = {7: (3, 3, 2), 11: (3, 5, 2), 23: (5, 7, 3), 35: (5, 11, 3), 41: (5, 13, 3), 53: (5, 17, 3)}
@@ -44,10 +44,10 @@ class LSKA(Attention):
                 f"Expected `kernel_size` to be one of {', '.join(map(str, KERNELS))} but got {kernel_size!r}"
             )
         local, wide, dilation = KERNELS[kernel_size]
-        self.conv0h = _depthwise(channels, (1, local))
-        self.conv0v = _depthwise(channels, (local, 1))
-        self.conv_spatial_h = _depthwise(channels, (1, wide), dilation)
-        self.conv_spatial_v = _depthwise(channels, (wide, 1), dilation)
+        self.conv0h = depthwise(channels, 1, local)
+        self.conv0v = depthwise(channels, local, 1)
+        self.conv_spatial_h = depthwise(channels, 1, wide, dilation=dilation)
+        self.conv_spatial_v = depthwise(channels, wide, 1, dilation=dilation)
         self.conv1 = nn.Conv2d(channels, channels, 1)
         if self.identity:
             zero(self.conv1)
@@ -58,8 +58,3 @@ class LSKA(Attention):
         factor = self.conv1(factor)
         self._report(full=lambda: 1 + factor if self.identity else factor)
         return scale_map(x, factor, identity=self.identity)
-
-
-def _depthwise(channels: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Conv2d:
-    padding = (dilation * (kernel[0] // 2), dilation * (kernel[1] // 2))
-    return nn.Conv2d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)

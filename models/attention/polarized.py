@@ -13,28 +13,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.attention.parts import POSITIONS, SharedMap, register
 from models.attention.parts.base import Attention, check_choice, float32, hidden_width, zero
-from models.attention.parts.reductions import mean_positions
-from models.attention.parts.registry import register
-from models.attention.parts.shared_map import SharedMap
-
-VARIANTS = ("release", "authors")
-PAPER = "Polarized Self-Attention, arXiv:2107.00782"
+from models.attention.parts.layers import weight_and_bias
+from models.attention.parts.reductions import mean
 
 
 class _Polarized(Attention):
     """Parameters and gates of both forms."""
 
-    PAPER = PAPER
+    PAPER = "Polarized Self-Attention, arXiv:2107.00782"
     YEAR = 2021
     GATES = ("channel", "spatial")
+    INERT = ("ch_wq.bias",)
 
     def __init__(self, channels: int, *, variant: str = "release", start: str = "paper") -> None:
         super().__init__(channels, start=start)
-        check_choice("variant", variant, VARIANTS)
-        self.variant = variant
+        check_choice("variant", variant, ("release", "authors"))
+        self.authors = variant == "authors"
         half = hidden_width(channels, 2)
-        if variant == "authors":
+        if self.authors:
             self.conv_q_right = nn.Conv2d(channels, 1, 1, bias=False)
             self.conv_v_right = nn.Conv2d(channels, half, 1, bias=False)
             self.conv_up = self._authors_expansion(channels, half)
@@ -59,31 +57,24 @@ class _Polarized(Attention):
     def _last_layers(self) -> tuple[nn.Module, ...]:
         raise NotImplementedError
 
-    def _channel_gate(self, x: SharedMap) -> Tensor:
-        """(B, C)."""
-        authors = self.variant == "authors"
-        query, value = (self.conv_q_right, self.conv_v_right) if authors else (self.ch_wq, self.ch_wv)
-        logits = float32(x.dot_channels(query.weight.view(1, -1).expand(x.shape[0], -1)))  # (B, N)
-        if query.bias is not None:
-            logits = logits + query.bias
-        context = _project(value, x.dot_positions(logits.softmax(1)))  # (B, C/2)
-        if authors:
-            return self.conv_up(context[..., None, None]).flatten(1).sigmoid()
-        return self.ln(_project(self.ch_wz, context)).sigmoid()
+    def _mean_and_channel_gate(self, x: SharedMap) -> tuple[Tensor, Tensor]:
+        """Mean of x over the positions, (B, C), and s(Wz sum_n p_n Wv x_n), (B, C, 1, 1), p = softmax_n(wq . x_n)."""
+        query, value = (self.conv_q_right, self.conv_v_right) if self.authors else (self.ch_wq, self.ch_wv)
+        average, logits = x.mean_and_dot(query.weight.view(1, 1, -1).expand(x.shape[0], -1, -1))  # (B, 1, N)
+        logits = float32(logits) if query.bias is None else float32(logits) + query.bias
+        context = _project(value, x.dot_positions(logits.softmax(2)).squeeze(1))  # (B, C/2)
+        if self.authors:
+            gate = self.conv_up(context[..., None, None])
+        else:
+            gate = self.ln(_project(self.ch_wz, context))[..., None, None]
+        return average.flatten(1), gate.sigmoid()
 
-    def _spatial_logit(self, x: SharedMap, channel: Tensor | None = None) -> Tensor:
-        """Logit of the release's spatial gate on x, or on x times a gate (B, C): (B, N)."""
-        mean = x.mean()
-        if channel is not None:
-            mean = mean * channel
-        query = float32(_project(self.sp_wq, mean)).softmax(1).to(mean.dtype)  # (B, C/2)
-        carried = query @ self.sp_wv.weight.flatten(1)  # (B, C)
-        if channel is not None:
-            carried = carried * channel
-        return x.dot_channels(carried) + query @ self.sp_wv.bias[:, None]
-
-    def _report_both(self, channel: Tensor, spatial: Tensor, shape: torch.Size) -> None:
-        self._report(channel=channel[..., None, None], spatial=lambda: spatial.view(-1, 1, *shape[2:]))
+    def _spatial_logit(self, x: SharedMap, average: Tensor, channel: Tensor | float = 1.0) -> Tensor:
+        """Logit of the release's spatial gate of x times a channel gate (B, C): (B, 1, H, W)."""
+        query = float32(_project(self.sp_wq, average * channel)).softmax(1).to(average.dtype)  # (B, C/2)
+        carried = query @ self.sp_wv.weight.flatten(1) * channel  # (B, C)
+        logits = x.dot_channels(carried.unsqueeze(1)) + (query @ weight_and_bias(self.sp_wv)[1]).view(-1, 1, 1)
+        return logits.unflatten(2, x.shape[2:])
 
 
 @register("ParallelPolarizedSelfAttention")
@@ -109,29 +100,28 @@ class ParallelPolarizedSelfAttention(_Polarized):
         ValueError: An argument is out of range.
     """
 
-    INERT = ("ch_wq.bias",)
-
     @staticmethod
     def _authors_expansion(channels: int, half: int) -> nn.Module:
         return nn.Conv2d(half, channels, 1, bias=False)
 
     def _last_layers(self) -> tuple[nn.Module, ...]:
-        return (self.conv_up, self.conv_v_left) if self.variant == "authors" else (self.ln, self.sp_wv)
+        return (self.conv_up, self.conv_v_left) if self.authors else (self.ln, self.sp_wv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
         shared = SharedMap(x)
-        channel = self._channel_gate(shared)
-        logit = self._authors_spatial_logit(shared) if self.variant == "authors" else self._spatial_logit(shared)
+        average, channel = self._mean_and_channel_gate(shared)
+        logit = (self._authors_spatial_logit if self.authors else self._spatial_logit)(shared, average)
         spatial = logit.sigmoid()
-        self._report_both(channel, spatial, x.shape)
+        self._report(channel=channel, spatial=spatial)
         return shared.gate(channel, spatial, added=True)
 
-    def _authors_spatial_logit(self, x: SharedMap) -> Tensor:
-        query = _project(self.conv_q_left, x.mean())  # (B, C/2)
-        logits = float32(x.dot_channels(query @ self.conv_v_left.weight.flatten(1)))  # (B, N)
-        weights = logits.softmax(1)
-        return weights - torch.zeros_like(logits).softmax(1) if self.identity else weights
+    def _authors_spatial_logit(self, x: SharedMap, average: Tensor) -> Tensor:
+        query = _project(self.conv_q_left, average) @ self.conv_v_left.weight.flatten(1)  # (B, C)
+        logits = float32(x.dot_channels(query.unsqueeze(1)))  # (B, 1, N)
+        weights = logits.softmax(2)
+        weights = weights - torch.zeros_like(logits).softmax(2) if self.identity else weights
+        return weights.unflatten(2, x.shape[2:])
 
 
 @register("SequentialPolarizedSelfAttention")
@@ -154,36 +144,35 @@ class SequentialPolarizedSelfAttention(_Polarized):
         ValueError: An argument is out of range.
     """
 
-    INERT = ("ch_wq.bias",)
-
     @staticmethod
     def _authors_expansion(channels: int, half: int) -> nn.Module:
         hidden = hidden_width(half, 4)
         return nn.Sequential(
-            nn.Conv2d(half, hidden, 1), nn.LayerNorm((hidden, 1, 1)), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
+            nn.Conv2d(half, hidden, 1), nn.LayerNorm([hidden, 1, 1]), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
         )
 
     def _last_layers(self) -> tuple[nn.Module, ...]:
-        return (self.conv_up[3], self.conv_q_left) if self.variant == "authors" else (self.ln, self.sp_wv)
+        return (self.conv_up.get_submodule("3"), self.conv_q_left) if self.authors else (self.ln, self.sp_wv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
-        shared = SharedMap(x)
         scale = 2 if self.identity else 1
-        channel = scale * self._channel_gate(shared)
-        if self.variant == "authors":
+        shared = SharedMap(x)
+        average, channel = self._mean_and_channel_gate(shared)
+        channel = scale * channel
+        if self.authors:
             y = shared.gate(channel)
             spatial = scale * self._authors_spatial_logit(y).sigmoid().to(x.dtype)
-            self._report_both(channel, spatial, x.shape)
-            return y * spatial.unflatten(1, (1, *x.shape[2:]))
-        spatial = scale * self._spatial_logit(shared, channel).sigmoid()
-        self._report_both(channel, spatial, x.shape)
+            self._report(channel=channel, spatial=spatial)
+            return y * spatial
+        spatial = scale * self._spatial_logit(shared, average, channel.flatten(1)).sigmoid()
+        self._report(channel=channel, spatial=spatial)
         return shared.gate(channel, spatial)
 
     def _authors_spatial_logit(self, y: Tensor) -> Tensor:
-        query = _project(self.conv_q_left, mean_positions(y))  # (B, C/2)
+        query = _project(self.conv_q_left, mean(y, POSITIONS).flatten(1))  # (B, C/2)
         values = float32(self.conv_v_left(y)).flatten(2).softmax(2).to(query.dtype)  # (B, C/2, N)
-        return (query.unsqueeze(1) @ values).squeeze(1)
+        return (query.unsqueeze(1) @ values).unflatten(2, y.shape[2:])
 
 
 def _project(conv: nn.Conv2d, x: Tensor) -> Tensor:

@@ -7,16 +7,15 @@ channel; with fewer channels than `reduction` the release silently returns x / 2
 
 from torch import Tensor, nn
 
+from models.attention.parts import SharedMap, register
 from models.attention.parts.base import Attention, hidden_width, zero
-from models.attention.parts.registry import register
-from models.attention.parts.shared_map import SharedMap
 
 
 @register("SE")
 class SE(Attention):
     """x * s(W2 relu(W1 mean(x))), the mean over H and W, s the sigmoid.
 
-    Identity start: W2 is zero and the gate is 2 s(z), so it is exactly 1; the factor 2 touches the (B, C) gate only.
+    Identity start: W2 is zero and the gate is 2 s(z), so it is exactly 1; the factor 2 touches the gate only.
     W2 learns from the first step, W1 from the second.
 
     Args:
@@ -45,8 +44,8 @@ class SE(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map (B, C, H, W)."""
         shared = SharedMap(x)
-        gate = self.fc(shared.mean())  # (B, C)
+        gate = self.fc(shared.mean().flatten(1))[..., None, None]  # (B, C, 1, 1)
         if self.identity:
             gate = 2 * gate
-        self._report(channel=gate[..., None, None])
-        return shared.gate(channel=gate)
+        self._report(channel=gate)
+        return shared.gate(gate)

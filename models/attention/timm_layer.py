@@ -49,6 +49,7 @@ class Timm(Attention):
     YEAR = 2019
     GATES = ()
     POSITIONAL = ("layer",)
+    strength: Tensor
 
     def __init__(self, channels: int, *, layer: str = "eca", start: str = "paper", **options: Any) -> None:  # noqa: ANN401
         super().__init__(channels, start=start)
@@ -103,10 +104,10 @@ def _build(layer: str, channels: int, options: dict[str, Any]) -> nn.Module:
 
 def _import_timm() -> tuple[Callable[..., nn.Module], Callable[[str], Callable[..., nn.Module]]]:
     try:
-        from timm.layers import create_attn, get_attn
+        from timm.layers import create_attn, get_attn  # pyright: ignore[reportPrivateImportUsage]
     except ModuleNotFoundError as error:
         raise ValueError("Timm needs the package timm, which is not installed; run: pip install timm") from error
-    return create_attn, get_attn
+    return create_attn, get_attn  # pyright: ignore[reportReturnType]
 
 
 def _accepted(factory: Callable[..., nn.Module]) -> list[str]:

@@ -1,13 +1,17 @@
 """Compare an attention module with a slow reference in float64: output, input gradient, every parameter gradient.
 
 A reference is a function (x, p, training) -> output of float64 tensors, where p holds the parameters and buffers of the
-module by their state-dict names. It is written from the published formula and shares no code with the module.
+module by their state-dict names. It is written from the published formula and shares no code with the module: a slow
+loop in the test, or the plain form in benchmarks/published.
 """
 
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+
+from benchmarks.published import OPPONENTS
 
 Parameters = dict[str, Tensor]
 Reference = Callable[[Tensor, Parameters, bool], Tensor]
@@ -89,6 +93,12 @@ def check(
             # hold rounding noise of the others, so float32 is measured against the largest gradient of all.
             error = relative_error(value, wanted, least=largest * (1e-3 if dtype is torch.float64 else 1))
             assert error <= gradient_tolerance, f"{dtype} gradient of {name}: {error:.2e}"
+
+
+def published(name: str, *args: int) -> Reference:
+    """The plain form of a module in benchmarks/published, built with the arguments, as a reference."""
+    plain = OPPONENTS[name](*args).double()
+    return lambda x, p, training: functional_call(plain.train(training), p, (x,))
 
 
 def batch_norm(x: Tensor, p: Parameters, prefix: str, training: bool, eps: float = 1e-5) -> Tensor:

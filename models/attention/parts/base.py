@@ -4,10 +4,11 @@ A module is `Name(channels, *, option=default, start="paper")` and maps (B, C, H
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import function
 
 from models.blocks import batch_norm
 
@@ -15,6 +16,8 @@ STARTS = ("paper", "identity")
 OUT_CHANNELS = "out_channels"
 
 Gate = Tensor | Callable[[], Tensor]
+Context = Any  # of an autograd function: takes attributes
+_Backward = TypeVar("_Backward", bound=Callable[..., Any])
 
 
 class Attention(nn.Module):
@@ -90,9 +93,10 @@ class BatchNorm1d(nn.BatchNorm1d):
     One value has no variance, so torch raises there; the fallback keeps a single 1x1 map trainable.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise (B, C) or (B, C, L)."""
-        return _by_running_statistics(self, x) if self.training and _is_single(x) else super().forward(x)
+        single = self.training and _is_single(input)
+        return _by_running_statistics(self, input) if single else super().forward(input)
 
 
 class BatchNorm2d(batch_norm.BatchNorm2d):
@@ -109,6 +113,11 @@ def _is_single(x: Tensor) -> bool:
 
 def _by_running_statistics(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
     return nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
+def once_differentiable(backward: _Backward) -> _Backward:
+    """Torch's decorator of the same name, with the type kept."""
+    return cast(_Backward, function.once_differentiable(backward))
 
 
 def hidden_width(channels: int, reduction: int) -> int:
@@ -135,7 +144,7 @@ def float32(x: Tensor) -> Tensor:
 
 def at_least(value: int, least: int) -> int:
     """max(value, least) of a size; a size that a tracer hands out as a tensor stays traced."""
-    return value.clamp(min=least) if isinstance(value, Tensor) else max(value, least)
+    return value.clamp(min=least) if isinstance(value, Tensor) else max(value, least)  # pyright: ignore
 
 
 def check_integer(name: str, value: int, *, least: int = 1) -> None:

@@ -8,14 +8,12 @@ make matrix products on some CPUs many times slower.
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.parts.base import float32
+from models.attention.parts.base import Context, float32, once_differentiable
 from models.blocks.tensor_traits import is_traced
 
 KEPT = 2**23  # largest number of weights (B * heads * N * N) that is kept for the backward pass
@@ -74,18 +72,19 @@ class _Attend(torch.autograd.Function):
     """Keeps the weights, or forms them again in the backward pass."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, wide: bool, keep: bool) -> Tensor:
+    def forward(ctx: Context, query: Tensor, key: Tensor, value: Tensor, wide: bool, keep: bool) -> Tensor:
         output = torch.empty_like(value)
         kept = value.new_empty(*value.shape[:3], value.shape[2]) if keep else None
         for at, rows, weights in _Blocks(query, key, value.dtype, wide).weights(kept):
             torch.mm(weights, value[at], out=output[at][rows])
         ctx.wide = wide
-        ctx.save_for_backward(query, key, value, output, kept)
+        ctx.save_for_backward(query, key, value, output, kept)  # pyright: ignore[reportArgumentType]
         return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # noqa: ANN401
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        (gradient,) = gradients
         query, key, value, output, kept = ctx.saved_tensors
         blocks = _Blocks(query, key, value.dtype, ctx.wide)
         offsets = (float32(gradient) * output).sum(3, keepdim=True)  # sum over j of weight_ij * (its gradient)

@@ -1,52 +1,30 @@
-"""A map that is read several times: everything linear in it, with its gradient put together in one place.
+"""A map that is read several times and then gated, with its gradient put together in one tensor.
 
-A gating module reads its input x for pooled values, for dot products, and once more to be gated. Autograd writes one
-full-size gradient per read and adds them up. Here every read but the last has a gradient of rank one, channel vector
-times position vector, so the gradient is the gated incoming gradient plus one product of small matrices:
+A gating module reads its input x for means, maxima or dot products, and once more to be gated. Autograd writes one
+full-size gradient per read and adds them up. Here each read hands the map on to the next, and in the backward pass adds
+its share in place to the gradient that comes back from there:
 
     shared = SharedMap(x)
-    mean = shared.mean()                                 # (B, C)
-    y = shared.gate(channel=f(mean))                     # (B, C, H, W)
+    gate = f(shared.mean())          # (B, C, 1, 1)
+    y = shared.gate(gate)            # x * gate, the last read
 
-While a graph is recorded, the reads are autograd functions that leave their share with the common record; the
-function that handed x out collects them. Without a graph, under `torch.compile` and in exports, they are plain
-operations. Gradients of gradients are not available.
+Without a graph, under `torch.compile` and in exports, the reads are the plain operations. Gradients of gradients are
+not available.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.parts.reductions import (
-    is_channels_last,
-    is_traced,
-    mean_positions,
-    sum_channels,
-    sum_positions,
-)
+from models.attention.parts.base import Context, once_differentiable
+from models.attention.parts.reductions import POSITIONS, Axes, add_at, count, maximum_and_index, mean, total_to
 from models.attention.parts.tensors import like_format, outside_autocast
-from models.blocks.tensor_traits import records_graph
-
-
-class _Record:
-    """What the backward passes of the reads leave for the one that assembles the gradient."""
-
-    def __init__(self) -> None:
-        self.terms: dict[int, tuple[Tensor, Tensor | None]] = {}  # read -> (B, C) and (B, N); None: ones
-        self.reads = 0
-        self.channel: Tensor | None = None  # (B, C)
-        self.spatial: Tensor | None = None  # (B, N)
-        self.added = False
-
-    def next_read(self) -> int:
-        self.reads += 1
-        return self.reads
+from models.blocks.tensor_traits import is_channels_last, is_traced, records_graph
 
 
 class SharedMap:
-    """The map x (B, C, H, W) during one forward pass.
+    """The map x (B, C, H, W) during one forward pass; `gate` ends it.
 
     Args:
         x: The map.
@@ -54,177 +32,180 @@ class SharedMap:
 
     def __init__(self, x: Tensor) -> None:
         self.shape = x.shape
-        self._record = _Record() if records_graph() else None
-        self._x = x if self._record is None else _Hand.apply(x, self._record)
+        self._x = x
 
-    def mean(self) -> Tensor:
-        """Mean over the positions, (B, C)."""
+    def mean(self, axes: Axes = POSITIONS) -> Tensor:
+        """Mean over the axes (see `reductions`), which stay with length 1."""
         with outside_autocast(self._x):
-            return mean_positions(self._x) if self._record is None else _Mean.apply(self._x, self._record)
+            if not records_graph():
+                return mean(self._x, axes)
+            self._x, average = _Mean.apply(self._x, axes)
+            return average
 
-    def dot_channels(self, vector: Tensor) -> Tensor:
-        """Product of (B, C) with each position: (B, N), in the dtype of x; for float16 in float32."""
+    def maximum_and_mean(self, axes: Axes = POSITIONS) -> tuple[Tensor, Tensor]:
+        """Both over the axes, which stay with length 1; the first of equal maxima gets the gradient."""
+        with outside_autocast(self._x):
+            if not records_graph():
+                return self._x.amax(axes, keepdim=True), mean(self._x, axes)
+            self._x, largest, average = _MaximumAndMean.apply(self._x, axes)
+            return largest, average
+
+    def dot_channels(self, vectors: Tensor) -> Tensor:
+        """Product of each of the vectors (B, K, C) with each position: (B, K, N) in the dtype of x; float16: float32.
+
+        In float16 weights that sum to at most one keep the product within the range of x.
+        """
         if self._x.dtype is torch.float16:
-            # With weights that sum to at most one the product stays within the range of x.
-            size = vector.float().abs().sum(1, keepdim=True).clamp_min(1e-30)
-            return self._dot_channels(vector / size).float() * size
-        return self._dot_channels(vector)
-
-    def _dot_channels(self, vector: Tensor) -> Tensor:
-        vector = vector.to(self._x.dtype)
-        with outside_autocast(self._x):
-            if self._record is None:
-                return _dot_channels(self._x, vector)
-            return _DotChannels.apply(self._x, vector, self._record)
+            size = vectors.float().abs().sum(2, keepdim=True).clamp_min(1e-30)
+            return self._products(vectors / size, None)[0].float() * size
+        return self._products(vectors, None)[0]
 
     def dot_positions(self, weights: Tensor) -> Tensor:
-        """Sum of the positions weighted by (B, N): (B, C), in the dtype of x."""
-        weights = weights.to(self._x.dtype)
-        with outside_autocast(self._x):
-            if self._record is None:
-                return _dot_positions(self._x, weights)
-            return _DotPositions.apply(self._x, weights, self._record)
+        """Sums of the positions weighted by (B, K, N): (B, K, C), in the dtype of x."""
+        return self._products(None, weights)[1]
 
-    def gate(self, channel: Tensor | None = None, spatial: Tensor | None = None, *, added: bool = False) -> Tensor:
-        """X times the gates: multiplied, or added to one another where `added`. The last read of the map.
+    def mean_and_dot(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """`mean()` and `dot_channels(vectors)` in one read."""
+        if not records_graph() or self._x.dtype is torch.float16:
+            return self.mean(), self.dot_channels(vectors)
+        batch, _, height, width = self.shape
+        dots, sums = self._products(vectors, self._x.new_ones(1).expand(batch, 1, height * width))
+        return (sums / (height * width)).view(*self.shape[:2], 1, 1), dots
+
+    def _products(self, vectors: Tensor | None, weights: Tensor | None) -> tuple[Any, Any]:
+        vectors, weights = (t if t is None else t.to(self._x.dtype) for t in (vectors, weights))
+        with outside_autocast(self._x):
+            if not records_graph():
+                return _products(self._x, vectors, weights)
+            self._x, dots, sums = _Products.apply(self._x, vectors, weights)
+            return dots, sums
+
+    def gate(self, *gates: Tensor, added: bool = False) -> Tensor:
+        """X times the product of the gates, or times their sum where `added`; the last read of the map.
 
         Args:
-            channel: (B, C).
-            spatial: (B, N).
-            added: Use channel + spatial in place of their product; needs both.
+            gates: Each (B, C, 1, 1), (B, 1, H, W), (B, C, H, 1), (B, C, 1, W) or (B, C, H, W); at most two if they
+                are multiplied.
+            added: Use their sum in place of their product.
         """
-        channel, spatial = (g if g is None else g.to(self._x.dtype) for g in (channel, spatial))
-        if self._record is None:
-            return _gate(self._x, channel, spatial, added)
-        return _Gate.apply(self._x, channel, spatial, added, self._record)
-
-
-def _dot_channels(x: Tensor, vector: Tensor) -> Tensor:
-    return torch.bmm(vector.unsqueeze(1), x.flatten(2)).squeeze(1)
-
-
-def _dot_positions(x: Tensor, weights: Tensor) -> Tensor:
-    return torch.bmm(weights.unsqueeze(1), x.flatten(2).transpose(1, 2)).squeeze(1)
-
-
-def _gate(x: Tensor, channel: Tensor | None, spatial: Tensor | None, added: bool) -> Tensor:
-    batch, _, height, width = x.shape
-    if channel is not None:
-        channel = channel[..., None, None]
-    if spatial is not None:
-        spatial = spatial.view(batch, 1, height, width)
-    if added:
+        x, gates = self._x, tuple(gate.to(self._x.dtype) for gate in gates)
         if is_traced():
-            return x * (channel + spatial)
-        return torch.mul(x, channel).addcmul_(x, spatial)
-    y = x * (spatial if channel is None else channel)
-    if channel is None or spatial is None:
-        return y
-    return y * spatial if is_traced() else y.mul_(spatial)
+            product = gates[0]
+            for gate in gates[1:]:
+                product = product + gate if added else product * gate
+            return x * product
+        gates = tuple(like_format(gate, x) for gate in gates)  # a product of two formats is up to eight times slower
+        return _Gate.apply(x, added, *gates) if records_graph() else _gated(x, gates, added)
 
 
-class _Hand(torch.autograd.Function):
-    """Hands x out; its backward assembles the gradient."""
+def _products(x: Tensor, vectors: Tensor | None, weights: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """(B, K, C) and (B, L, N) with x (B, C, H, W): (B, K, N) and (B, L, C)."""
+    flat = x.flatten(2)
+    return (
+        None if vectors is None else torch.bmm(vectors, flat),
+        None if weights is None else torch.bmm(weights, flat.transpose(1, 2)),
+    )
 
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, record: _Record) -> Tensor:
-        ctx.record = record
-        return x.view_as(x)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        record = ctx.record
-        terms = list(record.terms.values())
-        record.terms.clear()
-        constants = [channel for channel, position in terms if position is None]
-        products = [(channel, position) for channel, position in terms if position is not None]
-        if len(constants) == 1 and not products and record.spatial is None:
-            constant, channel = (v.to(gradient.dtype)[..., None, None] for v in (constants[0], record.channel))
-            return torch.addcmul(constant, gradient, channel, out=torch.empty_like(gradient)), None
-        result = _gate(gradient, record.channel, record.spatial, record.added)
-        if not terms:
-            return result, None
-        ones = result.new_ones(len(result), result.shape[2] * result.shape[3])
-        products += [(channel, ones) for channel in constants]
-        channels = torch.stack([channel.to(result.dtype) for channel, _ in products], 2)  # (B, C, K)
-        positions = torch.stack([position.to(result.dtype) for _, position in products], 1)  # (B, K, N)
-        if is_channels_last(result):
-            flat = result.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, C)
-            flat.baddbmm_(positions.transpose(1, 2), channels.transpose(1, 2))
-        else:
-            result.flatten(2).baddbmm_(channels, positions)
-        return result, None
+def _gated(x: Tensor, gates: tuple[Tensor, ...], added: bool) -> Tensor:
+    first, *others = gates
+    if added:  # summed first: three thirds make exactly one
+        total = torch.add(first, others[0], out=torch.empty_like(x))
+        for gate in others[1:]:
+            total.add_(gate)
+        return total.mul_(x)
+    y = x * first
+    for gate in others:
+        y.mul_(gate)
+    return y
+
+
+def _share(product: Tensor, shape: torch.Size, others: list[Tensor]) -> Tensor:
+    """Sum, to the shape of a gate, of the gradient times x times the other gate."""
+    if not others:
+        return total_to(product, shape)
+    (other,) = others
+    if other.shape[2:] == (1, 1) and shape[1] == 1:
+        return torch.bmm(other.flatten(2).transpose(1, 2), product.flatten(2)).view(shape)
+    if other.shape[1] == 1 and shape[2:] == (1, 1):
+        return torch.bmm(other.flatten(2), product.flatten(2).transpose(1, 2)).view(shape)
+    return total_to(product * other, shape)
+
+
+# The gradient that a read gets for the map that it handed on is a tensor of `_Gate`'s making, which nobody else holds:
+# so it may be written to.
 
 
 class _Mean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, record: _Record) -> Tensor:
-        ctx.record, ctx.read, ctx.count = record, record.next_read(), x.shape[2] * x.shape[3]
-        return mean_positions(x)
+    def forward(ctx: Context, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor]:
+        ctx.axes = axes
+        return x.view_as(x), mean(x, axes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:  # noqa: ANN401
-        ctx.record.terms[ctx.read] = (gradient / ctx.count, None)
-        return None, None
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient, for_mean = gradients
+        return gradient.add_(like_format(for_mean / count(gradient, ctx.axes), gradient)), None
 
 
-class _DotChannels(torch.autograd.Function):
+class _MaximumAndMean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, vector: Tensor, record: _Record) -> Tensor:
-        ctx.record, ctx.read = record, record.next_read()
-        ctx.save_for_backward(x, vector)
-        return _dot_channels(x, vector)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:  # noqa: ANN401
-        x, vector = ctx.saved_tensors
-        ctx.record.terms[ctx.read] = (vector, gradient)
-        return None, _dot_positions(x, gradient), None
-
-
-class _DotPositions(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weights: Tensor, record: _Record) -> Tensor:
-        ctx.record, ctx.read = record, record.next_read()
-        ctx.save_for_backward(x, weights)
-        return _dot_positions(x, weights)
+    def forward(ctx: Context, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor, Tensor]:
+        largest, index = maximum_and_index(x, axes)
+        ctx.axes = axes
+        ctx.save_for_backward(index)
+        return x.view_as(x), largest, mean(x, axes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:  # noqa: ANN401
-        x, weights = ctx.saved_tensors
-        ctx.record.terms[ctx.read] = (gradient, weights)
-        return None, _dot_channels(x, gradient), None
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient, for_largest, for_mean = gradients
+        gradient.add_(like_format(for_mean / count(gradient, ctx.axes), gradient))
+        (index,) = ctx.saved_tensors
+        add_at(gradient, ctx.axes, index, for_largest)
+        return gradient, None
+
+
+class _Products(torch.autograd.Function):
+    """`_products`; all shares of x are one product of small matrices."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, vectors: Tensor | None, weights: Tensor | None) -> tuple[Any, ...]:
+        ctx.save_for_backward(x, vectors, weights)  # pyright: ignore[reportArgumentType]
+        return x.view_as(x), *_products(x, vectors, weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, for_dots, for_sums = gradients
+        x, vectors, weights = ctx.saved_tensors
+        channels = torch.cat([t for t in (vectors, for_sums) if t is not None], 1)  # (B, K + L, C)
+        positions = torch.cat([t for t in (for_dots, weights) if t is not None], 1)  # (B, K + L, N)
+        if is_channels_last(gradient):
+            gradient.permute(0, 2, 3, 1).flatten(1, 2).baddbmm_(positions.transpose(1, 2), channels)
+        else:
+            gradient.flatten(2).baddbmm_(channels.transpose(1, 2), positions)
+        _, for_vectors, for_weights = ctx.needs_input_grad
+        sums, dots = _products(x, for_sums if for_weights else None, for_dots if for_vectors else None)
+        return gradient, dots, sums
 
 
 class _Gate(torch.autograd.Function):
-    """Gates x. Its gradient for x is handed on as it comes in; `_Hand` applies the gates while assembling."""
-
     @staticmethod
-    def forward(
-        ctx: FunctionCtx, x: Tensor, channel: Tensor | None, spatial: Tensor | None, added: bool, record: _Record
-    ) -> Tensor:
-        # Detached: with their graph the record would keep itself, and every map of the step, alive.
-        record.channel, record.spatial = (g if g is None else g.detach() for g in (channel, spatial))
-        record.added = added
+    def forward(ctx: Context, x: Tensor, added: bool, *gates: Tensor) -> Tensor:
         ctx.added = added
-        ctx.save_for_backward(x, channel, spatial)
-        return _gate(x, channel, spatial, added)
+        ctx.save_for_backward(x, *gates)
+        return _gated(x, gates, added)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, channel, spatial = ctx.saved_tensors
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        x, *gates = ctx.saved_tensors
         gradient = like_format(gradient, x)
-        product = (gradient * x).flatten(2)  # (B, C, N)
-        for_channel = for_spatial = None
-        if channel is not None:
-            plain = spatial is None or ctx.added
-            for_channel = sum_positions(product) if plain else _dot_positions(product.unsqueeze(3), spatial)
-        if spatial is not None:
-            plain = channel is None or ctx.added
-            for_spatial = sum_channels(product) if plain else _dot_channels(product.unsqueeze(3), channel)
-        return gradient, for_channel, for_spatial, None, None
+        product = like_format(gradient * x, x)
+        shares = (
+            _share(product, gate.shape, [] if ctx.added else [g for g in gates if g is not gate]) for gate in gates
+        )
+        return _gated(gradient, tuple(gates), ctx.added), None, *shares

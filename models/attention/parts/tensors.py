@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.parts import dense_attention
+from models.attention.parts.layers import weight_and_bias
+from models.blocks.tensor_traits import is_channels_last
 
 
 def check_number(name: str, value: float, *, above: float = 0.0, most: float = float("inf")) -> None:
@@ -60,8 +62,7 @@ def gate_values(logits: Tensor, *, identity: bool) -> Tensor:
 
 def like_format(y: Tensor, x: Tensor) -> Tensor:
     """The values of y in the memory format of x: channels_last or contiguous."""
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return y.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
 
 def group_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
@@ -69,9 +70,10 @@ def group_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
     return torch.group_norm(x, norm.num_groups, norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
 
 
-def pointwise(x: Tensor, layer: nn.Linear) -> Tensor:
+def pointwise(x: Tensor, layer: nn.Module) -> Tensor:
     """Apply a linear layer to the channels of (B, C, H, W), as a 1x1 convolution that keeps the memory format."""
-    return F.conv2d(x, layer.weight[..., None, None], layer.bias)
+    weight, bias = weight_and_bias(layer)
+    return F.conv2d(x, weight[..., None, None], bias)
 
 
 def split_heads(x: Tensor, heads: int, *, masked: bool = False) -> Tensor:
@@ -126,4 +128,4 @@ def add_strength(module: nn.Module) -> None:
 
 
 def _default_strength(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
-    state_dict.setdefault(f"{prefix}strength", module.strength)
+    state_dict.setdefault(f"{prefix}strength", torch.ones(1))

@@ -1,27 +1,13 @@
 import pytest
-import torch
 
 from models.attention import CoordAtt
-from tests.support.reference import SHAPES, batch_norm, check, sigmoid
-
-
-def reference(x, p, training):
-    height, width = x.shape[2:]
-    means = torch.cat([x.sum(3) / width, x.sum(2) / height], 2)  # (B, C, H + W)
-    hidden = torch.einsum("mc,bcl->bml", p["conv1.weight"][:, :, 0, 0], means) + p["conv1.bias"][:, None]
-    hidden = batch_norm(hidden, p, "bn1", training)
-    hidden = hidden * (hidden + 3).clamp(0, 6) / 6
-    gates = []
-    for name, part in (("conv_h", hidden[:, :, :height]), ("conv_w", hidden[:, :, height:])):
-        z = torch.einsum("cm,bml->bcl", p[f"{name}.weight"][:, :, 0, 0], part) + p[f"{name}.bias"][:, None]
-        gates.append(sigmoid(z))
-    return torch.einsum("bchw,bch,bcw->bchw", x, *gates)
+from tests.support.reference import SHAPES, check, published
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_reference(shape, training):
-    check(CoordAtt(shape[1]), reference, shape, training=training, tolerances=(2e-6, 3e-5))
+    check(CoordAtt(shape[1]), published("CoordAtt", shape[1]), shape, training=training, tolerances=(2e-6, 3e-5))
 
 
 def test_names_and_shapes_of_the_release():

@@ -13,7 +13,6 @@ from tests.models.attention import (
     test_ela,
     test_ema,
     test_global_context,
-    test_lsk,
     test_lska,
     test_mhsa,
     test_mlca,
@@ -24,7 +23,7 @@ from tests.models.attention import (
     test_simam,
     test_triplet,
 )
-from tests.support.reference import check
+from tests.support.reference import check, published
 
 TOLERANCES = (3e-5, 2e-4)  # float32 sums over 6400 positions
 
@@ -39,7 +38,7 @@ CASES = [
     ("ELA", {}, 16, test_ela.reference_with(16)),
     ("EMA", {}, 8, test_ema.reference_with(8)),
     ("GlobalContext", {"ratio": 0.5}, 8, test_global_context.reference),
-    ("LSKBlock", {}, 2, test_lsk.reference),
+    ("LSKBlock", {}, 2, published("LSKBlock", 2)),
     ("LSKA", {}, 2, test_lska.reference_with(2)),
     ("MHSA", {}, 4, test_mhsa.reference_with(4)),
     ("MLCA", {}, 3, test_mlca.reference_with(5, 0.5)),

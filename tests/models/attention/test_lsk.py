@@ -2,24 +2,13 @@ import pytest
 import torch
 
 from models.attention import LSKBlock
-from tests.support.pieces import channels, count, depthwise
-from tests.support.reference import check, convolution, sigmoid
-
-
-def reference(x, p, training):
-    near = depthwise(x, p["conv0.weight"], p["conv0.bias"])
-    far = depthwise(near, p["conv_spatial.weight"], p["conv_spatial.bias"], dilation=3)
-    near = channels(p["conv1.weight"], p["conv1.bias"], near)
-    far = channels(p["conv2.weight"], p["conv2.bias"], far)
-    both = torch.cat([near, far], 1)
-    pooled = torch.stack([both.mean(1), both.max(1).values], 1)
-    m = sigmoid(convolution(pooled, p["conv_squeeze.weight"], p["conv_squeeze.bias"]))
-    return x * channels(p["conv.weight"], p["conv.bias"], near * m[:, :1] + far * m[:, 1:])
+from tests.support.pieces import count
+from tests.support.reference import check, published
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 1, 1), (2, 5, 7, 7), (1, 9, 13, 21), (2, 2, 20, 20), (1, 1, 4, 3)])
 def test_reference(shape):
-    check(LSKBlock(shape[1]), reference, shape, tolerances=(3e-6, 5e-5))
+    check(LSKBlock(shape[1]), published("LSKBlock", shape[1]), shape, tolerances=(3e-6, 5e-5))
 
 
 def test_count():

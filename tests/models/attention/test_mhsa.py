@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks.published.mixed_published import PUBLISHED_MORE
+from benchmarks.published import OPPONENTS
 from models.attention import MHSA
 from tests.support.pieces import channels, count, positions
 from tests.support.reference import check, randomise, softmax
@@ -75,7 +75,7 @@ def test_logits_have_room_in_float16():
 
 def test_bfloat16_is_as_exact_as_published():
     torch.manual_seed(0)
-    module, published = MHSA(64).eval(), PUBLISHED_MORE["MHSA"](64).eval()
+    module, published = MHSA(64).eval(), OPPONENTS["MHSA"](64).eval()
     published.load_state_dict(module.state_dict())
     x = torch.randn(1, 64, 12, 12).bfloat16()
     with torch.no_grad():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.attention import S2Attention
-from models.attention.s2 import shift
+from models.attention.parts.shifted_copies import shifted_copies
 from tests.support.pieces import channels, count, gelu
 from tests.support.reference import check, softmax
 
@@ -46,13 +46,12 @@ def test_reference(shape):
     check(S2Attention(shape[1]), reference, shape, tolerances=(5e-6, 1e-4))
 
 
-@pytest.mark.parametrize("moves", [FIRST, SECOND])
-def test_the_shift_moves_by_one_position_and_smears_nothing(moves):
+def test_the_shift_moves_by_one_position_and_smears_nothing():
     x = torch.arange(2 * 8 * 4 * 5.0).view(2, 8, 4, 5)
-    before = x.clone()
-    axes = tuple((2, down) if down else (3, right) for down, right in moves)
-    torch.testing.assert_close(shift(x, axes), moved(x, moves), rtol=0, atol=0)
-    torch.testing.assert_close(x, before, rtol=0, atol=0)
+    y = x.repeat(1, 3, 1, 1)
+    for copy, expected in zip(shifted_copies(y), (moved(x, FIRST), moved(x, SECOND), x), strict=True):
+        torch.testing.assert_close(copy, expected, rtol=0, atol=0)
+    torch.testing.assert_close(y, x.repeat(1, 3, 1, 1), rtol=0, atol=0)
 
 
 def test_the_release_shift_smears():
@@ -61,8 +60,8 @@ def test_the_release_shift_smears():
     for i in range(1, 4):
         rows[i] = rows[i - 1]
     assert rows == [0, 0, 0, 0]
-    x = torch.arange(4.0).view(1, 1, 4, 1).repeat(1, 4, 1, 1)
-    assert shift(x, ((2, 1),) * 4)[0, 0].flatten().tolist() == [0, 0, 1, 2]
+    x = torch.arange(4.0).view(1, 1, 4, 1).repeat(1, 12, 1, 1)
+    assert shifted_copies(x)[0][0, 0].flatten().tolist() == [0, 0, 1, 2]
 
 
 def test_any_channels_and_count():

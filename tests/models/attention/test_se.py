@@ -1,20 +1,12 @@
 import pytest
-import torch
 
 from models.attention import SE
-from tests.support.reference import SHAPES, check, sigmoid
-
-
-def reference(x, p, training):
-    mean = x.sum((2, 3)) / (x.shape[2] * x.shape[3])
-    hidden = torch.einsum("hc,bc->bh", p["fc.0.weight"], mean).clamp(min=0)
-    gate = sigmoid(torch.einsum("ch,bh->bc", p["fc.2.weight"], hidden))
-    return torch.einsum("bchw,bc->bchw", x, gate)
+from tests.support.reference import SHAPES, check, published
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_reference(shape):
-    check(SE(shape[1]), reference, shape)
+    check(SE(shape[1]), published("SE", shape[1]), shape)
 
 
 def test_names_and_shapes_of_the_release():

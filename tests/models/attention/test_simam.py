@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from models.attention import SimAM, simam
+from models.attention import SimAM
 from tests.support.pieces import count
-from tests.support.reference import SHAPES, check, run, sigmoid
+from tests.support.reference import SHAPES, check, sigmoid
 
 
 def reference_with(e_lambda, factor=1):
@@ -35,19 +35,6 @@ def test_reference_of_a_trained_identity_start(shape):
     # 1 + tanh(t e) is twice the sigmoid of 2 t e.
     small = (shape[0], 4, *shape[2:])
     check(SimAM(4, start="identity"), reference_with(1e-4, factor=2), small, tolerances=(1e-6, 3e-5))
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("factor", [1, 2])
-def test_blocks_make_no_difference(factor, memory_format, monkeypatch):
-    monkeypatch.setattr(simam, "BLOCK", 50)  # two of seven channels
-    module = SimAM(7, start="identity" if factor == 2 else "paper").double()
-    strength = module.strength.data.fill_(0.7 if factor == 2 else 1.0).requires_grad_()
-    x = torch.randn(2, 7, 5, 4, dtype=torch.float64)
-    output, gradients = run(lambda x: module(x.contiguous(memory_format=memory_format)), x, module.parameters())
-    expected, wanted = run(lambda x: reference_with(1e-4, factor)(x, {"strength": strength}, True), x, [strength])
-    torch.testing.assert_close(output, expected)
-    torch.testing.assert_close(gradients, wanted[: len(gradients)])
 
 
 def test_one_position_is_finite_where_the_release_divides_by_zero():
