@@ -66,14 +66,15 @@ def val_loader(
     config: TrainConfig,
     dataset: DatasetSpec,
     processes: Processes = ALONE,
+    split: str = "val",
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
-    """Rectangular, padded batches of the validation split, twice as large as those for training."""
+    """Rectangular, padded batches of the validation split, or another, twice as large as those for training."""
     cache = "ram" if config.cache == "val" else config.cache
     return _loader(
         config,
         dataset,
-        "val",
+        split,
         processes,
         batch_size=config.batch_size * 2,
         rect=True,
@@ -140,15 +141,15 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
         spec = insert(spec, config.attention, start=config.attention_start)
     torch.manual_seed(config.seed)
     model, report = build_model(spec), None
+    model.set_names(dataset.names)
     if source is not None:
         anchors = model.detect.anchors.clone()
-        report = transfer(model, source)
+        report = transfer(model, source, dict(pair.split("=", 1) for pair in config.class_map))
         say(report.overview)
         if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
     else:
         say("Fresh weights: nothing was named with --weights, e.g. --weights yolov5s.pt")
-    model.set_names(dataset.names)
     return StartModel(model, report)
 
 

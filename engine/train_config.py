@@ -34,6 +34,7 @@ class TrainConfig:
     cfg: str = ""
     attention: tuple[str, ...] = ()
     attention_start: str = "identity"
+    class_map: tuple[str, ...] = ()  # `own name=name in the weights`, as on the command line
     epochs: int = 100
     batch_size: int = 16
     imgsz: int = 640
@@ -76,6 +77,7 @@ class TrainConfig:
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))
         object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
+        object.__setattr__(self, "class_map", tuple(self.class_map))
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
 
@@ -103,6 +105,11 @@ class TrainConfig:
                 "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes "
                 "on from the pretrained model (fetched if it is not on disk)"
             )
+        wrong = next((pair for pair in self.class_map if not all(pair.partition("="))), None)
+        if wrong is not None:
+            raise ValueError(f"--class-map {wrong!r}: expected a form such as 'stop=stop sign'")
+        if self.class_map and not self.weights:
+            raise ValueError("--class-map says which classes of --weights are carried over, and none are named")
         if self.thaw_after >= max(self.epochs, 1):
             raise ValueError(
                 f"--thaw-after {self.thaw_after}: expected less than --epochs {self.epochs}, so that epochs follow the "
@@ -135,6 +142,7 @@ class TrainConfig:
         return {
             **asdict(self),
             "attention": list(self.attention),
+            "class_map": list(self.class_map),
             "freeze": list(self.freeze),
             "logger": list(self.logger),
         }

@@ -57,6 +57,8 @@ def _add_what(parser: ArgumentParser) -> None:
     )
     add("--attention", action="append", default=[], metavar="MODULE@PLACE", help=text)
     add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
+    text = "take a class's weights from one of another name, e.g. 'stop=stop sign'; equal names are found without it"
+    add("--class-map", nargs="+", default=[], metavar="CLASS=CLASS", help=text)
     add("--data", default="signs.yaml", help="dataset YAML")
     text = "cross-validation: deal the train and val images into K folds"
     add("--folds", type=int, default=0, metavar="K", help=text)

@@ -1,7 +1,7 @@
 """Measure the best weights of a trained run: `python -m analysis.compare.measure RUN_FOLDER`.
 
-Writes `measured.json` (the figures of val.py, COCO's twelve, cost), `images.npz` (per image, for the statistics) and
-`seen/*.jpg`, the same few validation images for every run with what the model found on them.
+Writes `measured.json` (the figures of val.py on the planned split, COCO's twelve, cost), `images.npz` (per image, for
+the statistics) and `seen/*.jpg`, the same few images of the split for every run with what the model found on them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Pictures:
         Args:
             folder: Where they are written.
             names: Class names.
-            paths: All validation images.
+            paths: All images of the split.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -119,7 +119,8 @@ def measure(folder: RunFolder) -> None:
     model = load_model(folder.best, device).to(memory_format=precision.memory_format)
     stride_px = max(int(model.stride.max()), 32)
     image_px = image_size(config.imgsz, stride_px)
-    loader = val_loader(config, dataset, image_px=image_px, stride_px=stride_px, pin_memory=device.type == "cuda")
+    sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
+    loader = val_loader(config, dataset, split=plan.task, **sizes)
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
     result = evaluate(

@@ -1,4 +1,4 @@
-"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout."""
+"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout, or a set split in three."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from data.convert import voc
+from data.convert import three_way, voc
 from data.convert.pipeline import Options, convert
 
 FORMATS = {"voc": voc}
@@ -22,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         one = formats.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         _add_common_arguments(one)
         module.add_arguments(one.add_argument_group(f"{name} only"))
+    three_way.add_arguments(formats.add_parser("three-way", help=three_way.SUMMARY, description=three_way.__doc__))
     return parser
 
 
@@ -54,12 +56,12 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake gives one line on stderr and exit code 2."""
     given = vars(build_parser().parse_args(argv))
-    module = FORMATS[given["format"]]
-    own = {name: given.pop(name) for name in module.OPTIONS}
-    settings = {"format": given.pop("format"), **own}
-    given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
     try:
-        print(convert(Options(**given), partial(module.read, **own), settings))
+        if given["format"] == "three-way":
+            given.pop("format")
+            print(three_way.split_three_ways(**given))
+        else:
+            print(_convert(given))
     except ValueError as error:
         print(f"python -m data.convert: error: {error}", file=sys.stderr)
         return 2
@@ -67,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; nothing was written, run the same command again", file=sys.stderr)
         return 130
     return 0
+
+
+def _convert(given: dict[str, Any]) -> str:
+    module = FORMATS[given["format"]]
+    own = {name: given.pop(name) for name in module.OPTIONS}
+    settings = {"format": given.pop("format"), **own}
+    given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
+    return convert(Options(**given), partial(module.read, **own), settings)
 
 
 if __name__ == "__main__":
