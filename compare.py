@@ -4,8 +4,8 @@ Trains every combination with every seed, measures all of them alike and reports
 Running it again goes on where it stopped.
 """
 
-from analysis.compare.options import parse_compare_args
-from engine.cli import run_cli
+from analysis.compare.plan.command_line import parse_compare_args
+from engine.config.parser import run_cli
 
 
 def main() -> int:

@@ -3,14 +3,14 @@
 python detect.py --weights runs/train/exp/weights/best.pt --source image.jpg
 """
 
-from engine.cli import run_cli
-from engine.detect_config import parse_config
+from engine.config.detect_config import parse_config
+from engine.config.parser import run_cli
 
 
 def main() -> int:
     """Read the command line, then import what is heavy."""
     config = parse_config()
-    from engine.detection import run_detection
+    from engine.detection.run_detection import run_detection
 
     return run_detection(config)
 

@@ -3,14 +3,14 @@
 python export.py --weights runs/train/exp/weights/best.pt --include onnx openvino
 """
 
-from engine.cli import run_cli
-from engine.export_config import parse_config
+from engine.config.export_config import parse_config
+from engine.config.parser import run_cli
 
 
 def main() -> int:
     """Read the command line, then import what is heavy."""
     config = parse_config()
-    from engine.exporter import export
+    from engine.exporting.run_export import export
 
     export(config)
     return 0

@@ -28,7 +28,7 @@ def custom(
     import models
 
     if not autoshape:
-        from engine.device import select_device
+        from engine.runtime.device import select_device
 
         return models.load_model(path, select_device(str(device or "")))
     detector = engine.load_model(path, str(device or ""))
@@ -40,8 +40,8 @@ def custom(
 def _stock(name: str, pretrained: bool, channels: int, classes: int, options: dict[str, Any]) -> Any:  # noqa: ANN401
     """A stock model: trained weights for 80 classes, or fresh ones."""
     import models
-    from engine.cli import ROOT
-    from engine.device import Precision, select_device
+    from engine.config.files import ROOT
+    from engine.runtime.device import Precision, select_device
 
     unknown = set(options) - {"autoshape", "_verbose", "device"}
     if unknown:
@@ -52,7 +52,7 @@ def _stock(name: str, pretrained: bool, channels: int, classes: int, options: di
         return custom(f"{name}.pt", **options)
     model = models.build_model(models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes))
     if pretrained:
-        from models.transfer import transfer
+        from models.weights.transfer import transfer
 
         transfer(model, f"{name}.pt")
     device = select_device(str(options.get("device") or ""))
@@ -60,8 +60,8 @@ def _stock(name: str, pretrained: bool, channels: int, classes: int, options: di
         return model.eval().to(device)
     import torch
 
-    from engine.api import Detector
-    from engine.network import TorchNetwork
+    from engine.detection.detector import Detector
+    from engine.inference.network import TorchNetwork
 
     return Detector(TorchNetwork(model, device, Precision(torch.float32, True, "fp32")))
 

@@ -1,8 +1,8 @@
 """Train a detection model: `python train.py --data signs.yaml --cfg yolov5n.yaml --weights '' --img 320`."""
 
-from engine.allocator import keep_freed_memory
-from engine.cli import run_cli
-from engine.train_config import EvolveRequest, parse_train_args
+from engine.config.parser import run_cli
+from engine.config.train_config import EvolveRequest, parse_train_args
+from engine.runtime.memory_allocator import keep_freed_memory
 
 
 def main() -> int:
@@ -10,11 +10,11 @@ def main() -> int:
     request = parse_train_args()
     keep_freed_memory()
     if isinstance(request, EvolveRequest):
-        from engine.evolve import evolve
+        from engine.evolution.run_evolution import evolve
 
         evolve(request)
         return 0
-    from engine.trainer import train  # torch loads after the command line is known to be right
+    from engine.training.run_training import train  # torch loads after the command line is known to be right
 
     train(request)
     return 0

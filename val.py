@@ -3,16 +3,16 @@
 python val.py --weights runs/train/exp/weights/best.pt --data signs.yaml
 """
 
-from engine.allocator import keep_freed_memory
-from engine.cli import run_cli
-from engine.val_config import parse_config
+from engine.config.parser import run_cli
+from engine.config.val_config import parse_config
+from engine.runtime.memory_allocator import keep_freed_memory
 
 
 def main() -> None:
     """Read the command line, then import what is heavy."""
     config = parse_config()
     keep_freed_memory()
-    from engine.validator import validate
+    from engine.validation.run_validation import validate
 
     validate(config)
 

@@ -11,5 +11,5 @@ __all__ = ["load_model"]
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
     if name in __all__:
-        return getattr(import_module("engine.api"), name)
+        return getattr(import_module("engine.detection.detector"), name)
     raise AttributeError(f"module 'engine' has no attribute {name!r}")

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.cli import ROOT
+from engine.config.files import ROOT
 
 EPOCHS = 40
 DATA = "signs_demo.yaml"

@@ -7,15 +7,16 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "LayerSpec": "spec",
-    "ModelSpec": "spec",
-    "load_spec": "spec",
+    "LayerSpec": "spec.model_spec",
+    "ModelSpec": "spec.model_spec",
+    "load_spec": "model_yaml",
     "DetectionModel": "yolo",
     "build_model": "yolo",
-    "load_model": "checkpoint",
-    "save_model": "checkpoint",
-    "insert": "insertion",
-    "TransferReport": "transfer",
+    "load_model": "weights.checkpoint",
+    "save_model": "weights.checkpoint",
+    "insert": "insertion.insert",
+    "TransferReport": "weights.transfer",
+    "transfer": "weights.transfer",
 }
 
 __all__ = list(_PUBLIC)

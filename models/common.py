@@ -2,7 +2,7 @@
 
 from models.attention import *  # noqa: F403  (the registry's own __all__: every attention module by name)
 from models.attention import __all__ as _attention
-from models.blocks import (
+from models.blocks.convolutions import (
     C3,
     Bottleneck,
     BottleneckCSP,
@@ -16,10 +16,10 @@ from models.blocks import (
     Expand,
     Focus,
 )
-from models.ghost import C3Ghost, GhostBottleneck, GhostConv
-from models.pooling import C3SPP, SPP, SPPF
-from models.rows import BLOCKS, known_modules
-from models.transformer import C3TR, TransformerBlock, TransformerLayer
+from models.blocks.ghost import C3Ghost, GhostBottleneck, GhostConv
+from models.blocks.pooling import C3SPP, SPP, SPPF
+from models.blocks.transformer import C3TR, TransformerBlock, TransformerLayer
+from models.graph.row_plan import BLOCKS, known_modules
 
 __all__ = [
     "BLOCKS",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+if TYPE_CHECKING:
+    from models.yolo import DetectionModel
 
 _PRODUCTS = ("conv", "mm", "matmul", "linear", "attention", "einsum", "dot", "bilinear")
 
@@ -56,6 +59,14 @@ def count_macs(module: nn.Module, *inputs: Tensor) -> int | None:
         if any(product in name for product in _PRODUCTS) and packet not in flop_registry:
             return None
     return counter.get_total_flops() // 2
+
+
+def gigaflops(model: DetectionModel, image_px: int) -> float | None:
+    """Operations (two a multiply-add) of the products in one forward pass on a square image; None if not counted."""
+    parameter = next(model.parameters())
+    image = torch.zeros(1, model.spec.channels, image_px, image_px, device=parameter.device, dtype=parameter.dtype)
+    macs = count_macs(model, image)
+    return 2 * macs / 1e9 if macs else None
 
 
 def kept_bytes(module: nn.Module, *inputs: Tensor) -> int:

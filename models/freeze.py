@@ -14,10 +14,10 @@ from typing import NamedTuple
 from torch import nn
 
 from models.attention import canonical_name
-from models.attention.base import Attention
-from models.layers import ModelSpec
-from models.places import places
-from models.rows import is_attention
+from models.attention.parts.base import Attention
+from models.graph.row_plan import is_attention
+from models.insertion.places import places
+from models.spec.model_spec import ModelSpec
 from models.yolo import DetectionModel
 
 

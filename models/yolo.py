@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from models.arguments import parse_activation
-from models.blocks import Concat, Conv
-from models.graph import GraphRow, analyse, head_anchors
-from models.layers import IMAGE, ModelSpec, row_text, where
+from models.blocks.convolutions import Concat, Conv
+from models.graph.channels_and_strides import GraphRow, head_anchors
+from models.graph.checked import analyse
+from models.graph.row_arguments import parse_activation
+from models.spec.model_spec import IMAGE, ModelSpec, row_text, where
 
 # What a constructor or a first forward pass raises for arguments that do not go together; the row's text is the cause.
 _UNFIT = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError)

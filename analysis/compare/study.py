@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.compare.estimate import estimate_seconds, runs_at_once
-from analysis.compare.local import run_locally
-from analysis.compare.options import CompareRequest
-from analysis.compare.plan import RunPlan, expand
-from analysis.compare.report import write_report
-from analysis.compare.runs import FAILED, FINISHED, INTERRUPTED, TRAINED, RunFolder, folders
-from data.loader import available_cores
-from engine.device import choose_precision, select_device
-from engine.lock import locked
-from engine.progress import clock, say
+from analysis.compare.execute.local import run_locally
+from analysis.compare.execute.run_folder import FAILED, FINISHED, INTERRUPTED, TRAINED, RunFolder, folders
+from analysis.compare.execute.time_estimate import estimate_seconds, runs_at_once
+from analysis.compare.plan.command_line import CompareRequest
+from analysis.compare.plan.expand_plan import RunPlan, expand
+from analysis.compare.report.write_report import write_report
+from data.loading.loader import available_cores
+from engine.runtime.console import clock, say
+from engine.runtime.device import choose_precision, select_device
+from engine.runtime.folder_lock import locked
 
 
 def run_study(request: CompareRequest) -> int:
@@ -47,7 +47,7 @@ def run_study(request: CompareRequest) -> int:
         planned = [_planned(request.folder, plan) for plan in plans]
     _tell_of_other_data(request.folder, plans)
     if request.ray:
-        from analysis.compare.cluster import run_on_ray
+        from analysis.compare.execute.ray_cluster import run_on_ray
 
         with locked(request.folder):
             run_on_ray(planned, request.ray, device=request.shared["device"], workers=request.shared["workers"])

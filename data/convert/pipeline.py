@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from data.convert.check import check_images
+from data.convert.check_boxes import check_images
 from data.convert.records import Example, Notes, SourceImage
 from data.convert.report import Outcome, report_text
-from data.convert.split import NEAR_DUPLICATE_BITS, assign_splits, near_duplicate_groups
-from data.convert.writer import Layout, check_output, write_dataset
-from data.dataset import FOLDER
+from data.convert.train_val_split import NEAR_DUPLICATE_BITS, assign_splits, near_duplicate_groups
+from data.convert.write_yolo import Layout, check_output, write_dataset
+from data.dataset.dataset_yaml import FOLDER
 
 Reader = Callable[[Path, Notes], list[SourceImage]]
 

@@ -15,10 +15,10 @@ import numpy as np
 import yaml
 
 from data.convert.records import Example, SourceBox
-from data.convert.split import NEAR_DUPLICATE_BITS, assign_splits, fingerprint, near_duplicate_groups
-from data.dataset import DatasetSpec, list_images, load_dataset_spec
+from data.convert.train_val_split import NEAR_DUPLICATE_BITS, assign_splits, fingerprint, near_duplicate_groups
+from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
+from data.dataset.label_scan import scan_labels
 from data.images import read_image
-from data.labels import scan_labels
 
 SUMMARY = "make val the test split and take a new val out of train, as lists"
 
@@ -65,6 +65,7 @@ def split_three_ways(data: str, out: Path, val: float, seed: int) -> str:
         (out / f"{split}.txt").write_text("".join(rows), encoding="utf-8")
         content[split] = str((out / f"{split}.txt").resolve())
     content |= {"test": [str(entry) for entry in test], "names": dataset.names}
+    content |= {"hyp": dataset.hyp} if dataset.hyp else {}
     file = out / f"{out.resolve().name}.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     counts = Counter(sides)

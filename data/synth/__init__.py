@@ -21,7 +21,7 @@ A left arrow mirrored is a right arrow: train with `fliplr: 0.0` on this set.
 """
 
 from data.synth.options import CLASS_NAMES, SPLITS, SynthOptions
-from data.synth.scene import Rendered, render
+from data.synth.render_scene import Rendered, render
 from data.synth.writer import GENERATOR_VERSION, ensure
 
 __all__ = ["CLASS_NAMES", "GENERATOR_VERSION", "SPLITS", "Rendered", "SynthOptions", "ensure", "render"]

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.synth.options import CLASS_NAMES, SPLITS, SynthOptions
-from data.synth.scene import render
+from data.synth.render_scene import render
 
 GENERATOR_VERSION = 1  # any change that alters a pixel or a label raises it
 MANIFEST = "manifest.json"  # written last: the set is complete

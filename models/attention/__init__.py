@@ -1,4 +1,4 @@
-"""Attention modules: one mechanism, one file, entered in `models.attention.registry` under its canonical name."""
+"""Attention modules: one mechanism, one file, entered in `models.attention.parts.registry` under its canonical name."""
 
 from models.attention.bam import BAM
 from models.attention.bi_level_routing import BiLevelRoutingAttention
@@ -16,7 +16,6 @@ from models.attention.effective_se import EffectiveSE
 from models.attention.ela import ELA
 from models.attention.ema import EMA
 from models.attention.gam import GAM
-from models.attention.gates import attention_maps, collect_gates
 from models.attention.global_context import GlobalContext
 from models.attention.lsk import LSKBlock
 from models.attention.lska import LSKA
@@ -24,8 +23,8 @@ from models.attention.mhsa import MHSA
 from models.attention.mlca import MLCA
 from models.attention.nam import NAM
 from models.attention.parnet import ParNetAttention
-from models.attention.polarized import ParallelPolarizedSelfAttention, SequentialPolarizedSelfAttention
-from models.attention.registry import (
+from models.attention.parts.gates import attention_maps, collect_gates
+from models.attention.parts.registry import (
     ALIASES,
     ATTENTION,
     accepted_options,
@@ -33,6 +32,7 @@ from models.attention.registry import (
     create_attention,
     list_attention,
 )
+from models.attention.polarized import ParallelPolarizedSelfAttention, SequentialPolarizedSelfAttention
 from models.attention.s2 import S2Attention
 from models.attention.se import SE
 from models.attention.selective_kernel import SKAttention

@@ -9,8 +9,16 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, BatchNorm1d, BatchNorm2d, check_choice, check_integer, hidden_width, zero
-from models.attention.registry import register
+from models.attention.parts.base import (
+    Attention,
+    BatchNorm1d,
+    BatchNorm2d,
+    check_choice,
+    check_integer,
+    hidden_width,
+    zero,
+)
+from models.attention.parts.registry import register
 
 
 @register("BAM")

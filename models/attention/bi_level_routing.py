@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_divisible, check_flag, check_integer, float32, zero
-from models.attention.registry import register
-from models.attention.tensors import attend, like_format, outside_autocast, pointwise
+from models.attention.parts.base import Attention, check_divisible, check_flag, check_integer, float32, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import attend, like_format, outside_autocast, pointwise
 
 
 @register("BiLevelRoutingAttention")

@@ -9,9 +9,9 @@ map in training falls back to running statistics.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, BatchNorm2d, check_odd, zero
-from models.attention.registry import register
-from models.attention.tensors import gate_map, gate_values
+from models.attention.parts.base import Attention, BatchNorm2d, check_odd, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import gate_map, gate_values
 
 
 class PointwiseNormAct(nn.Module):

@@ -15,17 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.base import Attention, BatchNorm2d, check_choice, check_flag, check_odd, hidden_width, zero
-from models.attention.reductions import (
+from models.attention.parts.base import Attention, BatchNorm2d, check_choice, check_flag, check_odd, hidden_width, zero
+from models.attention.parts.reductions import (
     add_at,
     is_traced,
     mean_channels,
     mean_positions,
     sum_positions,
 )
-from models.attention.registry import register
-from models.attention.tensors import like_format
-from models.tensor_traits import records_graph
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import like_format
+from models.blocks.tensor_traits import records_graph
 
 
 @register("CBAM")

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_integer, float32, hidden_width
-from models.attention.registry import register
+from models.attention.parts.base import Attention, check_integer, float32, hidden_width
+from models.attention.parts.registry import register
 
 
 @register("CrissCrossAttention")

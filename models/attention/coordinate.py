@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import OUT_CHANNELS, Attention, BatchNorm2d, check_integer, zero
-from models.attention.registry import register
-from models.attention.strips import gate_strips
+from models.attention.parts.base import OUT_CHANNELS, Attention, BatchNorm2d, check_integer, zero
+from models.attention.parts.registry import register
+from models.attention.parts.strips import gate_strips
 
 
 @register("CoordAtt")

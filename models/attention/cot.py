@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, BatchNorm2d, check_divisible, check_odd, float32, zero
-from models.attention.registry import register
+from models.attention.parts.base import Attention, BatchNorm2d, check_divisible, check_odd, float32, zero
+from models.attention.parts.registry import register
 
 GROUPS = 4  # of the key convolution
 FACTOR = 4  # by which the attention layers narrow 2 C

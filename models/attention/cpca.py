@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, hidden_width, zero
-from models.attention.reductions import max_positions, mean_positions
-from models.attention.registry import register
-from models.attention.tensors import outside_autocast, saturate
+from models.attention.parts.base import Attention, hidden_width, zero
+from models.attention.parts.reductions import max_positions, mean_positions
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import outside_autocast, saturate
 
 STRIPS = (7, 11, 21)
 

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.base import Attention, float32, hidden_width
-from models.attention.dense_attention import LEAST_WEIGHT, attend, weights_of
-from models.attention.reductions import is_traced
-from models.attention.registry import register
-from models.attention.tensors import like_format, outside_autocast
+from models.attention.parts.base import Attention, float32, hidden_width
+from models.attention.parts.dense_attention import LEAST_WEIGHT, attend, weights_of
+from models.attention.parts.reductions import is_traced
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import like_format, outside_autocast
 
 GRAM_BLOCKS = 4
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_divisible, check_flag, check_integer, check_odd, float32, zero
-from models.attention.registry import register
-from models.attention.tensors import attend, check_number, from_tokens, like_format, outside_autocast, split_heads
+from models.attention.parts.base import Attention, check_divisible, check_flag, check_integer, check_odd, float32, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import attend, check_number, from_tokens, like_format, outside_autocast, split_heads
 
 
 class ChannelNorm(nn.Module):

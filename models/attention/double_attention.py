@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_flag, check_integer, zero
-from models.attention.registry import register
-from models.attention.tensors import like_format, outside_autocast
-from models.tensor_traits import is_traced
+from models.attention.parts.base import Attention, check_flag, check_integer, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import like_format, outside_autocast
+from models.blocks.tensor_traits import is_traced
 
 
 @register("DoubleAttention")

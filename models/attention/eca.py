@@ -10,9 +10,9 @@ from math import log2
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_choice, check_flag, check_odd, zero
-from models.attention.registry import register
-from models.attention.shared_map import SharedMap
+from models.attention.parts.base import Attention, check_choice, check_flag, check_odd, zero
+from models.attention.parts.registry import register
+from models.attention.parts.shared_map import SharedMap
 
 
 def adaptive_kernel_size(channels: int) -> int:

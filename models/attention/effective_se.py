@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import OUT_CHANNELS, Attention, check_flag, zero
-from models.attention.registry import register
-from models.attention.shared_map import SharedMap
+from models.attention.parts.base import OUT_CHANNELS, Attention, check_flag, zero
+from models.attention.parts.registry import register
+from models.attention.parts.shared_map import SharedMap
 
 
 @register("EffectiveSE")

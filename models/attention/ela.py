@@ -8,10 +8,10 @@ Deviation: directional means instead of adaptive pooling, which exports to ONNX 
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_choice, check_divisible, check_integer, check_odd, zero
-from models.attention.registry import register
-from models.attention.strips import gate_strips
-from models.attention.tensors import group_norm
+from models.attention.parts.base import Attention, check_choice, check_divisible, check_integer, check_odd, zero
+from models.attention.parts.registry import register
+from models.attention.parts.strips import gate_strips
+from models.attention.parts.tensors import group_norm
 
 
 @register("ELA")

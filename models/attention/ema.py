@@ -9,10 +9,10 @@ The authors use 32 groups (`factor`), YOLO forks 8.
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_divisible, check_integer, float32, zero
-from models.attention.reductions import mean_height, mean_positions, mean_width
-from models.attention.registry import register
-from models.attention.tensors import group_norm, like_format
+from models.attention.parts.base import Attention, check_divisible, check_integer, float32, zero
+from models.attention.parts.reductions import mean_height, mean_positions, mean_width
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import group_norm, like_format
 
 
 @register("EMA")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import (
+from models.attention.parts.base import (
     OUT_CHANNELS,
     Attention,
     BatchNorm2d,
@@ -20,7 +20,7 @@ from models.attention.base import (
     nearest_channels,
     zero,
 )
-from models.attention.registry import register
+from models.attention.parts.registry import register
 
 
 @register("GAM")

@@ -7,10 +7,10 @@ does. `variant="authors"` is the authors' ContextBlock: tensors in their order, 
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_choice, float32, zero
-from models.attention.registry import register
-from models.attention.shared_map import SharedMap
-from models.attention.tensors import check_number
+from models.attention.parts.base import Attention, check_choice, float32, zero
+from models.attention.parts.registry import register
+from models.attention.parts.shared_map import SharedMap
+from models.attention.parts.tensors import check_number
 
 
 class ContextMLP(nn.Module):

@@ -8,10 +8,10 @@ hidden width of 1.
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention, zero
-from models.attention.reductions import mean_channels
-from models.attention.registry import register
-from models.attention.tensors import scale_map
+from models.attention.parts.base import Attention, zero
+from models.attention.parts.reductions import mean_channels
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import scale_map
 
 
 @register("LSKBlock")

@@ -6,9 +6,9 @@ Same values as the authors' code. Deviation: an unknown kernel size is an error 
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, zero
-from models.attention.registry import register
-from models.attention.tensors import scale_map
+from models.attention.parts.base import Attention, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import scale_map
 
 KERNELS = {7: (3, 3, 2), 11: (3, 5, 2), 23: (5, 7, 3), 35: (5, 11, 3), 41: (5, 13, 3), 53: (5, 17, 3)}
 """Total reach -> local kernel, dilated kernel, its dilation."""

@@ -13,9 +13,17 @@ the output would be about a third less off, and the module slower than the publi
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_choice, check_divisible, check_flag, check_integer, float32, zero
-from models.attention.registry import register
-from models.attention.tensors import attend, from_tokens, like_format, split_heads
+from models.attention.parts.base import (
+    Attention,
+    check_choice,
+    check_divisible,
+    check_flag,
+    check_integer,
+    float32,
+    zero,
+)
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import attend, from_tokens, like_format, split_heads
 
 
 @register("MHSA")

@@ -13,9 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_flag, check_integer, zero
-from models.attention.registry import register
-from models.attention.tensors import check_number
+from models.attention.parts.base import Attention, check_flag, check_integer, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import check_number
 
 
 @register("MLCA")

@@ -7,9 +7,9 @@ single 1x1 map in training falls back to running statistics. The paper's penalty
 
 from torch import Tensor
 
-from models.attention.base import OUT_CHANNELS, Attention, BatchNorm2d, check_flag, zero
-from models.attention.registry import register
-from models.attention.tensors import gate_map, gate_values
+from models.attention.parts.base import OUT_CHANNELS, Attention, BatchNorm2d, check_flag, zero
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import gate_map, gate_values
 
 _TINY = 1e-20  # added to each weight: without effect in sums of trained weights, equal shares where all are zero
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, BatchNorm2d, zero
-from models.attention.registry import register
+from models.attention.parts.base import Attention, BatchNorm2d, zero
+from models.attention.parts.registry import register
 
 
 @register("ParNetAttention")

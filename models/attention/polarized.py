@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.base import Attention, check_choice, float32, hidden_width, zero
-from models.attention.reductions import mean_positions
-from models.attention.registry import register
-from models.attention.shared_map import SharedMap
+from models.attention.parts.base import Attention, check_choice, float32, hidden_width, zero
+from models.attention.parts.reductions import mean_positions
+from models.attention.parts.registry import register
+from models.attention.parts.shared_map import SharedMap
 
 VARIANTS = ("release", "authors")
 PAPER = "Polarized Self-Attention, arXiv:2107.00782"

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.base import Attention, float32, zero
-from models.attention.reductions import sum_positions
-from models.attention.registry import register
-from models.attention.tensors import like_format, outside_autocast, pointwise
-from models.tensor_traits import is_traced
+from models.attention.parts.base import Attention, float32, zero
+from models.attention.parts.reductions import sum_positions
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import like_format, outside_autocast, pointwise
+from models.blocks.tensor_traits import is_traced
 
 COPIES = 3
 # How each quarter of the first and of the second copy moves: axis, 2 or 3, and direction, 1 or -1.

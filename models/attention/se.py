@@ -7,9 +7,9 @@ channel; with fewer channels than `reduction` the release silently returns x / 2
 
 from torch import Tensor, nn
 
-from models.attention.base import Attention, hidden_width, zero
-from models.attention.registry import register
-from models.attention.shared_map import SharedMap
+from models.attention.parts.base import Attention, hidden_width, zero
+from models.attention.parts.registry import register
+from models.attention.parts.shared_map import SharedMap
 
 
 @register("SE")

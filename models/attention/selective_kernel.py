@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention, BatchNorm2d, check_divisible, check_integer, check_odd, float32, zero
-from models.attention.registry import register
+from models.attention.parts.base import Attention, BatchNorm2d, check_divisible, check_integer, check_odd, float32, zero
+from models.attention.parts.registry import register
 
 
 @register("SKAttention")

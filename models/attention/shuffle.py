@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.base import Attention, check_divisible, check_integer, float32
-from models.attention.reductions import mean_positions, sum_positions
-from models.attention.registry import register
-from models.attention.tensors import like_format, outside_autocast
-from models.tensor_traits import is_channels_last, is_traced
+from models.attention.parts.base import Attention, check_divisible, check_integer, float32
+from models.attention.parts.reductions import mean_positions, sum_positions
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import like_format, outside_autocast
+from models.blocks.tensor_traits import is_channels_last, is_traced
 
 
 @register("ShuffleAttention")

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.base import Attention, float32
-from models.attention.registry import register
-from models.attention.tensors import add_strength, check_number, gate_map, gate_values, like_format
-from models.tensor_traits import is_channels_last, is_traced
+from models.attention.parts.base import Attention, float32
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import add_strength, check_number, gate_map, gate_values, like_format
+from models.blocks.tensor_traits import is_channels_last, is_traced
 
 BLOCK = 2**19  # values worked on at once: all the memory in use then fits into the third-level cache
 

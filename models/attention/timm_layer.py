@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.attention.base import Attention
-from models.attention.registry import register
-from models.attention.tensors import add_strength, like_format
+from models.attention.parts.base import Attention
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import add_strength, like_format
 
 LAYERS = (
     *("se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam", "coord", "scoord", "ela", "strip"),

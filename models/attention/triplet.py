@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from models.attention.base import Attention, BatchNorm2d, check_flag, zero
-from models.attention.reductions import (
+from models.attention.parts.base import Attention, BatchNorm2d, check_flag, zero
+from models.attention.parts.reductions import (
     add_at,
     mean_channels,
     mean_height,
@@ -22,9 +22,9 @@ from models.attention.reductions import (
     sum_height,
     sum_width,
 )
-from models.attention.registry import register
-from models.attention.tensors import like_format
-from models.tensor_traits import is_traced, records_graph
+from models.attention.parts.registry import register
+from models.attention.parts.tensors import like_format
+from models.blocks.tensor_traits import is_traced, records_graph
 
 
 class PooledConv(nn.Module):

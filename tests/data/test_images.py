@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 
 from data.boxes import convert_boxes
+from data.dataset.label_scan import image_size
 from data.images import FILL, ImageReadError, decode_image, letterbox, read_image, unletterbox, write_image
-from data.labels import image_size
 
 
 @pytest.fixture

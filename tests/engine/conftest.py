@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from tiny_runs import make_config
 
-from engine.train_config import TrainConfig
+from engine.config.train_config import TrainConfig
+from tests.support.tiny_runs import make_config
 
 
 @pytest.fixture(scope="session")

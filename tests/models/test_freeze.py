@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from model_layouts import layout
 from torch import nn
 
 from models import build_model, insert, load_spec
 from models.freeze import freeze, frozen_rows
-from models.layers import ModelSpec
-from models.parsing import parse_spec
+from models.graph.checked import checked_spec
+from models.spec.model_spec import ModelSpec
+from tests.support.model_layouts import layout
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def small(rows: list[list] | None = None) -> ModelSpec:
     data = layout("yolov5", 2)
     for row, value in rows or []:
         data["backbone"][row] = value
-    return parse_spec(data)
+    return checked_spec(data)
 
 
 def test_frozen_rows_get_no_gradient_and_the_others_do() -> None:

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from model_layouts import ANCHORS_PX, FACTS, VARIANTS, Facts, layout, variant
 from torch import nn
 
 from models import build_model, load_spec
-from models.blocks import Conv
-from models.parsing import parse_spec
+from models.blocks.convolutions import Conv
+from models.graph.checked import checked_spec
 from models.yolo import Detect, DetectionModel
+from tests.support.model_layouts import ANCHORS_PX, FACTS, VARIANTS, Facts, layout, variant
 
 PARAMETERS = {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557, "l": 46_563_709, "x": 86_749_405}
 
@@ -29,7 +29,7 @@ def lively(model: DetectionModel) -> DetectionModel:
 
 def tiny(nc: int = 3, **keys: object) -> DetectionModel:
     """YOLOv5n with few classes."""
-    return build_model(parse_spec({**layout("yolov5", nc), **keys}))
+    return build_model(checked_spec({**layout("yolov5", nc), **keys}))
 
 
 @pytest.mark.parametrize("size", PARAMETERS)
@@ -43,7 +43,7 @@ def test_stock_models_have_the_originals_parameters(size: str) -> None:
 @pytest.mark.parametrize("name", [*FACTS, *VARIANTS])
 def test_layouts_have_the_originals_tensors_and_run(name: str) -> None:
     data = layout(name) if name in FACTS else variant(name)
-    model = build_model(parse_spec(data, f"{name}.yaml"))
+    model = build_model(checked_spec(data, f"{name}.yaml"))
     keys = [f"{key} {list(tensor.shape)}" for key, tensor in model.state_dict().items()]
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
     strides = tuple(int(s) for s in model.stride)
@@ -90,7 +90,7 @@ def test_decode_is_fp32_whatever_the_maps() -> None:
 
 
 def test_head_starts_with_rare_objects() -> None:
-    detect = build_model(parse_spec(layout("yolov5", 20))).detect
+    detect = build_model(checked_spec(layout("yolov5", 20))).detect
     for conv, stride in zip(detect.m, (8, 16, 32), strict=True):
         bias = conv.bias.view(3, 25)
         spread = 1 / math.sqrt(conv.in_channels)  # of the convolution's own start
@@ -184,13 +184,13 @@ def test_multiples_and_input_channels() -> None:
 def test_a_row_as_wide_as_the_outputs_is_not_scaled() -> None:
     data = layout("yolov5", 80)
     data["head"][-2][3] = [255, False]  # 3 anchors * (80 + 5)
-    assert build_model(parse_spec(data)).detect.m[2].in_channels == 255
+    assert build_model(checked_spec(data)).detect.m[2].in_channels == 255
 
 
 def test_one_row_concat() -> None:
     data = layout("yolov5")
     data["head"][0] = [[-1], 1, "Concat", [1]]
-    model = build_model(parse_spec(data)).eval()
+    model = build_model(checked_spec(data)).eval()
     assert model(torch.rand(2, 3, 64, 64)).shape == (2, 252, 85)
 
 
@@ -201,7 +201,7 @@ def test_one_detection_level() -> None:
         "backbone": [[-1, 1, "Conv", [16, 3, 2]]],
         "head": [[[-1], 1, "Detect", ["nc", "anchors"]]],
     }
-    assert build_model(parse_spec(data)).eval()(torch.rand(1, 3, 8, 8)).shape == (1, 16, 6)
+    assert build_model(checked_spec(data)).eval()(torch.rand(1, 3, 8, 8)).shape == (1, 16, 6)
 
 
 def test_class_names() -> None:
@@ -231,7 +231,7 @@ def test_what_cannot_run_is_refused_by_its_row(row: int, module: str, args: list
     part, index = ("backbone", row) if row < 10 else ("head", row - 10)
     data[part][index][1:] = [1, module, args]
     with pytest.raises(ValueError, match=message):
-        build_model(parse_spec(data, "x.yaml"))
+        build_model(checked_spec(data, "x.yaml"))
 
 
 def test_a_block_says_which_channels_it_needs() -> None:
@@ -240,11 +240,11 @@ def test_a_block_says_which_channels_it_needs() -> None:
     with pytest.raises(
         ValueError, match=r"row 8 .*cannot be built: Expected channels divisible by the 4 heads but got 125"
     ):
-        build_model(parse_spec(data))
+        build_model(checked_spec(data))
 
 
 def test_a_level_of_another_size_than_its_stride_is_refused() -> None:
     data = layout("yolov5")
     data["head"][-2] = [-1, 1, "Conv", [1024, 4, 1]]
     with pytest.raises(ValueError, match=r"row 23 .*read by Detect at stride 32, but makes 3x3 cells of 64x64 px"):
-        build_model(parse_spec(data))
+        build_model(checked_spec(data))

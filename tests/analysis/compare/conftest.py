@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from simulated_runs import simulated_run, simulated_scenes
 
-from analysis.compare.options import parse_compare_args
-from analysis.compare.plan import RunPlan, expand
-from analysis.compare.resample import mean_ap, resampled_ap
-from analysis.compare.runs import RunFolder
-from engine.results import ResultsFile
-from engine.val_writers import COCO_FIGURES
-from models.layer_list import layer_list
-from models.spec import load_spec
+from analysis.compare.execute.run_folder import RunFolder
+from analysis.compare.judge.image_bootstrap import mean_ap, resampled_ap
+from analysis.compare.plan.command_line import parse_compare_args
+from analysis.compare.plan.expand_plan import RunPlan, expand
+from engine.training.results_csv import ResultsFile
+from engine.validation.prediction_files import COCO_FIGURES
+from models.insertion.layer_list import layer_list
+from models.model_yaml import load_spec
+from tests.support.simulated_runs import simulated_run, simulated_scenes
 
 SKILL = {"none": 0.5, "SE": 0.5, "CBAM": 2.0}
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from data.convert.__main__ import main
-from data.dataset import load_dataset_spec
+from data.dataset.dataset_yaml import load_dataset_spec
 from data.images import read_image
-from tests.data.convert.voc_folders import add, picture, save, voc_object
+from tests.support.voc_folders import add, picture, save, voc_object
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_interrupted_conversion_leaves_nothing_and_is_repeated(source, tmp_path,
         return real_copy(a, b)
 
     real_copy = shutil.copyfile
-    monkeypatch.setattr("data.convert.writer.shutil.copyfile", copy_three)
+    monkeypatch.setattr("data.convert.write_yolo.shutil.copyfile", copy_three)
     assert run(source, out) == 130
     assert not out.exists()
     monkeypatch.undo()

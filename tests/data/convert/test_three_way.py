@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from data.convert.__main__ import main
-from data.dataset import list_images, load_dataset_spec
+from data.dataset.dataset_yaml import list_images, load_dataset_spec
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from data.convert import voc
 from data.convert.records import Notes, SourceBox
-from tests.data.convert.voc_folders import add, picture, save, voc_object, voc_xml
+from tests.support.voc_folders import add, picture, save, voc_object, voc_xml
 
 CAR = voc_object("car", (1, 2, 30, 40))
 

@@ -1,0 +1,163 @@
+"""Measure the best weights of a trained run: `python -m analysis.compare.execute.measure RUN_FOLDER`.
+
+Writes `measured.json` (the figures of val.py on the planned split, COCO's twelve, cost), `images.npz` (per image, for
+the statistics) and `seen/*.jpg`, the same few images of the split for every run with what the model found on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from analysis.compare.execute.image_results import ImageResults
+from analysis.compare.execute.run_folder import RunFolder
+from analysis.compare.plan.data_fingerprint import image_name
+from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
+from data.images import read_image, unletterbox, write_image
+from engine.config.parser import run_cli
+from engine.config.train_config import TrainConfig
+from engine.drawing.boxes_on_images import Annotator, Style
+from engine.inference.image_size import training_px
+from engine.runtime.device import choose_precision, select_device
+from engine.training.build_run import val_loader
+from engine.validation.evaluate import evaluate
+from engine.validation.metrics import match_detections
+from engine.validation.observer import EvaluatedBatch
+from engine.validation.prediction_files import CocoWriter
+from engine.validation.result_table import EvalResult
+from models.cost import count_macs, count_parameters
+from models.weights.checkpoint import load_model
+
+SHOWN_IMAGES = 6
+SHOWN_CONFIDENCE = 0.25
+_SHOWN_WIDTH_PX = 400
+
+
+class ImageRecorder:
+    """An observer of the evaluation that keeps what `ImageResults` holds."""
+
+    def __init__(self, dataset: DatasetSpec) -> None:
+        self.dataset = dataset
+        self.images: list[str] = []
+        self._truth: list[np.ndarray] = []
+        self._rows: list[np.ndarray] = []  # image, score, class of each detection
+        self._correct: list[np.ndarray] = []
+
+    def __call__(self, batch: EvaluatedBatch) -> None:
+        """Keep a batch."""
+        for path, found, labels, shape in zip(batch.paths, batch.native, batch.labels, batch.shapes, strict=True):
+            boxes = unletterbox(labels[:, 1:], shape.original_hw, shape.ratio, shape.pad_xy)
+            number = np.full((len(found), 1), len(self.images))
+            self._rows.append(np.concatenate((number, found[:, 4:]), 1))
+            self._correct.append(match_detections(found[:, :4], found[:, 5], boxes, labels[:, 0]))
+            self._truth.append(np.bincount(labels[:, 0].astype(int), minlength=self.dataset.nc))
+            self.images.append(image_name(self.dataset, path))
+
+    def results(self) -> ImageResults:
+        """Everything, in the order in which it was seen."""
+        rows = np.concatenate(self._rows)
+        return ImageResults(
+            names=tuple(self.dataset.names.values()),
+            images=tuple(self.images),
+            truth=np.stack(self._truth).astype(np.int32),
+            image=rows[:, 0].astype(np.int32),
+            score=rows[:, 1].astype(np.float32),
+            class_id=rows[:, 2].astype(np.int32),
+            correct=np.concatenate(self._correct),
+        )
+
+
+class Pictures:
+    """An observer that draws what was found on some images."""
+
+    def __init__(self, folder: Path, names: Mapping[int, str], paths: Sequence[str]) -> None:
+        """Choose the images: evenly over the sorted list, hence the same for every run.
+
+        Args:
+            folder: Where they are written.
+            names: Class names.
+            paths: All images of the split.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.annotator = Annotator(names, Style(line_px=2))
+        ordered = sorted(paths)
+        at = np.unique(np.linspace(0, len(ordered) - 1, min(SHOWN_IMAGES, len(ordered))).round().astype(int))
+        self.wanted = {ordered[i]: number for number, i in enumerate(at.tolist())}
+
+    def __call__(self, batch: EvaluatedBatch) -> None:
+        """Draw those of a batch that are wanted."""
+        for path, found in zip(batch.paths, batch.native, strict=True):
+            if path in self.wanted:
+                self._draw(path, found[found[:, 4] >= SHOWN_CONFIDENCE])
+
+    def _draw(self, path: str, found: np.ndarray) -> None:
+        picture = read_image(path)
+        scale = _SHOWN_WIDTH_PX / picture.shape[1]
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = self.annotator.draw(picture, found[:, :4] * scale, found[:, 4], found[:, 5].astype(int))
+        write_image(self.folder / f"{self.wanted[path]}.jpg", picture, jpeg_quality=80)
+
+
+def measure(folder: RunFolder) -> None:
+    """Measure a run and write its figures.
+
+    Raises:
+        ValueError: If its weights or its data are missing or wrong.
+    """
+    plan = folder.plan
+    config = TrainConfig.from_dict(plan.train)
+    device = select_device(config.device)
+    # In fp32 whatever was trained in, as train.py and val.py measure for the record.
+    precision = replace(choose_precision(config.precision, device), dtype=torch.float32)
+    dataset = load_dataset_spec(config.data, single_cls=config.single_cls)
+    model = load_model(folder.best, device).to(memory_format=precision.memory_format)
+    stride_px = max(int(model.stride.max()), 32)
+    image_px = training_px(config.imgsz, stride_px)
+    sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
+    loader = val_loader(config, dataset, split=plan.task, **sizes)
+    recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
+    pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
+    result = evaluate(
+        model,
+        loader,
+        names=dataset.names,
+        device=device,
+        precision=precision,
+        single_cls=config.single_cls,
+        observers=[recorder, coco, pictures],
+    )
+    recorder.results().save(folder.path / "images.npz")
+    image = torch.zeros(1, model.spec.channels, image_px, image_px, device=device)
+    cost = {"parameters": count_parameters(model), "macs": count_macs(model, image)}
+    folder.write("measured", {**_figures(result), **cost, "coco": coco.figures(dataset.names), "device": str(device)})
+
+
+def _figures(result: EvalResult) -> dict[str, Any]:
+    return {
+        "precision": result.precision,
+        "recall": result.recall,
+        "map50": result.map50,
+        "map50_95": result.map50_95,
+        "images": result.images,
+        "instances": result.instances,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the run named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.compare.execute.measure", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="a run's folder")
+    measure(RunFolder(parser.parse_args(argv).folder))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_cli(main))

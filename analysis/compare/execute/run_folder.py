@@ -1,0 +1,215 @@
+"""One run of a comparison: its folder, what state it is in, and the child processes that train and measure it.
+
+A run is `train.py` in a process of its own, so that a crash ends one run and not the comparison. Its folder holds what
+any training run leaves, and beside it:
+
+    run.json        what was planned
+    sessions.json   seconds of each time it was trained
+    measured.json   the figures of its best weights; with it the run is finished
+    images.npz      what it made of every image of the measured split
+    error.json      why it failed, until it succeeds
+    log.txt         what training and measuring printed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.compare.plan.data_fingerprint import data_digest
+from analysis.compare.plan.expand_plan import RunPlan
+from data.dataset.dataset_yaml import load_dataset_spec
+from engine.config.files import ROOT
+from engine.config.train_parser import command_words
+from models.weights.checkpoint import read_checkpoint
+
+WAITING, INTERRUPTED, TRAINED, FINISHED, FAILED = "waiting", "interrupted", "trained", "finished", "failed"
+_LOG_TAIL = 2000  # characters of a failed run's log that its error keeps at most
+Launch = Callable[[list[str], Path], int]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder below `<comparison>/runs`."""
+
+    path: Path
+
+    @property
+    def plan(self) -> RunPlan:
+        """What was planned."""
+        return RunPlan.from_dict(self.read("run"), str(self.path / "run.json"))
+
+    @property
+    def last(self) -> Path:
+        """The weights after the last epoch so far."""
+        return self.path / "weights" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch, those of the last one where no epoch was validated."""
+        best = self.path / "weights" / "best.pt"
+        return best if best.is_file() else self.last
+
+    @property
+    def state(self) -> str:
+        """How far the run is."""
+        if (self.path / "measured.json").is_file():
+            return FINISHED
+        if (self.path / "error.json").is_file():
+            return FAILED
+        return self.progress
+
+    @property
+    def progress(self) -> str:
+        """How far training is, whether it failed or not; weights that cannot be read count as none."""
+        if not self.last.is_file():
+            return WAITING
+        try:
+            training = read_checkpoint(self.last).training
+        except ValueError:
+            return WAITING
+        return INTERRUPTED if "optimizer" in training else TRAINED
+
+    @property
+    def seconds(self) -> float | None:
+        """What training took, all sessions together, start-up included; None if it was not written down."""
+        sessions = self.read("sessions", [])
+        return float(sum(sessions)) if sessions else None
+
+    def read(self, name: str, missing: Any = None) -> Any:  # noqa: ANN401  (JSON)
+        """The content of `<name>.json`, `missing` where there is none.
+
+        Raises:
+            ValueError: If it is not JSON.
+        """
+        file = self.path / f"{name}.json"
+        if not file.is_file():
+            return missing
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: is not JSON: {error}; remove the folder to have the run done again") from error
+
+    def write(self, name: str, values: Any) -> None:  # noqa: ANN401  (JSON)
+        """Write `<name>.json`, whole or not at all."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / f".{name}.json"
+        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
+        temporary.replace(self.path / f"{name}.json")
+
+
+def folders(comparison: Path) -> list[RunFolder]:
+    """The runs of a comparison's folder, those of it that are described."""
+    return [RunFolder(file.parent) for file in sorted((comparison / "runs").glob("*/run.json"))]
+
+
+def execute(folder: RunFolder, launch: Launch) -> str:
+    """Bring a run to its end from wherever it is; its state afterwards.
+
+    Args:
+        folder: With its `run.json`.
+        launch: Runs a command, its output appended to a file, and returns the exit status.
+    """
+    plan = folder.plan
+    (folder.path / "error.json").unlink(missing_ok=True)
+    log = folder.path / "log.txt"
+    if reason := _changed_data(plan):
+        return _fail(folder, "reading the data", 1, reason)
+    progress = folder.progress
+    if progress != TRAINED:
+        began = time.perf_counter()
+        words = ["train.py", *train_words(plan, folder, resume=progress == INTERRUPTED)]
+        try:
+            status = launch([sys.executable, *words], log)
+        finally:
+            if folder.last.is_file():  # without, it starts afresh, and so does its time
+                folder.write("sessions", [*folder.read("sessions", []), time.perf_counter() - began])
+        if status:
+            return _fail(folder, "training", status)
+    if (batch := _batch_size(folder)) not in (None, plan.train["batch_size"]):
+        wanted = plan.train["batch_size"]
+        reason = f"--batch {wanted} did not fit into memory, so it was trained with {batch}, which the others were not"
+        return _fail(folder, "training", 1, f"{reason}; choose a --batch that fits every model, and another --name")
+    if reason := _changed_data(plan):
+        return _fail(folder, "reading the data", 1, reason)
+    status = launch([sys.executable, "-m", "analysis.compare.execute.measure", str(folder.path)], log)
+    if status or not (folder.path / "measured.json").is_file():
+        return _fail(folder, "measuring", status)
+    return FINISHED
+
+
+def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
+    """The command line of train.py for a run."""
+    values = {**plan.train, "project": str(folder.path.parent), "name": folder.path.name, "exist_ok": True}
+    if resume:
+        return ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
+    return command_words(values)
+
+
+def _changed_data(plan: RunPlan) -> str:
+    """Why the data is not what the run was planned for, empty if it is or if that is not known."""
+    try:
+        now = data_digest(load_dataset_spec(plan.train["data"]), plan.task) if plan.data_digest else ""
+    except ValueError as error:
+        return str(error)
+    what = "images or labels have changed since the run was planned; run the same command again"
+    return "" if now == plan.data_digest else f"{plan.train['data']}: {what}"
+
+
+def _batch_size(folder: RunFolder) -> int | None:
+    """With how many images a batch it was trained: train.py takes half of them where memory runs out."""
+    return read_checkpoint(folder.last).training.get("config", {}).get("batch_size")
+
+
+def _fail(folder: RunFolder, stage: str, status: int, reason: str = "") -> str:
+    """Record why a run failed: `reason`, or the last thing it said."""
+    lines = [line for line in log_text(folder).splitlines() if line.strip()]
+    reason = reason or (lines[-1] if lines else "it said nothing")
+    folder.write("error", {"stage": stage, "status": status, "error": reason, "log": "\n".join(lines)[-_LOG_TAIL:]})
+    return FAILED
+
+
+def log_text(folder: RunFolder) -> str:
+    """What the run printed."""
+    file = folder.path / "log.txt"
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def run_process(
+    command: list[str],
+    log: Path,
+    started: Callable[[subprocess.Popen[bytes]], None],
+    keep_open: Sequence[int] = (),
+) -> int:
+    """Run a command in the repository, on one thread unless OMP_NUM_THREADS says otherwise, and wait.
+
+    It has a session of its own, so that Ctrl-C reaches only its caller.
+
+    Args:
+        command: The words.
+        log: Its output is appended here.
+        started: Told about the process.
+        keep_open: File descriptors that the process inherits.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # One thread, however many runs there are at a time: sums depend on how they are shared out.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            pass_fds=tuple(keep_open),
+        )
+        started(process)
+        return process.wait()

@@ -1,0 +1,231 @@
+"""The pictures of a comparison, drawn for light and for dark pages, narrow enough for a phone."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analysis.compare.judge.verdicts import Configuration, Group
+from engine.training.results_csv import ResultsFile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH_IN = 6.0
+_SIZES = ("AP_small", "AP_medium", "AP_large")
+_LINES = ("-", "--", "-.", ":")  # with as many marks: more configurations than colours are told apart by them
+_MARKS = ("o", "s", "^", "D")
+_SHOWN_CLASSES = 30
+
+
+class Ink(NamedTuple):
+    """Colours of a page."""
+
+    paper: str
+    text: str
+    faint: str
+    better: str
+    worse: str
+    unclear: str
+    series: tuple[str, ...]
+
+
+# The series are those of Okabe and Ito, which the colour-blind can tell apart; lighter on dark paper.
+LIGHT = Ink(
+    *("#ffffff", "#1c1c1c", "#c9c9c9", "#00795a", "#c04a00", "#6b6b6b"),
+    ("#1c1c1c", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f3fbf"),
+)
+DARK = Ink(
+    *("#16181c", "#e8e8e8", "#4a4d52", "#35c79a", "#ff8f4a", "#a0a0a0"),
+    ("#e8e8e8", "#56b4e9", "#ff8f4a", "#35c79a", "#e7a6c8", "#f0e442", "#8ecff2", "#b694e8"),
+)
+
+
+class Plot(NamedTuple):
+    """A picture of the report.
+
+    Attributes:
+        name: File name without suffix.
+        title: What it shows.
+        draw: Fills a figure in the colours of a page.
+    """
+
+    name: str
+    title: str
+    draw: Callable[[Figure, Group, Ink], None]
+
+
+def available(group: Group) -> list[Plot]:
+    """The pictures that a group has data for."""
+    others = [one for one in group.configurations if one.answer is not None]
+    plots = [Plot("curves", "mAP50-95 over the epochs: mean and range of the seeds", _curves)]
+    if len(group.configurations) > 1:
+        title = "What it costs; ringed and joined is the front: those that none beats in both"
+        plots.insert(0, Plot("tradeoff", title, _tradeoff))
+    if others:
+        title = "Difference of mAP50-95 to the baseline in points, with its 95 % interval"
+        plots.insert(0, Plot("differences", title, _differences))
+        plots.append(Plot("classes", "Difference of AP in points, class by class, with 95 % intervals", _classes))
+        if any(one.mean[name] is not None for one in others for name in _SIZES):
+            plots.append(
+                Plot("sizes", "Difference of COCO's AP by object size in points: each seed, and the mean", _sizes)
+            )
+    return plots
+
+
+def render(plot: Plot, group: Group, ink: Ink, kind: str) -> bytes:
+    """Draw a picture as `svg` or `png`."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    colours = {"text.color": ink.text, "axes.labelcolor": ink.text, "xtick.color": ink.text, "ytick.color": ink.text}
+    papers = {"figure.facecolor": ink.paper, "axes.facecolor": ink.paper, "axes.edgecolor": ink.faint}
+    # The same figures give the same file: no date, fixed names of clip paths.
+    with mpl.rc_context({**colours, **papers, "font.size": 11, "svg.hashsalt": plot.name, "legend.frameon": False}):
+        figure = Figure(figsize=(_WIDTH_IN, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        plot.draw(figure, group, ink)
+        for axis in figure.axes:
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(axis="both", color=ink.faint, linewidth=0.5, alpha=0.5)
+            axis.set_axisbelow(True)
+        stream = io.BytesIO()
+        figure.savefig(stream, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return stream.getvalue()
+
+
+def _differences(figure: Figure, group: Group, ink: Ink) -> None:
+    others = [one for one in group.configurations if one.answer is not None]
+    others.sort(key=lambda one: one.answer.comparison.difference)
+    figure.set_size_inches(_WIDTH_IN, 1.3 + 0.42 * len(others))
+    axis = figure.subplots()
+    colour = {"better": ink.better, "worse": ink.worse}
+    for y, one in enumerate(others):
+        _interval(axis, y, one.answer.comparison, colour.get(one.answer.verdict, ink.unclear))
+    axis.set_yticks(range(len(others)), [_short(group, one) for one in others])
+    axis.set_ylim(-0.6, len(others) - 0.4)
+    axis.axvline(0, color=ink.text, linewidth=1)
+    axis.set_xlabel(f"points of mAP50-95 against {group.name(group.configurations[0])}")
+
+
+def _interval(axis: Axes, y: float, comparison: object, colour: str) -> None:
+    low, high = (100 * limit for limit in comparison.interval())
+    if math.isfinite(low):
+        axis.plot((low, high), (y, y), color=colour, linewidth=2.5, solid_capstyle="butt")
+    axis.plot(100 * comparison.difference, y, "o", color=colour, markersize=7)
+
+
+def _tradeoff(figure: Figure, group: Group, ink: Ink) -> None:
+    figure.set_size_inches(_WIDTH_IN, 7.5)
+    latency = ("latency_ms", 1.0, "latency of one image, ms: median and quartiles")
+    prices = (latency, ("parameters", 1e6, "parameters, millions"))
+    for axis, (name, unit, label) in zip(figure.subplots(2, 1), prices, strict=True):
+        known = [one for one in group.configurations if one.mean[name] is not None]
+        spots = [(one.mean[name] / unit, one.mean["mAP50-95"]) for one in known]
+        for number, (one, (x, y)) in enumerate(zip(known, spots, strict=True)):
+            look = {"fmt": _MARKS[number // len(ink.series) % len(_MARKS)], "color": _colour(number, ink), "capsize": 3}
+            bars = {"yerr": one.sd["mAP50-95"], "xerr": _quartiles(one) if name == "latency_ms" else None}
+            axis.errorbar(x, y, **bars, **look, label=_short(group, one))
+        front = pareto_front(spots)
+        ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linewidth": 1, "zorder": 0}
+        axis.plot([spots[i][0] for i in front], [spots[i][1] for i in front], color=ink.unclear, **ring)
+        axis.set(xlabel=label, ylabel="mAP50-95 (± sd of the seeds)")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if not handles:
+        handles, labels = figure.axes[1].get_legend_handles_labels()
+    _legend(figure, handles, labels)
+
+
+def pareto_front(spots: Sequence[tuple[float, float]]) -> list[int]:
+    """Positions of the (price, gain) pairs that no other beats in one without losing in the other, by price."""
+    front: list[int] = []
+    for i in sorted(range(len(spots)), key=lambda i: (spots[i][0], -spots[i][1])):
+        if not front or spots[i][1] > spots[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def _curves(figure: Figure, group: Group, ink: Ink) -> None:
+    figure.set_size_inches(_WIDTH_IN, 4.2 + 0.12 * len(group.configurations))
+    axis = figure.subplots()
+    for number, one in enumerate(group.configurations):
+        runs = [ResultsFile(row.folder.path / "results.csv").rows() for row in one.rows]
+        epochs = min(map(len, runs))  # early stopping may end them at different epochs
+        if not epochs:
+            continue
+        values = np.array([[line["metrics/mAP_0.5:0.95"] for line in rows[:epochs]] for rows in runs])
+        colour, x = _colour(number, ink), np.arange(1, epochs + 1)
+        style = _LINES[number // len(ink.series) % len(_LINES)]
+        axis.plot(x, values.mean(0), style, color=colour, label=_short(group, one), marker="." if epochs < 20 else None)
+        axis.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+    axis.set(xlabel="epoch", ylabel="mAP50-95")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    _legend(figure, *figure.axes[0].get_legend_handles_labels())
+
+
+def _classes(figure: Figure, group: Group, ink: Ink) -> None:
+    others = [one for one in group.configurations if one.answer is not None]
+    names = list(dict.fromkeys(name for one in others for name in one.answer.per_class))[:_SHOWN_CLASSES]
+    figure.set_size_inches(_WIDTH_IN, 1.6 + (0.3 + 0.14 * len(others)) * len(names) + 0.12 * len(others))
+    axis = figure.subplots()
+    for number, one in enumerate(others):
+        colour, shift = _colour(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
+        for y, name in enumerate(names):
+            if name in one.answer.per_class:
+                _interval(axis, y + shift, one.answer.per_class[name], colour)
+        axis.plot([], [], "o-", color=colour, label=_short(group, one))
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.axvline(0, color=ink.text, linewidth=1)
+    axis.set_xlabel("points of AP50-95")
+    _legend(figure, *figure.axes[0].get_legend_handles_labels())
+
+
+def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
+    baseline, *others = group.configurations
+    before = {row.plan.seed: row.figures for row in baseline.rows}
+    figure.set_size_inches(_WIDTH_IN, 4.2 + 0.12 * len(others))
+    axis = figure.subplots()
+    for number, one in enumerate(others):
+        colour, shift = _colour(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
+        for x, name in enumerate(_SIZES):
+            pairs = [(row.figures[name], before.get(row.plan.seed, {}).get(name)) for row in one.rows]
+            differences = [100 * (new - old) for new, old in pairs if new is not None and old is not None]
+            axis.plot([x + shift] * len(differences), differences, ".", color=colour, alpha=0.6)
+            if differences:
+                mean = sum(differences) / len(differences)
+                axis.plot(x + shift, mean, "_", color=colour, markersize=14, markeredgewidth=3)
+        axis.plot([], [], "_", color=colour, markersize=12, markeredgewidth=3, label=_short(group, one))
+    axis.set_xticks(range(len(_SIZES)), ["small, below 32² px", "medium", "large, above 96² px"])
+    axis.axhline(0, color=ink.text, linewidth=1)
+    axis.set_ylabel("points of AP")
+    _legend(figure, *figure.axes[0].get_legend_handles_labels())
+
+
+def _colour(number: int, ink: Ink) -> str:
+    return ink.series[number % len(ink.series)]
+
+
+def _legend(figure: Figure, handles: Sequence[object], labels: Sequence[str]) -> None:
+    """Below everything, in as many columns as the names leave room for."""
+    widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    short = widest <= 16
+    figure.legend(handles, labels, loc="outside lower left", ncols=3 if short else 2, fontsize=11 if short else 9)
+
+
+def _quartiles(one: Configuration) -> list[list[float]]:
+    """How far below and above its median a configuration's latency reaches."""
+    middle = one.mean["latency_ms"]
+    return [[middle - one.mean["latency_low_ms"]], [one.mean["latency_high_ms"] - middle]]
+
+
+def _short(group: Group, one: Configuration) -> str:
+    """The name, broken before a long placement."""
+    label = group.name(one)
+    return label if len(label) <= 24 else label.replace(" @ ", "\n@ ", 1)

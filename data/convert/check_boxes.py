@@ -1,0 +1,133 @@
+"""Source images -> examples: every picture opened, every box made to lie inside, no change unreported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from data.convert.records import Example, Notes, SourceBox, SourceImage
+from data.convert.train_val_split import fingerprint
+from data.images import ImageReadError, read_image
+
+_SMALLEST_SIDE_PX = 1.0
+_ORIENTATION_TAG = 0x0112
+
+
+def check_images(sources: Sequence[SourceImage], folder: Path, notes: Notes) -> list[Example]:
+    """Read every picture and clean its boxes.
+
+    Args:
+        sources: As a format's reader found them.
+        folder: The source folder; notes name files relative to it.
+        notes: Receives unreadable images, clipped and dropped boxes and disagreeing sizes.
+
+    Returns:
+        The readable images, in the order of `sources`.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        read = pool.map(lambda source: _read(source.image), sources)
+        checked = (_check(source, result, folder, notes) for source, result in zip(sources, read, strict=True))
+        return [example for example in _progress(checked, len(sources)) if example is not None]
+
+
+def _progress(items: Iterable[Example | None], total: int) -> Iterable[Example | None]:
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc="reading images", unit="img", disable=None, leave=False)
+
+
+class _Picture(NamedTuple):
+    """What a picture file says about itself."""
+
+    upright_wh: tuple[int, int]
+    stored_wh: tuple[int, int]  # before EXIF rotation
+    orientation: int
+    fingerprint: np.ndarray
+
+
+def _read(image: Path) -> _Picture | str:
+    """The picture's facts, or why it cannot be read."""
+    try:
+        rgb = read_image(image)
+    except ImageReadError as error:
+        return str(error)
+    height, width = rgb.shape[:2]
+    try:
+        with Image.open(image) as header:
+            stored, orientation = header.size, int(header.getexif().get(_ORIENTATION_TAG, 1))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        stored, orientation = (width, height), 1  # a format only OpenCV reads: it has no EXIF to disagree about
+    return _Picture((width, height), stored, orientation, fingerprint(rgb))
+
+
+def _check(source: SourceImage, picture: _Picture | str, folder: Path, notes: Notes) -> Example | None:
+    short = source.annotation.relative_to(folder)
+    if isinstance(picture, str):
+        notes.add("skipped", source.image.relative_to(folder), f"picture cannot be read: {picture}")
+        return None
+    upright_wh, stored_wh, orientation, bits = picture
+    boxes = source.boxes
+    if source.declared_wh is not None and source.declared_wh != upright_wh:
+        if source.declared_wh == stored_wh:
+            boxes = tuple(turn_box(box, orientation, stored_wh) for box in boxes)
+            notes.add("remark", short, f"boxes turned with the picture (EXIF orientation {orientation})")
+        else:
+            said, real = (f"{w}x{h}" for w, h in (source.declared_wh, upright_wh))
+            notes.add("remark", short, f"says the picture is {said} but it is {real}; the picture's own size is used")
+    clean = clean_boxes(boxes, upright_wh, short, notes)
+    return Example(source.image, source.name, *upright_wh, clean, bits, source.split)
+
+
+def clean_boxes(
+    boxes: Iterable[SourceBox], picture_wh: tuple[int, int], file: Path, notes: Notes
+) -> tuple[SourceBox, ...]:
+    """Clip boxes to the picture and drop those without an area and exact repetitions, noting each."""
+    width, height = picture_wh
+    kept: list[SourceBox] = []
+    for label, (x1, y1, x2, y2) in boxes:
+        corners = f"{label} ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
+        if x2 <= x1 or y2 <= y1:
+            notes.add("dropped", file, f"{corners} has no area")
+            continue
+        inside = (
+            min(max(x1, 0.0), width),
+            min(max(y1, 0.0), height),
+            min(max(x2, 0.0), width),
+            min(max(y2, 0.0), height),
+        )
+        if inside[2] - inside[0] < _SMALLEST_SIDE_PX or inside[3] - inside[1] < _SMALLEST_SIDE_PX:
+            notes.add("dropped", file, f"{corners} is narrower than a pixel inside the {width}x{height} picture")
+            continue
+        box = SourceBox(label, inside)
+        if box in kept:
+            notes.add("dropped", file, f"{corners} repeats an object")
+            continue
+        if inside != (x1, y1, x2, y2):
+            notes.add("clipped", file, f"{corners} reaches outside the {width}x{height} picture")
+        kept.append(box)
+    return tuple(kept)
+
+
+def turn_box(box: SourceBox, orientation: int, stored_wh: tuple[int, int]) -> SourceBox:
+    """Move a box drawn on the stored picture to the upright one.
+
+    Args:
+        box: In pixels of the stored picture.
+        orientation: EXIF orientation; 5 to 8 exchange the sides, others leave the box as it is.
+        stored_wh: Width and height of the stored picture.
+    """
+    x1, y1, x2, y2 = box.xyxy_px
+    width, height = stored_wh
+    turned = {
+        5: (y1, x1, y2, x2),
+        6: (height - y2, x1, height - y1, x2),
+        7: (height - y2, width - x2, height - y1, width - x1),
+        8: (y1, width - x2, y2, width - x1),
+    }
+    return SourceBox(box.label, turned.get(orientation, box.xyxy_px))

@@ -1,0 +1,319 @@
+"""Data set YAMLs: where the images are and what the classes are called.
+
+The layout is YOLOv5's: `path`, `train`, `val`, `test` (a folder, a .txt of image paths, or a list of those), `names`
+(a list or a mapping). Labels lie beside the images: the last `/images/` of an image's path becomes `/labels/` and the
+suffix `.txt`. An entry `download:` is shown to the user and never run; `hyp:` names the hyperparameters to train with
+unless others are asked for. Entries with other names are left to the tools that wrote them, unless they look like a
+misspelling of one of ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path(__file__).resolve().parents[1]
+ROOT = FOLDER.parent
+SPLITS = ("train", "val", "test")
+_KEYS = ("path", *SPLITS, "names", "nc", "download", "synth", "hyp")
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a data set YAML says, with every path resolved.
+
+    `train`, `val` and `test` hold folders and .txt files, empty where the YAML has no such entry. `names` and `nc` are
+    what a model is built for; with `single_cls` that is one class, while `file_nc` stays the number of classes the
+    label files may use.
+    """
+
+    path: Path
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    test: tuple[Path, ...]
+    names: dict[int, str]
+    nc: int
+    file: Path
+    file_nc: int
+    download: str | None = None
+    hyp: str | None = None
+
+    def entries(self, split: str) -> tuple[Path, ...]:
+        """Return the folders and .txt files of a split.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Raises:
+            ValueError: If the split is unknown, not in the YAML, or its files are missing.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"Expected split to be one of {', '.join(SPLITS)} but got {split!r}")
+        entries: tuple[Path, ...] = getattr(self, split)
+        if not entries:
+            raise ValueError(f"{self.file}: has no `{split}:` entry; add one, a folder of images below {self.path}")
+        missing = [entry for entry in entries if not entry.exists()]
+        if missing:
+            raise ValueError(_missing_text(self.file, split, missing, [self.path], self.download))
+        return entries
+
+
+def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> DatasetSpec:
+    """Read a data set YAML and find its images.
+
+    A relative `path:` is tried from the working directory, from the YAML's folder and its parent, from the repository
+    and from its `datasets` folder and the one beside it; the first of these that holds one of the splits is taken.
+
+    Args:
+        name_or_path: A path, or the name of a YAML in `data/`, with or without `.yaml`.
+        single_cls: Treat all objects as one class.
+
+    Returns:
+        The data set; at least one split exists. A YAML with a `synth:` mapping has had its images generated.
+
+    Raises:
+        ValueError: If the file is missing or wrong, or no split can be found; lists the places tried.
+    """
+    file = _find(name_or_path)
+    content = _read(file)
+    names, file_nc = _names(content, file)
+    if single_cls:
+        names = {0: names[0] if len(names) == 1 else "item"}
+    texts = {split: _entry_texts(content, split, file) for split in SPLITS}
+    if not any(texts.values()):
+        raise ValueError(f"{file}: Expected at least one of `train:`, `val:` and `test:`, a folder of images each")
+    download = content.get("download")
+    download = str(download).strip() if download else None
+    roots = _candidate_roots(content.get("path"), file)
+    root = _first_with_images(roots, texts)
+    home = _home(content.get("path"), file)
+    if "synth" in content:
+        from data.synth import ensure
+
+        root = root or home
+        ensure(root, content["synth"])
+    if root is None:
+        missing = [home / text for entries in texts.values() for text in entries]
+        raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
+    found = {split: tuple(_below(root, text) for text in texts[split]) for split in SPLITS}
+    own = {"file": file, "file_nc": file_nc, "download": download, "hyp": _hyp(content, file)}
+    return DatasetSpec(root, **found, names=names, nc=len(names), **own)
+
+
+def own_hyp(name_or_path: str | Path) -> str | None:
+    """The hyperparameter file that a data set YAML names, without looking for its images or drawing them.
+
+    Raises:
+        ValueError: If the YAML is missing or wrong, or `hyp:` is no text.
+    """
+    file = _find(name_or_path)
+    return _hyp(_read(file), file)
+
+
+def label_path(image: str) -> str:
+    """Return where the label file of an image is: the last `/images/` becomes `/labels/`, the suffix `.txt`."""
+    before, separator, after = image.rpartition(f"{os.sep}images{os.sep}")
+    swapped = f"{before}{os.sep}labels{os.sep}{after}" if separator else image
+    return os.path.splitext(swapped)[0] + ".txt"
+
+
+def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[str]:
+    """List the image files of a split by their suffix.
+
+    Args:
+        entries: Folders, searched to any depth, and .txt files with one path a row, relative to the .txt file, the
+            working directory or `root`.
+        root: Folder of the data set.
+
+    Returns:
+        Paths in sorted order, each once. Rows of a .txt file are listed whether the image exists or not.
+
+    Raises:
+        ValueError: If an entry is missing, no image is found, or a .txt file is not UTF-8.
+    """
+    from data.images import IMAGE_SUFFIXES
+
+    files: list[str] = []
+    entries = list(entries)
+    for entry in entries:
+        if entry.is_dir():
+            files += _walk(entry)
+        elif entry.is_file():
+            files += _rows(entry, root)
+        else:
+            raise ValueError(f"{entry}: no such folder or file")
+    images = sorted({file for file in files if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES})
+    if not images:
+        places = ", ".join(str(entry) for entry in entries)
+        raise ValueError(f"{places}: no images; Expected files ending in {' '.join(IMAGE_SUFFIXES)}")
+    return images
+
+
+def _find(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    for candidate in (Path(text), FOLDER / text, FOLDER / f"{text}.yaml"):
+        if candidate.is_file():
+            return candidate.resolve()
+    available = sorted(file.name for file in FOLDER.glob("*.yaml"))
+    nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
+    hint = f"nearest there: {', '.join(nearest)}" if nearest else "which holds none"
+    raise ValueError(f"{text}: no such data set YAML, also not in {FOLDER}; {hint}")
+
+
+def read_yaml(file: Path) -> object:
+    """The content of a YAML file.
+
+    Raises:
+        ValueError: If it is none, with the line.
+    """
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        told = f"line {mark.line + 1}: {error.problem}" if mark is not None else " ".join(str(error).split())
+        raise ValueError(f"{file}: is not a YAML file in UTF-8: {told}") from error
+
+
+def _read(file: Path) -> dict[str, object]:
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: Expected `path:`, `train:`, `val:` and `names:` but got a {type(content).__name__}")
+    for key in content:
+        nearest = get_close_matches(str(key).lower(), _KEYS, n=1, cutoff=0.75)
+        if key not in _KEYS and nearest and nearest[0] not in content:
+            raise ValueError(f"{file}: unknown entry `{key}:`; did you mean `{nearest[0]}:`?")
+    if "synth" in content and not isinstance(content["synth"], Mapping):
+        raise ValueError(f"{file}: Expected `synth:` to be a mapping of options but got {content['synth']!r}")
+    return content
+
+
+def _hyp(content: Mapping[str, object], file: Path) -> str | None:
+    """A path where the file lies beside the YAML, else the name as it is."""
+    given = content.get("hyp")
+    if given is not None and not isinstance(given, str):
+        raise ValueError(f"{file}: hyp: Expected the name of a hyperparameter file but got {given!r}")
+    beside = file.parent / given if given else None
+    return str(beside) if beside and beside.is_file() else given
+
+
+def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], int]:
+    """Return the class names by index and their number."""
+    given = content.get("names")
+    if isinstance(given, list):
+        given = dict(enumerate(given))
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"{file}: Expected `names:` to be a list or a mapping of class names but got {given!r}")
+    for key, name in given.items():
+        if isinstance(key, bool) or not isinstance(key, int):
+            raise ValueError(f"{file}: names: Expected whole numbers as keys, as in `2: car`, but got {key!r}")
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+            raise ValueError(f"{file}: names: {key}: Expected text but got {name!r}; put the name in quotes")
+    gaps = [index for index in range(len(given)) if index not in given]
+    if gaps:
+        extra = sorted(key for key in given if not 0 <= key < len(given))
+        raise ValueError(
+            f"{file}: names: {len(given)} classes must be numbered 0 to {len(given) - 1}, "
+            f"but {', '.join(map(str, gaps))} is missing (found {', '.join(map(str, extra))} instead)"
+        )
+    nc = content.get("nc", len(given))
+    if nc != len(given) or isinstance(nc, bool):
+        raise ValueError(f"{file}: `nc: {nc}` disagrees with `names:`, which has {len(given)} classes")
+    return {index: str(given[index]) for index in range(len(given))}, len(given)
+
+
+def _entry_texts(content: Mapping[str, object], split: str, file: Path) -> list[str]:
+    given = content.get(split)
+    if given in (None, "", []):
+        return []
+    texts = given if isinstance(given, list) else [given]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{file}: {split}: Expected a folder, a .txt file or a list of those but got {given!r}")
+    return list(texts)
+
+
+def _candidate_roots(path: object, file: Path) -> list[Path]:
+    """Return where `path:` may point, in the order in which to look."""
+    if path is not None and not isinstance(path, str):
+        raise ValueError(f"{file}: path: Expected a folder but got {path!r}")
+    given = Path(path or ".").expanduser()
+    if given.is_absolute():
+        return [given]
+    bases = [Path.cwd(), file.parent]
+    if path and given.name == file.parent.name:
+        bases.append(file.parent.parent)  # the YAML lies inside the data set it describes
+    bases += [ROOT, ROOT / "datasets", ROOT.parent / "datasets"]
+    roots = [Path(os.path.normpath(base / given)) for base in bases]
+    return list(dict.fromkeys(roots))
+
+
+def _home(path: object, file: Path) -> Path:
+    """Return where data that is nowhere yet belongs: in `datasets/` for our own YAMLs, else beside the YAML."""
+    given = Path(str(path or ".")).expanduser()
+    if not file.is_relative_to(ROOT):
+        base = file.parent
+    else:
+        base = ROOT if given.parts[:1] in ((".",), ("..",), ("datasets",)) else ROOT / "datasets"
+    return Path(os.path.normpath(base / given))
+
+
+def _below(root: Path, text: str) -> Path:
+    """Resolve one entry of a split; exports that say `../train/images` often mean `train/images`."""
+    path = Path(os.path.normpath(root / text))
+    if not path.exists() and text.startswith("../"):
+        inner = Path(os.path.normpath(root / text[3:]))
+        return inner if inner.exists() else path
+    return path
+
+
+def _first_with_images(roots: Iterable[Path], texts: Mapping[str, list[str]]) -> Path | None:
+    for root in roots:
+        if any(_below(root, text).exists() for entries in texts.values() for text in entries):
+            return root
+    return None
+
+
+def _walk(folder: Path) -> list[str]:
+    """List the files below a folder, through links, without hidden ones and without running in circles."""
+    files: list[str] = []
+    seen = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        inner = []
+        for name in folders:
+            real = os.path.realpath(os.path.join(parent, name))
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                inner.append(name)
+        folders[:] = inner
+        files += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+    return files
+
+
+def _rows(file: Path, root: Path | None) -> list[str]:
+    """Read the paths of a .txt list; a row that exists nowhere is kept relative to the list."""
+    try:
+        rows = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: Expected a UTF-8 list of image paths: {error}") from error
+    bases = [file.parent, Path.cwd(), *([root] if root else [])]
+    paths = []
+    for row in filter(None, (row.strip() for row in rows)):
+        tried = [os.path.normpath(base / row) for base in bases]
+        paths.append(next((path for path in tried if os.path.exists(path)), tried[0]))
+    return paths
+
+
+def _missing_text(file: Path, split: str, missing: list[Path], roots: list[Path], download: str | None) -> str:
+    named = f"`{split}:` " if split else ""
+    lines = [f"{file}: {named}images not found: {', '.join(map(str, missing))}"]
+    if len(roots) > 1:
+        lines.append(f"looked in {', '.join(map(str, dict.fromkeys(roots)))}")
+    lines.append(f"put the data in {roots[-1]} or correct `path:`")
+    if download:
+        shown = download if len(download) <= 200 else download[:200] + " ..."
+        lines.append(f"the file names as its source (never run from here; fetch it yourself): {shown}")
+    return "; ".join(lines)

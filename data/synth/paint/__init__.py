@@ -1,0 +1,1 @@
+"""The things a street scene is painted from, each a function on a canvas."""

@@ -1,0 +1,1 @@
+"""What stands where in a street scene, decided before anything is painted."""

@@ -1,0 +1,247 @@
+"""What detect.py writes for each picture: annotated images and videos, label files, crops, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+import cv2
+import numpy as np
+
+from data.boxes import convert_boxes
+from data.images import write_image
+from data.sources.frame import Frame
+from data.sources.video import quiet_opencv
+
+if TYPE_CHECKING:
+    from engine.inference.predictor import Detections
+
+_UNWRITABLE_SUFFIXES = (".dng", ".mpo", ".pfm", "")  # formats of cameras; their pictures are written as JPEG
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # on some file system
+_DEFAULT_FPS = 30.0
+_CROP_GAIN, _CROP_PAD_PX = 1.02, 10  # YOLOv5's margin around a crop
+_LONGEST_GAP_S = 5.0
+_CSV_COLUMNS = ("Image Name", "Prediction", "Confidence", "Frame", "X1", "Y1", "X2", "Y2")
+
+
+class Writer(Protocol):
+    """One kind of output."""
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Take the detections of a frame, and the annotated picture if there is one."""
+        ...
+
+    def close(self) -> None:
+        """Finish files; called once, also after an error."""
+        ...
+
+
+def frame_stem(frame: Frame) -> str:
+    """The stem of a frame's own files: with the frame number for videos and streams."""
+    return f"{frame.name}_{frame.number}" if frame.number else frame.name
+
+
+class ImageWriter:
+    """Annotated images under their own name; frames of videos and streams are left to `VideoWriter`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Write an image."""
+        if frame.kind == "image" and picture is not None:
+            suffix = ".jpg" if frame.suffix.lower() in _UNWRITABLE_SUFFIXES else frame.suffix
+            write_image(self.folder / f"{frame.name}{suffix}", picture)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class VideoWriter:
+    """Videos and streams as .mp4; images are left to `ImageWriter`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._videos: dict[str, _Video] = {}
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Append to the video of the frame's name."""
+        if frame.kind == "image" or picture is None:
+            return
+        if frame.kind == "video" and frame.name not in self._videos:
+            self.close()  # videos come one after the other, streams side by side
+        if frame.name not in self._videos:
+            self._videos[frame.name] = _Video(self.folder / f"{frame.name}.mp4", frame, picture)
+        self._videos[frame.name].append(picture, frame.time_s)
+
+    def close(self) -> None:
+        """Finish the open videos."""
+        while self._videos:
+            self._videos.popitem()[1].close()
+
+
+class _Video:
+    """An .mp4 with MPEG-4 video, the one codec that every OpenCV wheel can write and every player opens."""
+
+    def __init__(self, file: Path, frame: Frame, picture: np.ndarray) -> None:
+        height, width = picture.shape[:2]
+        self._size = (width + width % 2, height + height % 2)  # the codec's colour planes need even sides
+        self._fps = frame.fps or _DEFAULT_FPS
+        self._start_s = frame.time_s
+        self._frames = 0
+        with quiet_opencv:
+            self._writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, self._size)
+        if not self._writer.isOpened():
+            raise ValueError(f"{file}: this OpenCV cannot write .mp4 videos; --nosave goes without")
+
+    def append(self, picture: np.ndarray, time_s: float | None) -> None:
+        """Add a picture; one of a live stream stands for all the time since the one before."""
+        height, width = picture.shape[:2]
+        right, below = self._size[0] - width, self._size[1] - height
+        if right in (0, 1) and below in (0, 1):
+            picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        else:  # a stream that came back in another size
+            picture = cv2.resize(picture, self._size)
+        copies = 1 if time_s is None or self._start_s is None else self._due(time_s)
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        for _ in range(copies):
+            self._writer.write(bgr)
+        self._frames += copies
+
+    def _due(self, time_s: float) -> int:
+        """Frames to write so that the video plays at the speed it was seen; long gaps are shortened."""
+        due = int((time_s - self._start_s) * self._fps) + 1 - self._frames
+        longest = int(_LONGEST_GAP_S * self._fps)
+        if due > longest:
+            self._start_s += (due - longest) / self._fps
+        return min(max(due, 0), longest)
+
+    def close(self) -> None:
+        self._writer.release()
+
+
+class LabelWriter:
+    """`labels/<name>.txt`: class, box normalised by the image's size; the confidence if wanted, the track if known.
+
+    The coordinates are those of the detections; YOLOv5 rounds them to whole pixels first. A picture without detections
+    has no file.
+    """
+
+    def __init__(self, folder: Path, *, corners: bool, confidences: bool) -> None:
+        self.folder, self._confidences = folder, confidences
+        self._format = "xyxy_norm" if corners else "cxcywh_norm"
+        self.files = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Write the file of a frame."""
+        file = self.folder / f"{frame_stem(frame)}.txt"
+        if not len(found.class_ids):
+            file.unlink(missing_ok=True)  # of an earlier run with --exist-ok
+            return
+        height, width = frame.image.shape[:2]
+        boxes = convert_boxes(found.boxes_xyxy_px.astype(np.float64), "xyxy_px", self._format, width, height)
+        columns = [found.class_ids, boxes]
+        columns += [found.confidences] if self._confidences else []
+        columns += [] if found.track_ids is None else [found.track_ids]
+        rows = np.column_stack(columns)
+        file.write_text("".join(" ".join(f"{value:.6g}" for value in row) + "\n" for row in rows), encoding="utf-8")
+        self.files += 1
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def cut_out(image: np.ndarray, boxes_xyxy_px: np.ndarray) -> list[np.ndarray]:
+    """What is inside each box (n, 4) and YOLOv5's margin around it, as views of the image (H, W, 3)."""
+    height, width = image.shape[:2]
+    boxes = convert_boxes(boxes_xyxy_px, "xyxy_px", "cxcywh_px")
+    boxes[:, 2:] = boxes[:, 2:] * _CROP_GAIN + _CROP_PAD_PX
+    corners = convert_boxes(boxes, "cxcywh_px", "xyxy_px").astype(int)
+    return [image[max(y1, 0) : min(y2, height), max(x1, 0) : min(x2, width)] for x1, y1, x2, y2 in corners]
+
+
+class CropWriter:
+    """`crops/<class>/<name>.jpg`: what is inside each box and a margin around it."""
+
+    def __init__(self, folder: Path, names: Mapping[int, str]) -> None:
+        self.folder = folder
+        self._folders = {k: folder / (_NOT_IN_NAMES.sub("_", name).strip(". ") or str(k)) for k, name in names.items()}
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Write the crops of a frame; several of a class are numbered from 2."""
+        crops = cut_out(frame.image, found.boxes_xyxy_px)
+        self.write_crops(frame_stem(frame), crops, found.class_ids, separator="_" if frame.number else "")
+
+    def write_crops(
+        self, stem: str, crops: Sequence[np.ndarray], class_ids: np.ndarray, *, separator: str = ""
+    ) -> None:
+        """Write RGB crops of one image under its stem; several of a class are numbered from 2 after the separator."""
+        seen: Counter[int] = Counter()
+        for class_id, crop in zip(class_ids.tolist(), crops, strict=True):
+            seen[class_id] += 1
+            number = "" if seen[class_id] == 1 else f"{separator}{seen[class_id]}"
+            file = self._folders[class_id] / f"{stem}{number}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_image(file, crop)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class CsvWriter:
+    """`predictions.csv`: YOLOv5's three columns, then the frame number and the box in pixels."""
+
+    def __init__(self, file: Path, names: Mapping[int, str], *, tracks: bool = False) -> None:
+        self._names = names
+        self._file: TextIO = file.open("w", newline="", encoding="utf-8")
+        self._rows = csv.writer(self._file)
+        self._rows.writerow((*_CSV_COLUMNS, "Track") if tracks else _CSV_COLUMNS)
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Add a row for each detection."""
+        for index, (box, confidence, class_id) in enumerate(zip(*found[:3], strict=True)):
+            place = [frame.number or "", *(f"{value:.2f}" for value in box)]
+            place += [] if found.track_ids is None else [int(found.track_ids[index])]
+            self._rows.writerow([Path(frame.path).name, self._names[int(class_id)], f"{confidence:.4f}", *place])
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+class JsonWriter:
+    """`predictions.json`: a list in the form of COCO results, with the file, the frame and the class name added."""
+
+    def __init__(self, file: Path, names: Mapping[int, str]) -> None:
+        self._path, self._names = file, names
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
+        """Add an entry for each detection."""
+        stem = frame_stem(frame)
+        rows = zip(*(part.tolist() for part in found[:3]), strict=True)
+        for index, ((x1, y1, x2, y2), confidence, class_id) in enumerate(rows):
+            track = {} if found.track_ids is None else {"track_id": int(found.track_ids[index])}
+            self._rows.append(
+                {
+                    "image_id": int(stem) if stem.isdecimal() else stem,
+                    "file_name": frame.path,
+                    "frame": frame.number,
+                    "category_id": class_id,
+                    "category_name": self._names[class_id],
+                    "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+                    "score": round(confidence, 5),
+                    **track,
+                }
+            )
+
+    def close(self) -> None:
+        """Write the file."""
+        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in self._rows)
+        self._path.write_text(f"[{rows}]\n", encoding="utf-8")

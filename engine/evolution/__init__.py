@@ -1,0 +1,1 @@
+"""train.py --evolve: a search of hyper-parameters, and its report."""

@@ -1,0 +1,165 @@
+"""Writers of the exported formats. Each takes the traced network and returns nothing; the file is what counts.
+
+The ONNX graph is written by PyTorch's tracing exporter: the newer one took 95 s for yolov5n where this one takes 3 s,
+and gives the same outputs. Heavy packages are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
+from engine.runtime.optional_package import require
+
+if TYPE_CHECKING:
+    from engine.exporting.traced_network import ExportModule
+
+OUTPUT = "output0"  # YOLOv5's name
+_UNQUANTISED = r".*/(decode|suppression)/.*"  # boxes in pixels and scores share their tensors
+
+
+def write_torchscript(module: ExportModule, images: Tensor, file: Path, metadata: Metadata) -> None:
+    """Trace the network; facts lie in the archive as `config.txt`, as in the original."""
+    with _quiet_tracing(), torch.no_grad():
+        traced = torch.jit.trace(module, images, strict=False, check_trace=False)
+        extra = json.dumps({"shape": list(images.shape), **metadata.to_dict()}, ensure_ascii=False)
+        traced.save(str(file), _extra_files={TORCHSCRIPT_EXTRA: extra})
+
+
+def write_onnx(
+    module: ExportModule, images: Tensor, file: Path, metadata: Metadata, *, opset: int, simplify: bool = False
+) -> None:
+    """Write an ONNX file with the facts in its metadata.
+
+    Raises:
+        ValueError: If a package is missing, or the opset lacks an operation that the network needs.
+    """
+    onnx = require("onnx", "writing ONNX")
+    axes = {INPUT: {0: "batch", 2: "height", 3: "width"}, OUTPUT: {0: "batch", 1: "boxes"}}
+    try:
+        with _quiet_tracing(), torch.no_grad():
+            torch.onnx.export(
+                module,
+                (images,),
+                str(file),
+                dynamo=False,
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes=axes if metadata.dynamic else None,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ValueError(f"the network cannot be written with --opset {opset}: {str(error).splitlines()[0]}") from error
+    graph = onnx.load(str(file))
+    if simplify:
+        graph = require("onnxslim", "--simplify").slim(graph)
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, metadata.to_properties())
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(file))
+
+
+def write_openvino(
+    onnx_file: Path, folder: Path, metadata: Metadata, calibration: Iterable[np.ndarray] | None = None
+) -> None:
+    """Convert an ONNX file to OpenVINO's pair of files, with the facts inside and in a YAML beside.
+
+    Args:
+        onnx_file: The source, in fp32.
+        folder: `<name>_openvino_model`, made if missing.
+        metadata: Its `half` compresses weights to fp16, its `int8` quantises.
+        calibration: Batches (B, 3, H, W) float32 for int8.
+
+    Raises:
+        ValueError: If a package is missing.
+    """
+    openvino = require("openvino", "writing OpenVINO")
+    network = openvino.convert_model(str(onnx_file))
+    if metadata.int8:
+        network = _quantised(network, calibration)
+    for key, text in metadata.to_properties().items():
+        network.set_rt_info(text, ["model_info", key])
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder.name.removesuffix("_openvino_model")
+    openvino.save_model(network, str(folder / f"{stem}.xml"), compress_to_fp16=metadata.half)
+    text = yaml.safe_dump(metadata.to_dict(), allow_unicode=True, sort_keys=False)
+    (folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
+
+
+def _quantised(network: object, calibration: Iterable[np.ndarray] | None) -> object:
+    """Post-training quantisation of everything but the decoding of boxes and their suppression."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the packages that nncf imports
+        nncf = require("nncf", "--int8")
+        nncf.set_log_level(30)
+        batches = list(calibration or ())
+        return nncf.quantize(
+            network,
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(patterns=[_UNQUANTISED], validate=False),
+        )
+
+
+def require_tensorrt() -> ModuleType:
+    """TensorRT, and a GPU to build for.
+
+    Raises:
+        ValueError: If one of them is missing.
+    """
+    trt = require("tensorrt", "writing a TensorRT engine")
+    if not torch.cuda.is_available():
+        raise ValueError("writing a TensorRT engine needs an NVIDIA GPU, and none is visible here")
+    return trt
+
+
+def write_tensorrt(onnx_file: Path, file: Path, metadata: Metadata, *, workspace_gb: float) -> None:
+    """Build a TensorRT engine on this machine's GPU; facts come first in the file, as in the original.
+
+    Raises:
+        ValueError: If TensorRT or a GPU is missing, or the engine cannot be built.
+    """
+    trt = require_tensorrt()
+    logger = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(logger)
+    settings = builder.create_builder_config()
+    settings.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(workspace_gb * 2**30))
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx_file)):
+        raise ValueError(f"TensorRT cannot read the network: {parser.get_error(0)}")
+    if metadata.dynamic:
+        height, width = metadata.imgsz or (640, 640)
+        profile = builder.create_optimization_profile()
+        shapes = [(1, 3, metadata.stride, metadata.stride), (1, 3, height, width)]
+        profile.set_shape(INPUT, *shapes, (max(metadata.batch, 1), 3, 2 * height, 2 * width))
+        settings.add_optimization_profile(profile)
+    if metadata.half:
+        settings.set_flag(trt.BuilderFlag.FP16)
+    built = builder.build_serialized_network(network, settings)
+    if built is None:
+        raise ValueError("TensorRT could not build an engine; its log above says why")
+    facts = json.dumps(metadata.to_dict()).encode()
+    with file.open("wb") as stream:
+        stream.write(len(facts).to_bytes(4, "little", signed=True))
+        stream.write(facts)
+        stream.write(built)
+
+
+class _quiet_tracing(warnings.catch_warnings):  # noqa: N801  (used like a function)
+    """Tracing warns of every shape it fixes; whether the file is right is measured afterwards."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")

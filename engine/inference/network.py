@@ -1,0 +1,142 @@
+"""A network ready to look at images, whatever file it came from: what detect.py and val.py see of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine.inference.fused_conv_silu import fuse_silu
+from engine.inference.nms import non_max_suppression
+from engine.inference.tta import augmented_predictions
+from engine.runtime.device import Precision
+
+if TYPE_CHECKING:
+    from models.yolo import DetectionModel
+
+OPENVINO_FOLDER = "_openvino_model"
+
+
+class Network:
+    """Images in, predictions out.
+
+    Attributes:
+        names: From class number to class name.
+        stride_px: What the sides of an image must be multiples of.
+        device: Where the images should be.
+        memory_format: In which order its images are best stored.
+        image_hw: The one size it takes; None takes any.
+        batch_size: The one batch size it takes; None takes any.
+        dtype: What its images are best given in.
+        parallel: Whether several threads may call it at the same time, and gain by it.
+        finished: Whether it gives finished detections, (B, n, 6) with rows of zeros, instead of predictions.
+        description: For the log.
+    """
+
+    names: dict[int, str]
+    stride_px: int
+    device: torch.device
+    memory_format: torch.memory_format = torch.contiguous_format
+    image_hw: tuple[int, int] | None = None
+    batch_size: int | None = None
+    dtype: torch.dtype = torch.float32
+    parallel: bool = False
+    finished: bool = False
+    description: str = ""
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Predict.
+
+        Args:
+            images: (B, 3, H, W) RGB 0..1 on `device`, float32 or `dtype`.
+
+        Returns:
+            (B, N, 5 + nc) float32: cx, cy, w, h in pixels, objectness, class scores; see `finished`.
+        """
+        raise NotImplementedError
+
+    def select(
+        self,
+        predictions: Tensor,
+        *,
+        conf_thres: float,
+        classes: Iterable[int] | None = None,
+        max_det: int,
+        **others: object,
+    ) -> list[Tensor]:
+        """What `non_max_suppression` does, with its arguments; finished detections are only filtered."""
+        if not self.finished:
+            return non_max_suppression(predictions, conf_thres=conf_thres, classes=classes, max_det=max_det, **others)
+        kept = []
+        for rows in predictions:
+            wanted = rows[:, 4] > conf_thres
+            if classes is not None:
+                wanted &= torch.isin(rows[:, 5].long(), torch.tensor(sorted(classes), device=rows.device))
+            kept.append(rows[wanted][:max_det])
+        return kept
+
+
+class TorchNetwork(Network):
+    """A model of this project, fused, in one arithmetic; boxes are always decoded in float32."""
+
+    def __init__(
+        self, model: DetectionModel, device: torch.device, precision: Precision, *, augment: bool = False
+    ) -> None:
+        """Fuse the model in place and move it to the device.
+
+        Args:
+            model: Is put into eval mode.
+            device: Where to run.
+            precision: In which arithmetic.
+            augment: Predict at several sizes, see `engine.inference.tta`.
+        """
+        self.model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
+        if device.type == "cpu":
+            self.parallel = True
+            fuse_silu(self.model, precision.dtype)
+        if not augment:  # whose smaller images are interpolated
+            self.dtype = precision.dtype
+        self.device, self.precision, self.augment = device, precision, augment
+        self.names, self.stride_px = dict(model.names), model.stride_px
+        self.memory_format = precision.memory_format
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.description = f"{parameters:,} parameters, {device}, {precision.reason}"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See the base class."""
+        if self.augment:
+            return augmented_predictions(self.model, images, self.precision)
+        with self.precision.autocast(self.device):
+            raw = self.model.raw(images)
+        return self.model.detect.decode([level.float() for level in raw])
+
+
+class Ensemble(Network):
+    """Several networks of the same classes; their predictions are suppressed together, as in the original."""
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        """Put networks together.
+
+        Raises:
+            ValueError: If they do not go together.
+        """
+        first = members[0]
+        if any(member.names != first.names for member in members):
+            raise ValueError("an ensemble needs weights of the same classes in the same order; these differ")
+        if any(member.image_hw is not None or member.finished for member in members):
+            raise ValueError("an ensemble takes .pt files, and files exported with --dynamic and without --nms")
+        self.members = list(members)
+        self.names, self.device, self.memory_format = first.names, first.device, first.memory_format
+        self.stride_px = max(member.stride_px for member in members)
+        self.description = f"ensemble of {len(members)}: " + "; ".join(member.description for member in members)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See the base class."""
+        return torch.cat([member(images.to(member.device)).to(self.device) for member in self.members], 1)

@@ -1,0 +1,67 @@
+"""The parts of a training run that do not change while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engine.runtime.device import Precision
+from engine.runtime.distributed import ALONE, Processes
+from engine.validation.evaluate import evaluate
+from engine.validation.result_table import EvalResult
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from data.hyp import Hyperparameters
+    from engine.config.train_config import TrainConfig
+    from models.yolo import DetectionModel
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its configuration, data, device and folder.
+
+    Attributes:
+        image_px: Training and validation image size, a multiple of the stride.
+        names: Class names by number.
+        train: Augmented batches.
+        val: Batches of the validation split.
+        processes: Those that train together; the loaders hold this one's share.
+    """
+
+    config: TrainConfig
+    hyp: Hyperparameters
+    folder: Path
+    names: Mapping[int, str]
+    device: torch.device
+    precision: Precision
+    image_px: int
+    train: DataLoader
+    val: DataLoader
+    processes: Processes = ALONE
+
+    @property
+    def last(self) -> Path:
+        """The weights of the last epoch."""
+        return self.folder / "weights" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch."""
+        return self.folder / "weights" / "best.pt"
+
+    def settings(self) -> dict[str, Any]:
+        """Plain data that goes into every checkpoint."""
+        return {"config": self.config.to_dict(), "hyp": self.hyp.to_dict()}
+
+    def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
+        """Measure a model on the validation split, each process on its share; all get the whole result."""
+        if self.processes.world > 1:
+            options = {"gather": self.processes.gather, **options}
+        fixed = {"names": self.names, "device": self.device, "single_cls": self.config.single_cls}
+        return evaluate(model, self.val, **{"precision": self.precision, **fixed, **options})

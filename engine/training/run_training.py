@@ -1,0 +1,248 @@
+"""Train a detector: put the parts together, let Lightning run the loop, finish the run folder."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import yaml
+
+from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
+from data.hyp import Hyperparameters, load_hyp
+from engine.config.files import new_run_folder
+from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.inference.image_size import training_px, whole_strides
+from engine.runtime.console import clock, say
+from engine.runtime.device import Precision, choose_precision
+from engine.runtime.distributed import Processes, joined
+from engine.training.batch_size_search import Meter, find_batch
+from engine.training.build_run import (
+    create_model,
+    fit_anchors,
+    label_statistics,
+    summary,
+    tell_of_mirrored_classes,
+    train_loader,
+    val_loader,
+)
+from engine.training.cross_validation import FOLD_DATA, write_fold
+from engine.training.lightning_loop import Fit, warms_up_in_fp32
+from engine.training.loss_and_memory_recovery import OutOfMemory
+from engine.training.optimizer_and_schedule import accumulation
+from engine.training.resume import Interrupted, find_interrupted
+from engine.training.run_record import Run
+from engine.training.training_plots import plot_labels, plot_results
+from engine.validation.result_table import EvalResult
+from models.freeze import freeze
+from models.insertion.insert import layer_list
+from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
+
+if TYPE_CHECKING:
+    from models.yolo import DetectionModel
+
+TO_MAKE_LONGER = ("epoch", "ema_updates", "last_update_step", "best_fitness", "best_epoch", "class_ap")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run leaves."""
+
+    folder: Path
+    weights: Path  # the best
+    evaluation: EvalResult  # of those weights on the validation split
+
+
+def train(request: TrainConfig | ResumeRequest) -> TrainResult:
+    """Train as configured, or go on with an interrupted run.
+
+    Raises:
+        ValueError: If a file or a setting is wrong, or the loss is no longer a number.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
+    """
+    interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
+    config = interrupted.config if interrupted else request
+    with joined(config.device) as processes:
+        return _train(processes.from_main(lambda: config), interrupted, processes)
+
+
+def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
+    started = time.perf_counter()
+    run, fit = _fit(config, interrupted, processes)
+    say(f"\nTraining took {clock(time.perf_counter() - started)}")
+    return processes.from_main(lambda: _finish(run, fit))
+
+
+def _fit(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> tuple[Run, Fit]:
+    """Train; where the first epoch does not fit into memory, begin again with half the batch."""
+    folder = None
+    while True:
+        run, model = _prepare(config, interrupted, processes, folder)
+        fit = Fit(run, model, interrupted)
+        try:
+            if not fit.finished:
+                fit.run_epochs()
+            return run, fit
+        except OutOfMemory:
+            config, folder = _halve(run, fit), run.folder
+        del run, model, fit  # or the next attempt would find the memory still taken
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _halve(run: Run, fit: Fit) -> TrainConfig:
+    """The settings with half the batch.
+
+    Raises:
+        ValueError: If the run is past its first epoch, where another batch would make another run, or at one image.
+    """
+    batch = run.config.batch_size
+    if epochs := len(fit.results.rows()):
+        raise ValueError(
+            f"out of memory in epoch {epochs}, which {epochs} epochs before did not meet: something else has taken "
+            f"memory. The weights are kept; to go on: python train.py --resume {run.last}"
+        )
+    if (world := run.processes.world) > 1:  # the others have not met it
+        raise ValueError(f"out of memory with --batch {batch} on {world} processes: choose a smaller one")
+    if batch == 1:
+        raise ValueError(f"out of memory with one image of {run.image_px} px: choose a smaller --imgsz or model")
+    say(
+        f"\nOut of memory with --batch {batch} in the first epoch: beginning again with {batch // 2} images a batch "
+        f"and an optimiser step every {accumulation(batch // 2)} batches, so that a step sees as many images as before"
+    )
+    return replace(run.config, batch_size=batch // 2)
+
+
+def _prepare(
+    config: TrainConfig, interrupted: Interrupted | None, processes: Processes, folder: Path | None = None
+) -> tuple[Run, DetectionModel]:
+    """Read the data, build the model and make the run folder, unless it is made already."""
+    say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
+    device = processes.device
+    if config.batch_size != -1:
+        processes.share_of(config.batch_size)  # before anything that takes long
+    precision = choose_precision(config.precision, device)
+    hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
+    say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
+    folder = interrupted.run_folder if interrupted else folder
+    if config.folds and not folder:  # made before the model here, because the split is written into it
+        folder = processes.from_main(lambda: _fold_folder(config))
+    data = folder / FOLD_DATA if config.folds else config.data
+    with processes.in_turns():  # reading a generated set for the first time draws it
+        dataset = load_dataset_spec(data, single_cls=config.single_cls)
+    if interrupted:
+        model, report = model_from_checkpoint(interrupted.checkpoint), None
+    else:
+        model, report = create_model(config, dataset, hyp)
+    start_epoch = interrupted.next_epoch if interrupted else 0
+    frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
+    stride_px = max(int(model.stride.max()), 32)
+    image_px = training_px(config.imgsz, stride_px)
+    wanted = config
+    config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
+    sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
+    train = train_loader(config, dataset, hyp, processes, **sizes)
+    val = val_loader(config, dataset, processes, **sizes)
+    if not interrupted and not config.noautoanchor:
+        fit_anchors(model, train, image_px, hyp.anchor_t, config.seed)
+    say(summary(model, image_px))
+    if frozen.tensors:
+        until = f" until epoch {config.thaw_after}" if start_epoch < config.thaw_after else ""
+        say(f"{frozen}{until}")
+    say(label_statistics(train, dataset.names, image_px))
+    tell_of_mirrored_classes(hyp, dataset.names)
+    model.to(device=device, memory_format=precision.memory_format).train()
+    if folder is None:
+        folder = processes.from_main(lambda: _new_folder(config))
+    run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val, processes)
+    if processes.main:
+        _write_options(run)
+    if not interrupted and processes.main:
+        _describe_run(run, model)
+    if report is not None and processes.main:
+        report.save(folder / "transfer.csv")
+    where = ", ".join(map(str, dict.fromkeys(processes.devices)))
+    together = f", {processes.world} processes on {processes.nodes} machine(s)" if processes.world > 1 else ""
+    say(
+        f"Device {where}{together}, {precision.reason}; {torch.get_num_threads()} threads, "
+        f"{train.num_workers} loader workers"
+    )
+    say(f"Results go to {folder}")
+    return run, model
+
+
+def _with_batch(
+    config: TrainConfig,
+    processes: Processes,
+    dataset: DatasetSpec,
+    model: DetectionModel,
+    hyp: Hyperparameters,
+    precision: Precision,
+    image_px: int,
+) -> TrainConfig:
+    """The settings, with what was found in the place of `--batch-size -1`: as much for each process."""
+    if config.batch_size != -1:
+        return config
+    stride_px = max(int(model.stride.max()), 32)
+    largest_px = whole_strides(-(-image_px * 3 // 2), stride_px) if config.multi_scale else image_px
+    images = len(list_images(dataset.entries("train"), root=dataset.path))
+    meter = Meter(model, hyp, processes.device, precision, largest_px)
+    share = find_batch(meter, images, fp32_warmup=warms_up_in_fp32(config, precision))
+    return replace(config, batch_size=share * processes.world)
+
+
+def _fold_folder(config: TrainConfig) -> Path:
+    folder = _new_folder(config)
+    write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
+    return folder
+
+
+def _new_folder(config: TrainConfig) -> Path:
+    folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
+    for file in (folder / "results.csv", *folder.glob("events.out.tfevents.*")):  # of the run that --exist-ok replaces
+        file.unlink(missing_ok=True)
+    return folder
+
+
+def _write_options(run: Run) -> None:
+    """Write opt.yaml and hyp.yaml."""
+    options = {**run.config.to_dict(), "save_dir": str(run.folder)}
+    for name, values in (("opt", options), ("hyp", run.hyp.to_dict())):
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        (run.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def _describe_run(run: Run, model: DetectionModel) -> None:
+    """Write what the run is made of: model.yaml and, with pictures, labels.jpg."""
+    (run.folder / "model.yaml").write_text(layer_list(model.spec), encoding="utf-8")
+    labels = run.train.dataset.labels
+    if not run.config.noplots and sum(map(len, labels)):
+        plot_labels(np.concatenate(labels), run.names, run.folder / "labels.jpg")
+
+
+def _finish(run: Run, fit: Fit) -> TrainResult:
+    """Strip the resume state from the weights, measure the best ones and draw the curves."""
+    if not run.config.noplots:
+        plot_results(fit.results, run.folder / "results.png")
+    done = len(fit.results.rows())
+    for file in (run.best, run.last):  # the one that --resume reads last, so that a killed run can be finished
+        if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
+            kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER if name in checkpoint.training}
+            state = {**kept, "epochs_done": done, **run.settings()}
+            save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
+    weights = run.best if run.best.is_file() else run.last
+    say(f"Validating {weights}")
+    run.val.sampler.take_all()  # the other processes wait: what is drawn shows all images
+    model = load_model(weights, run.device).to(memory_format=run.precision.memory_format)
+    # In fp32, as val.py measures, so that the figures a run ends with are the ones val.py repeats.
+    precision = replace(run.precision, dtype=torch.float32, reason="fp32: for the record")
+    result = run.validate(model, gather=None, precision=precision, save_dir=run.folder, plots=not run.config.noplots)
+    say(result.table())
+    fit.logs.finish(weights)
+    say(f"Results are in {run.folder}")
+    return TrainResult(run.folder, weights, result)

@@ -1,0 +1,114 @@
+"""Pictures of a training run: labels.jpg, train_batch*.jpg and results.png."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.boxes import convert_boxes
+from data.images import write_image
+from engine.drawing.boxes_on_images import TextPainter, class_colour
+from engine.training.results_csv import ResultsFile
+from engine.validation.batch_mosaics import MAX_IMAGES, Marks, draw_mosaic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from data.loading.loader import Batch
+
+MAX_DRAWN_BOXES = 1000
+MAX_NAMED_CLASSES = 30
+# results.png: the panels from left to right, losses and precision, then recall, above; below validation and mAP.
+RESULT_PANELS = (
+    ("train/box_loss", "train/obj_loss", "train/cls_loss", "metrics/precision", "metrics/recall"),
+    ("val/box_loss", "val/obj_loss", "val/cls_loss", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"),
+)
+
+
+def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, NDArray[np.object_]]:
+    """A figure of its own, outside pyplot's list of windows, so that no display is needed and nothing is left open."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def plot_labels(labels: NDArray[np.floating], names: Mapping[int, str], file: Path) -> None:
+    """Draw how many labels each class has, the boxes over one another, and where and how large they are.
+
+    Args:
+        labels: (n, 5) rows of class, cx, cy, w, h, normalised.
+        names: Class names by number.
+        file: The picture.
+    """
+    figure, axes = _figure(8, 8, 2, 2)
+    counts = np.bincount(labels[:, 0].astype(int), minlength=len(names))
+    colours = [tuple(value / 255 for value in class_colour(i)) for i in range(len(counts))]
+    axes[0, 0].bar(range(len(counts)), counts, width=0.8, color=colours)
+    axes[0, 0].set_ylabel("instances")
+    if len(names) <= MAX_NAMED_CLASSES and all(name.isascii() for name in names.values()):
+        axes[0, 0].set_xticks(range(len(names)), list(names.values()), rotation=90, fontsize=10)
+    else:
+        axes[0, 0].set_xlabel("classes")
+    _draw_boxes(axes[0, 1], labels, colours)
+    for axis, columns in ((axes[1, 0], ("x", "y")), (axes[1, 1], ("width", "height"))):
+        first = 1 if columns[0] == "x" else 3
+        axis.hist2d(labels[:, first], labels[:, first + 1], bins=50, range=((0, 1), (0, 1)), cmin=1, cmap="Blues")
+        axis.set(xlabel=columns[0], ylabel=columns[1])
+    for axis in axes.ravel():
+        axis.spines[:].set_visible(False)
+    figure.savefig(file, dpi=150)
+
+
+def _draw_boxes(axis: Axes, labels: NDArray[np.floating], colours: Sequence[tuple[float, ...]]) -> None:
+    """Boxes with their centres laid on each other; the picture is two images wide, so none is cut."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    shown = labels[:MAX_DRAWN_BOXES]
+    boxes = [Rectangle((-w / 2, -h / 2), w, h) for w, h in shown[:, 3:5]]
+    edges = [colours[int(c)] for c in shown[:, 0]]
+    axis.add_collection(PatchCollection(boxes, facecolor="none", edgecolor=edges, linewidth=0.5))
+    axis.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5), aspect="equal")
+    axis.axis("off")
+
+
+def plot_train_batch(batch: Batch, names: Mapping[int, str], file: Path) -> None:
+    """Draw the first images of a training batch with their labels."""
+    images = batch.images[:MAX_IMAGES].permute(0, 2, 3, 1).cpu().numpy()
+    height, width = images.shape[1:3]
+    targets = batch.targets.cpu().numpy()
+    marks = []
+    for index in range(len(images)):
+        rows = targets[targets[:, 0] == index]
+        boxes = convert_boxes(rows[:, 2:], "cxcywh_norm", "xyxy_px", width, height)
+        marks.append(Marks(boxes, rows[:, 1], [names.get(int(c), str(int(c))) for c in rows[:, 1]]))
+    titles = [Path(path).name for path in batch.paths]
+    painter = TextPainter([*names.values(), *titles])
+    write_image(file, draw_mosaic(images, marks, titles, painter), jpeg_quality=90)
+
+
+def plot_results(results: ResultsFile, file: Path) -> None:
+    """Draw the columns of results.csv over the epochs, with a smoothed line."""
+    from scipy.ndimage import gaussian_filter1d
+
+    rows = results.rows()
+    if not rows:
+        return
+    epochs = [row["epoch"] for row in rows]
+    figure, axes = _figure(12, 6, 2, 5)
+    for axis, column in zip(axes.ravel(), [name for panel in RESULT_PANELS for name in panel], strict=True):
+        values = np.array([row[column] for row in rows])
+        axis.plot(epochs, values, marker=".", linewidth=2, markersize=8, label="results")
+        if np.isfinite(values).all():
+            axis.plot(epochs, gaussian_filter1d(values, sigma=3), ":", linewidth=2, label="smooth")
+        axis.set_title(column, fontsize=12)
+    axes[0, 1].legend()
+    figure.savefig(file, dpi=150)

@@ -1,0 +1,1 @@
+"""Attention inserted into a layer list: `insert`, the places it may go, overlays, and `python -m models.insertion`."""

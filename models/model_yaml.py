@@ -1,0 +1,113 @@
+"""A model YAML as checked, frozen data: `load_spec` reads it, `ModelSpec` holds it.
+
+Nothing in a YAML is evaluated and this module imports no torch. A file is either a complete YOLOv5 layer list
+(`backbone` and `head`, rows of `[from, number, module, args]`) or an overlay (`base` and `insert`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.graph.checked import checked_spec
+from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
+from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, shown
+from models.spec.paths import is_file
+
+__all__ = [
+    "IMAGE",
+    "LayerSpec",
+    "ModelSpec",
+    "SpecError",
+    "check_references",
+    "load_spec",
+    "readers",
+]
+
+FOLDER = Path(__file__).resolve().parent
+OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation"}
+
+
+def load_spec(path: str | Path, nc: int | None = None) -> ModelSpec:
+    """Read a model YAML, a complete layer list or an overlay.
+
+    Args:
+        path: A path, or a bare name such as `yolov5s_ca.yaml`, which is looked up in `models/`.
+        nc: Number of classes; overrides the file's own.
+
+    Returns:
+        The checked spec: every index absolute and in range, every layer read, the head last.
+
+    Raises:
+        ValueError: If the file is missing or wrong; names the file, the row, what was read and the remedy.
+    """
+    spec = _load(find_spec(path), ())
+    return spec if nc is None else spec.with_classes(nc)
+
+
+def find_spec(path: str | Path) -> Path:
+    """The file of a path or of a bare name: looked for here, in the repository root and in `models/`.
+
+    Raises:
+        ValueError: If there is none; gives the nearest names.
+    """
+    given = Path(path)
+    if given.name:
+        names = [given] if given.suffix in (".yaml", ".yml") else [given, given.with_name(given.name + ".yaml")]
+        for folder in (Path(), FOLDER.parent, FOLDER, FOLDER / "overlays"):
+            for name in names:
+                if is_file(folder / name):
+                    return folder / name
+    near = difflib.get_close_matches(given.name, sorted({p.name for p in FOLDER.glob("**/*.yaml")}), n=3, cutoff=0.4)
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    raise ValueError(f"model file {shown(str(path))} was not found in the current folder or in models/{hint}")
+
+
+def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:
+    """Read a file; `above` are the overlays that led to it."""
+    if file.resolve() in above:
+        raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
+    data = _read_yaml(file)
+    if "base" not in data:
+        return checked_spec(data, file.name)
+    return _load_overlay(file, data, (*above, file.resolve()))
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error}") from error
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # a date such as 2001-99-99, [[[[…
+        raise ValueError(f"{file.name}: not readable as YAML in UTF-8: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(
+            f"{file.name}: expected a mapping with backbone and head, or base and insert, but got {shown(data)}"
+        )
+    return data
+
+
+def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...]) -> ModelSpec:
+    from models.insertion.insert import apply_overlay
+
+    check_keys(data, OVERLAY_KEYS, ("base", "insert"), file.name)
+    name = data["base"]
+    if not isinstance(name, str):
+        raise ValueError(f"{file.name}: base: expected the name of a model YAML but got {shown(name)}")
+    beside = file.parent / name
+    spec = _load(beside if is_file(beside) else find_spec(name), above)
+    if "nc" in data:
+        spec = spec.with_classes(number(data, "nc", int, file.name))
+    if "anchors" in data:
+        spec = replace(spec, anchors=parse_anchors(data["anchors"], file.name))
+    for key in ("depth_multiple", "width_multiple"):
+        if key in data:
+            spec = replace(spec, **{key: number(data, key, float, file.name)})
+    if "activation" in data:
+        spec = replace(spec, activation=parse_activation_name(data["activation"], file.name))
+    return apply_overlay(replace(spec, file=file.name, base=spec.base or name), data["insert"])

@@ -1,0 +1,150 @@
+"""What the scripts share: parsing, bare names, run folders, one-line errors."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from engine.config.files import ROOT, new_run_folder, resolve_file
+from engine.config.parser import ArgumentParser, run_cli
+
+
+@pytest.fixture
+def parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="x.py")
+    parser.add_argument("--epochs", type=int, default=100, help="how long")
+    parser.add_argument("--imgsz", "--img", type=int, default=640, help="side")
+    parser.add_argument("--name", default="exp", help="folder")
+    parser.unsupported({"--evolve": "use compare.py", "--bucket": "no cloud here"})
+    return parser
+
+
+def test_values_defaults_and_prefixes(parser: ArgumentParser) -> None:
+    options = parser.parse_args(["--epoch", "3", "--img=320"])
+    assert (options.epochs, options.imgsz, options.name) == (3, 320, "exp")
+    assert parser.parse_args([]).epochs == 100
+
+
+def test_arguments_come_from_the_command_line_if_not_given(
+    parser: ArgumentParser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x.py", "--name", "a"])
+    assert parser.parse_args().name == "a"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--evolve"], "x.py: error: --evolve is not supported: use compare.py\n"),
+        (["--epochs", "3", "--bucket=a"], "x.py: error: --bucket is not supported: no cloud here\n"),
+        (["--epcohs", "3"], "x.py: error: unrecognized argument '--epcohs'; did you mean --epochs?\n"),
+        (["--zzz=1"], "x.py: error: unrecognized argument '--zzz=1'; --help lists the flags\n"),
+        (["file.yaml"], "x.py: error: unrecognized argument 'file.yaml'; --help lists the flags\n"),
+        (["--epochs", "x"], "x.py: error: argument --epochs: invalid int value: 'x'\n"),
+        (["--epochs"], "x.py: error: argument --epochs: expected one argument\n"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    parser: ArgumentParser, capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        parser.parse_args(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == line
+
+
+def test_help_shows_defaults(parser: ArgumentParser, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parser.parse_args(["--help"])
+    assert left.value.code == 0
+    assert "how long (default: 100)" in capsys.readouterr().out
+
+
+def test_it_imports_no_torch() -> None:
+    code = "import sys, engine.config.parser; raise SystemExit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+def test_files_by_path_and_by_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_file("yolov5s.yaml", ["models"], "model") == ROOT / "models" / "yolov5s.yaml"
+    assert resolve_file("yolov5s", ["data", "models"], "model") == ROOT / "models" / "yolov5s.yaml"
+    assert resolve_file("models/yolov5s.yaml", [], "model").is_file()
+    assert resolve_file(ROOT / "models" / "yolov5s.yaml", [], "model") == ROOT / "models" / "yolov5s.yaml"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yolov5s.yaml").touch()
+    assert resolve_file("yolov5s.yaml", ["models"], "model") == Path("yolov5s.yaml")  # the one here goes first
+    (tmp_path / "a.v2").touch()
+    (tmp_path / "a.v2.yaml").touch()
+    assert resolve_file("a.v2", [], "x", suffixes=(".yaml",)) == Path("a.v2")
+
+
+@pytest.mark.parametrize("name", ["", ".", "yolo5s", "a\0b", "x" * 3000, "/nowhere/yolov5s.yaml"])
+def test_files_that_are_not_there(name: str) -> None:
+    with pytest.raises(ValueError, match=r"model file .* was not found; looked in the current folder, models/"):
+        resolve_file(name, ["models"], "model")
+
+
+def test_the_nearest_names_are_offered() -> None:
+    with pytest.raises(ValueError, match=r"model file 'yolo5s.yaml' was not found.*; nearest: yolov5s.yaml"):
+        resolve_file("yolo5s.yaml", ["models"], "model")
+
+
+def test_run_folders_are_counted(tmp_path: Path) -> None:
+    names = [new_run_folder(tmp_path / "runs", "exp").name for _ in range(3)]
+    assert names == ["exp", "exp2", "exp3"]
+    assert new_run_folder(tmp_path / "runs", "exp", exist_ok=True).name == "exp"
+    assert new_run_folder(tmp_path / "runs", "实验").name == "实验"
+
+
+def test_runs_started_together_share_no_folder(tmp_path: Path) -> None:
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(new_run_folder(tmp_path, "exp"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 8
+
+
+def test_run_folders_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "exp").touch()
+    assert new_run_folder(tmp_path, "exp").name == "exp2"
+    with pytest.raises(ValueError, match="cannot be made: a file of that name is there"):
+        new_run_folder(tmp_path, "exp", exist_ok=True)
+    with pytest.raises(ValueError, match="cannot be made"):
+        new_run_folder(tmp_path / "exp" / "below", "exp")
+    with pytest.raises(ValueError, match="cannot be made"):
+        new_run_folder(tmp_path, "x" * 3000)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "line"),
+    [
+        (None, 0, ""),
+        (3, 3, ""),
+        (ValueError("a.yaml: row 3: wrong"), 2, "x.py: error: a.yaml: row 3: wrong\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_run_cli(
+    outcome: object, code: int, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/some/where/x.py"])
+
+    def main() -> int | None:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome  # type: ignore[return-value]
+
+    assert run_cli(main) == code
+    assert capsys.readouterr().err == line
+
+
+def test_our_own_mistakes_keep_their_traceback() -> None:
+    def main() -> None:
+        raise TypeError("a bug")
+
+    with pytest.raises(TypeError, match="a bug"):
+        run_cli(main)
