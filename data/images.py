@@ -214,7 +214,7 @@ def _decode_with_pillow(encoded: np.ndarray, name: str) -> np.ndarray:
         raise
     except Image.DecompressionBombError as error:
         raise ImageReadError(f"{name}: {error}") from error
-    except Image.UnidentifiedImageError as error:
+    except (Image.UnidentifiedImageError, ImportError) as error:  # ultralytics, once imported, asks for a HEIF package
         raise ImageReadError(f"{name}: is no image of a known format") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error

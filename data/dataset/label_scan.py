@@ -161,7 +161,7 @@ def image_size(path: str) -> tuple[int, int]:
             image.verify()
             file.seek(-2, os.SEEK_END)
             whole = kind not in ("JPEG", "MPO") or file.read(2) == b"\xff\xd9"
-    except Image.UnidentifiedImageError:
+    except (Image.UnidentifiedImageError, ImportError):  # ultralytics, once imported, asks for a HEIF package
         return _size_by_decoding(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageReadError(f"cannot be read as an image: {error}") from error

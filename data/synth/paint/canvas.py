@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.synth.paint.colour import triple
+from data.synth.world.colour import triple
 
 LIMIT = 2.0**26  # fixed-point coordinates beyond this overflow in OpenCV
 EDGE = 0.2  # coverage from which a pixel counts as part of an object when its box is taken

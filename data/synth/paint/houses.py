@@ -7,9 +7,9 @@ import numpy as np
 
 from data.synth.paint import noise
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import ints, linear, through
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import ints, linear, through
 
 Rng = np.random.Generator
 DEPTH_M = 13.0

@@ -7,9 +7,9 @@ import numpy as np
 
 from data.synth.paint import noise
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import linear
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import linear
 
 TREE_SPRITES = 8
 

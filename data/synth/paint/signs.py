@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from data.synth.paint import noise
-from data.synth.paint.colour import tinted, triple
-from data.synth.scene import difficulty
+from data.synth.world import difficulty
+from data.synth.world.colour import tinted, triple
 
 Rng = np.random.Generator
 Colour = tuple[int, int, int]

@@ -215,7 +215,7 @@ def test_resume_request(tmp_path):
 
 
 def test_help_is_fast_because_nothing_heavy_is_imported(root):
-    code = "import sys, train; from engine.train_flags import create_parser; create_parser().format_help(); "
+    code = "import sys, train; from engine.config.train_parser import create_parser; create_parser().format_help(); "
     code += "print([m for m in ('torch', 'lightning', 'ultralytics', 'cv2', 'matplotlib') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -133,7 +133,7 @@ def test_suppression_inside_the_file(weights, source, root):
 def test_a_torchscript_file_with_suppression_opens_in_a_process_without_torchvision(weights, root):
     done = export(ExportConfig(weights=str(weights), imgsz=(64, 64), nms=True))[0]
     code = (
-        "import sys, torch; from engine.exported import open_exported; "
+        "import sys, torch; from engine.inference.exported_network import open_exported; "
         "network = open_exported(sys.argv[1], torch.device('cpu'), '32'); "
         "print(network(torch.zeros(1, 3, 64, 64)).shape, network.description)"
     )
