@@ -2,56 +2,92 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from data.dataset.dataset_yaml import list_images, load_dataset_spec
+from data.images import letterbox, read_image, write_image
 from engine.config.files import ROOT
 
-EPOCHS = 40
-DATA = "signs_demo.yaml"
+ATTENTION = "CoordAtt@neck.P3,neck.P4,neck.P5"
+SETS = {  # flags of train.py beside those of every demonstration
+    "roadsigns": ["--epochs", "15", "--batch", "8", "--class-map", "stop=stop sign"],
+    "signs": ["--epochs", "15", "--batch", "16"],
+}
+COLUMNS, TILE_PX = 4, 480  # of the contact sheet
 
 
-def commands(folder: Path) -> list[tuple[str, list[str]]]:
+def commands(name: str, folder: Path) -> list[tuple[str, list[str]]]:
     """What the demonstration runs, each with the sentence that announces it.
 
     Args:
+        name: One of `SETS`.
         folder: Where every result goes.
     """
-    best = str(folder / "train" / "weights" / "best.pt")
-    unseen = str(ROOT / "datasets" / "signs_demo" / "images" / "test")
+    best, data = str(folder / "train" / "weights" / "best.pt"), f"{name}_demo.yaml"
     place = ["--project", str(folder), "--exist-ok", "--name"]
     size = ["--img", "320"]
-    train = ["--cfg", "yolov5n_ca.yaml", "--data", DATA, "--hyp", "hyp.no-mirror.yaml", *size]
-    train += ["--epochs", str(EPOCHS), "--batch", "16", *place]
+    train = ["--weights", "yolov5n.pt", "--attention", ATTENTION, "--data", data, *size, *SETS[name], *place]
+    what = "street photographs" if name == "roadsigns" else "generated street scenes"
+    unseen = load_dataset_spec(data).test[0]
+    source = unseen.relative_to(ROOT) if unseen.is_relative_to(ROOT) else unseen
     return [
-        ("Train YOLOv5n with coordinate attention on generated street scenes", ["train.py", *train, "train"]),
-        ("Measure the best weights", ["val.py", "--weights", best, "--data", DATA, *size, *place, "val"]),
+        (f"Train YOLOv5n with coordinate attention on {what}, from the COCO weights", ["train.py", *train, "train"]),
+        ("Measure the best weights", ["val.py", "--weights", best, "--data", data, *size, *place, "val"]),
         (
             "Detect on images it has not seen",
-            ["detect.py", "--weights", best, "--source", unseen, *size, *place, "detect"],
+            ["detect.py", "--weights", best, "--source", str(source), *size, *place, "detect"],
         ),
     ]
 
 
-def main() -> int:
+def contact_sheet(pictures: Sequence[str]) -> np.ndarray:
+    """Pictures side by side, each fitted into a square tile: (H, W, 3) uint8 RGB.
+
+    Args:
+        pictures: At least one image file.
+    """
+    tiles = [letterbox(read_image(picture), TILE_PX).image for picture in pictures]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
+    return np.vstack([np.hstack(tiles[first : first + COLUMNS]) for first in range(0, len(tiles), COLUMNS)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the commands one after another; the first that fails ends the demonstration with its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m engine.demo", description=__doc__)
+    parser.add_argument("set", nargs="?", choices=list(SETS), default="roadsigns", help="what is detected")
+    name = parser.parse_args(argv).set
     started = time.perf_counter()
     folder = Path("runs") / "demo"
-    steps = commands(folder)
+    steps = commands(name, folder)
     for number, (what, command) in enumerate(steps, 1):
         print(f"\n[{number}/{len(steps)}] {what}\n$ python {shlex.join(command)}\n", flush=True)
         code = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
         if code:
             return code
-    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
-    print(f"\nDone in {minutes} min {seconds} s. Open these folders:")
+    sheet = ROOT / folder / "contact_sheet.jpg"
+    write_image(sheet, contact_sheet(list_images([ROOT / folder / "detect"])), jpeg_quality=85)
+    _say_what_next(folder, round(time.perf_counter() - started))
+    return 0
+
+
+def _say_what_next(folder: Path, seconds: int) -> None:
+    best = folder / "train" / "weights" / "best.pt"
+    print(f"\nDone in {seconds // 60} min {seconds % 60} s.")
     print(f"  {folder / 'train'}    curves (results.png), batches, weights")
     print(f"  {folder / 'val'}      mAP table, PR curve, confusion matrix")
     print(f"  {folder / 'detect'}   unseen images with their detections")
-    return 0
+    print("Next, on a picture and on a data set of yours:")
+    print(f"  python detect.py --weights {best} --source picture.jpg")
+    print(f"  python train.py --data my.yaml --img 640 --attention {ATTENTION}")
+    print(f"What it found, on one page: {folder / 'contact_sheet.jpg'}")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from analysis.compare.execute.local import run_locally
 from analysis.compare.execute.run_folder import FAILED, FINISHED, INTERRUPTED, TRAINED, RunFolder, folders
-from analysis.compare.execute.time_estimate import estimate_seconds
+from analysis.compare.execute.time_estimate import estimate_seconds, runs_at_once
 from analysis.compare.plan.command_line import CompareRequest
 from analysis.compare.plan.expand_plan import RunPlan, expand
 from analysis.compare.report.write_report import write_report
+from data.loading.loader import available_cores
 from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
@@ -42,8 +43,12 @@ def _study(request: CompareRequest) -> int:
             merge(request.merge, request.folder)
         write_report(request.folder)
         return 0
-    choose_precision(request.shared["precision"], select_device(request.shared["device"]))
-    plans = expand(request.axes, request.shared)
+    device = select_device(request.shared["device"])
+    choose_precision(request.shared["precision"], device)
+    plans = expand(request.axes, request.shared, request.task)
+    if not request.ray:
+        request = replace(request, jobs=request.jobs or runs_at_once(plans, device))
+        plans = _sharing_cores(plans, request.jobs)
     if request.dry_run:
         _dry_run(plans, request)
         return 0
@@ -63,6 +68,12 @@ def _study(request: CompareRequest) -> int:
         error = folder.read("error")
         print(printable_lines(f"failed in {error['stage']}: {folder.path.name}: {error['error']}"), file=sys.stderr)
     return 1 if failed else 0
+
+
+def _sharing_cores(plans: Sequence[RunPlan], jobs: int) -> list[RunPlan]:
+    """The same runs, each with its share of the cores for loading; what is trained does not depend on it."""
+    most = max(available_cores() // jobs, 1)
+    return [replace(one, train={**one.train, "workers": min(one.train["workers"], most)}) for one in plans]
 
 
 def find(comparison: Path, plan: RunPlan) -> RunFolder:
@@ -112,12 +123,12 @@ def _dry_run(plans: Sequence[RunPlan], request: CompareRequest) -> None:
         say("Nothing is left to do")
         return
     seconds = estimate_seconds(left)
-    total = sum(seconds[plan.config] for plan in left) / request.jobs
+    total = sum(seconds[plan.config] for plan in left) / (request.jobs or 1)
     for config, plan in {plan.config: plan for plan in reversed(left)}.items():
         say(f"about {clock(seconds[config])} a run: {plan.label} ({plan.cfg} on {plan.data}, {plan.train['imgsz']} px)")
     say(
-        f"{len(left)} runs are left, about {clock(total)} in all with {request.jobs} at a time; from a few timed steps "
-        "on this machine as busy as it is now, for uninterrupted runs of all their epochs"
+        f"{len(left)} runs are left, about {clock(total)} in all with {request.jobs or 1} at a time; from a few timed "
+        "steps on this machine as busy as it is now, for uninterrupted runs of all their epochs"
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout, or one in it renumbered."""
+"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout; a set renumbered or split."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from data.convert import voc, yolo
+from data.convert import three_way, voc, yolo
 from data.convert.pipeline import Options, convert
 from files.text import printable_lines
 
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         one = formats.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         _add_common_arguments(one)
         module.add_arguments(one.add_argument_group(f"{name} only"))
+    three_way.add_arguments(formats.add_parser("three-way", help=three_way.SUMMARY, description=three_way.__doc__))
     return parser
 
 
@@ -55,14 +57,12 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake gives one line on stderr and exit code 2."""
     given = vars(build_parser().parse_args(argv))
-    module = FORMATS[given["format"]]
-    own = {name: given.pop(name) for name in module.OPTIONS}
-    settings = {"format": given.pop("format"), **own}
-    given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
     try:
-        if module is yolo and not given["names"]:
-            given["names"] = yolo.class_names(given["folder"], **own)
-        print(printable_lines(convert(Options(**given), partial(module.read, **own), settings)))
+        if given["format"] == "three-way":
+            given.pop("format")
+            print(printable_lines(three_way.split_three_ways(**given)))
+        else:
+            print(printable_lines(_convert(given)))
     except ValueError as error:
         print(printable_lines(f"python -m data.convert: error: {error}"), file=sys.stderr)
         return 2
@@ -70,6 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; nothing was written, run the same command again", file=sys.stderr)
         return 130
     return 0
+
+
+def _convert(given: dict[str, Any]) -> str:
+    module = FORMATS[given["format"]]
+    own = {name: given.pop(name) for name in module.OPTIONS}
+    settings = {"format": given.pop("format"), **own}
+    given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
+    if module is yolo and not given["names"]:
+        given["names"] = yolo.class_names(given["folder"], **own)
+    return convert(Options(**given), partial(module.read, **own), settings)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 The layout is YOLOv5's: `path`, `train`, `val`, `test` (a folder, a .txt of image paths, or a list of those), `names`
 (a list or a mapping). Labels lie beside the images: the last `/images/` of an image's path becomes `/labels/` and the
-suffix `.txt`. An entry `download:` is shown to the user and never run. Entries with other names are left to the tools
-that wrote them, unless they look like a misspelling of one of ours.
+suffix `.txt`. An entry `download:` is shown to the user and never run; `hyp:` names the hyperparameters to train with
+unless others are asked for. Entries with other names are left to the tools that wrote them, unless they look like a
+misspelling of one of ours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from files.yaml_file import read_yaml
 FOLDER = Path(__file__).resolve().parents[1]
 ROOT = FOLDER.parent
 SPLITS = ("train", "val", "test")
-_KEYS = ("path", *SPLITS, "names", "nc", "download", "synth")
+_KEYS = ("path", *SPLITS, "names", "nc", "download", "synth", "hyp")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class DatasetSpec:
     file: Path
     file_nc: int
     download: str | None = None
+    hyp: str | None = None
 
     def entries(self, split: str) -> tuple[Path, ...]:
         """Return the folders and .txt files of a split.
@@ -101,7 +103,18 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
         missing = [home / text for entries in texts.values() for text in entries]
         raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
     found = {split: tuple(_below(root, text) for text in texts[split]) for split in SPLITS}
-    return DatasetSpec(root, **found, names=names, nc=len(names), file=file, file_nc=file_nc, download=download)
+    own = {"file": file, "file_nc": file_nc, "download": download, "hyp": _hyp(content, file)}
+    return DatasetSpec(root, **found, names=names, nc=len(names), **own)
+
+
+def own_hyp(name_or_path: str | Path) -> str | None:
+    """The hyperparameter file that a data set YAML names, without looking for its images or drawing them.
+
+    Raises:
+        ValueError: If the YAML is missing or wrong, or `hyp:` is no text.
+    """
+    file = _find(name_or_path)
+    return _hyp(_read(file), file)
 
 
 def label_path(image: str) -> str:
@@ -165,6 +178,15 @@ def _read(file: Path) -> dict[str, object]:
     if "synth" in content and not isinstance(content["synth"], Mapping):
         raise ValueError(f"{file}: Expected `synth:` to be a mapping of options but got {shown(content['synth'])}")
     return content
+
+
+def _hyp(content: Mapping[str, object], file: Path) -> str | None:
+    """A path where the file lies beside the YAML, else the name as it is."""
+    given = content.get("hyp")
+    if given is not None and not isinstance(given, str):
+        raise ValueError(f"{file}: hyp: Expected the name of a hyperparameter file but got {given!r}")
+    beside = file.parent / given if given else None
+    return str(beside) if beside and beside.is_file() else given
 
 
 def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], int]:

@@ -14,7 +14,7 @@ from files.disk import require_writable
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
 PRECISIONS = ("auto", "32", "bf16", "16")
-DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
+DEFAULT_WEIGHTS = "weights/yolov5n.pt"
 DEFAULT_SOURCE = "data/images"
 
 _UNSUPPORTED = {

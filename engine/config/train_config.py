@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from data.dataset.dataset_yaml import load_dataset_spec
+from data.dataset.dataset_yaml import load_dataset_spec, own_hyp
 from data.hyp import load_hyp
 from engine.config.files import module_files, resolve_file
-from engine.config.train_parser import create_parser, require_loggers
-from engine.runtime.console import note
+from engine.config.train_parser import DEFAULT_HYP, create_parser, require_loggers
+from engine.runtime.console import note, say
 from engine.runtime.launcher import check_local_rank, place
 from files.disk import require_writable
 from models.model_yaml import load_spec
-from models.weights.download import find_weights
+from models.weights.download import find_weights, stock_at_hand
 
 RESUME_KEEPS = ("device", "workers", "epochs", "module")  # what may be given beside --resume
 
@@ -37,6 +37,7 @@ class TrainConfig:
     attention: tuple[str, ...] = ()
     attention_start: str = "identity"
     module: tuple[str, ...] = ()
+    class_map: tuple[str, ...] = ()  # `own name=name in the weights`, as on the command line
     epochs: int = 100
     batch_size: int = 16
     imgsz: int = 640
@@ -80,6 +81,7 @@ class TrainConfig:
         object.__setattr__(self, "attention", tuple(requests))
         object.__setattr__(self, "module", tuple(self.module))
         object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
+        object.__setattr__(self, "class_map", tuple(self.class_map))
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
 
@@ -107,6 +109,11 @@ class TrainConfig:
                 "expected --cfg, --weights or both: --cfg yolov5s.yaml trains from scratch, --weights yolov5s.pt goes "
                 "on from the pretrained model (fetched if it is not on disk)"
             )
+        wrong = next((pair for pair in self.class_map if not all(pair.partition("="))), None)
+        if wrong is not None:
+            raise ValueError(f"--class-map {wrong!r}: expected a form such as 'stop=stop sign'")
+        if self.class_map and not self.weights:
+            raise ValueError("--class-map says which classes of --weights are carried over, and none are named")
         if self.thaw_after >= max(self.epochs, 1):
             raise ValueError(
                 f"--thaw-after {self.thaw_after}: expected less than --epochs {self.epochs}, so that epochs follow the "
@@ -150,6 +157,7 @@ class TrainConfig:
         values = {
             **asdict(self),
             "attention": list(self.attention),
+            "class_map": list(self.class_map),
             "freeze": list(self.freeze),
             "logger": list(self.logger),
             "module": list(self.module),
@@ -231,11 +239,12 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
         return _resume_request(resume, values, given)
     if "attention_start" in given and not values["attention"]:
         raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
-    values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
-    load_hyp(values["hyp"])
+    values["hyp"] = hyp_file(values["hyp"] or DEFAULT_HYP)
     if values["cfg"]:
         values["cfg"] = str(resolve_file(values["cfg"], ("models",), "model").resolve())
     first = place().rank == 0
+    if "weights" not in given:
+        values["weights"] = stock_at_hand(values["cfg"])
     if values["weights"] and first:
         values["weights"] = str(find_weights(values["weights"]).resolve())
     if values["name"] == "cfg":
@@ -250,9 +259,27 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeR
     if not first:
         return config
     _check_model(config)
-    # Last, because reading a generated set for the first time draws it.
-    config = replace(config, data=str(load_dataset_file(config.data, config.single_cls)))
+    config = _completed(config, given)
     return replace(request, config=config) if request else config
+
+
+def _completed(config: TrainConfig, given: Collection[str]) -> TrainConfig:
+    """With what the data set decides, after a word on what was not asked for."""
+    if "hyp" not in given and (own := own_hyp(config.data)):
+        config = replace(config, hyp=hyp_file(own))
+        say(f"Hyperparameters from {own}, as {Path(config.data).name} says; --hyp takes others")
+    # Last, because reading a generated set for the first time draws it.
+    data = load_dataset_spec(config.data, single_cls=config.single_cls).file
+    if "weights" not in given and config.weights:
+        say(f"Weights from {config.weights}, stock ones of this size; --weights '' starts from scratch")
+    return replace(config, data=str(data.resolve()))
+
+
+def hyp_file(name: str) -> str:
+    """A hyperparameter file's absolute path, after a check that it can be read."""
+    file = str(resolve_file(name, ("data/hyps",), "hyperparameter").resolve())
+    load_hyp(file)
+    return file
 
 
 def _check_model(config: TrainConfig) -> None:
@@ -271,11 +298,6 @@ def _check_model(config: TrainConfig) -> None:
     else:  # its places are known when the weights are read
         for request in config.attention:
             parse_request(request)
-
-
-def load_dataset_file(name: str, single_cls: bool) -> Path:
-    """The dataset YAML's absolute path, after a check that it can be read."""
-    return load_dataset_spec(name, single_cls=single_cls).file.resolve()
 
 
 def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:

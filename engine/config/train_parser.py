@@ -13,6 +13,7 @@ OPTIMIZERS = ("SGD", "Adam", "AdamW")
 CACHES = ("auto", "ram", "disk", "val", "none")
 PRECISIONS = ("auto", "32", "bf16", "16")
 STARTS = ("identity", "paper")
+DEFAULT_HYP = "hyp.scratch-low.yaml"
 
 # Services that figures can be sent to: the module that must be there, and what pip calls it.
 LOGGERS = {
@@ -53,7 +54,8 @@ def create_parser() -> ArgumentParser:
 def _add_what(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("model and data")
     add = group.add_argument
-    add("--weights", default="", help="start from these weights, e.g. yolov5s.pt; empty trains from scratch")
+    text = "start from these, e.g. yolov5s.pt; '' trains from scratch; without it the stock weights of the model's size"
+    add("--weights", help=text)
     add("--cfg", default="", help="model YAML; empty: the model inside --weights")
     text = (
         "insert attention modules, e.g. CoordAtt@neck.P3,neck.P4 or 'CBAM(kernel_size=3)@backbone.P5'; may be repeated"
@@ -61,12 +63,14 @@ def _add_what(parser: ArgumentParser) -> None:
     add("--attention", action="append", default=[], metavar="MODULE@PLACE", help=text)
     add_module_flag(group)
     add("--attention-start", choices=STARTS, default="identity", help="how inserted modules begin")
+    text = "take a class's weights from one of another name, e.g. 'stop=stop sign'; equal names are found without it"
+    add("--class-map", nargs="+", default=[], metavar="CLASS=CLASS", help=text)
     add("--data", default="signs.yaml", help="dataset YAML")
     text = "cross-validation: deal the train and val images into K folds"
     add("--folds", type=int, default=0, metavar="K", help=text)
     text = "the fold that is validated, from 0; the others are trained on"
     add("--fold", type=int, default=-1, metavar="I", help=text)
-    add("--hyp", default="hyp.scratch-low.yaml", help="hyperparameter YAML")
+    add("--hyp", help=f"hyperparameter YAML; without it the one that the data set names, else {DEFAULT_HYP}")
     add("--imgsz", "--img", "--img-size", type=int, default=640, help="training and validation image size, pixels")
     add("--single-cls", action="store_true", help="treat all classes as one")
     text = "rows of the base not trained: 10 is the first ten; 0 1 2, 0-9, backbone, 'backbone,!attention' name them"

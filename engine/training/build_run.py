@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from data.loading.loader import available_cores, create_loader
+from data.mirrored_names import mirrored_names
 from engine.runtime.console import say
 from engine.runtime.distributed import ALONE, Processes
 from models.autoanchor import check_anchors
@@ -58,14 +59,15 @@ def val_loader(
     config: TrainConfig,
     dataset: DatasetSpec,
     processes: Processes = ALONE,
+    split: str = "val",
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
-    """Rectangular, padded batches of the validation split, twice as large as those for training."""
+    """Rectangular, padded batches of the validation split, or another, twice as large as those for training."""
     cache = "ram" if config.cache == "val" else config.cache
     return _loader(
         config,
         dataset,
-        "val",
+        split,
         processes,
         batch_size=config.batch_size * 2,
         rect=True,
@@ -132,15 +134,15 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
         spec = insert(spec, config.attention, start=config.attention_start)
     torch.manual_seed(config.seed)
     model, report = build_model(spec), None
+    model.set_names(dataset.names)
     if source is not None:
         anchors = model.detect.anchors.clone()
-        report = transfer(model, source)
+        report = transfer(model, source, dict(pair.split("=", 1) for pair in config.class_map))
         say(report.overview)
         if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
     else:
         say("Fresh weights: nothing was named with --weights, e.g. --weights yolov5s.pt")
-    model.set_names(dataset.names)
     return StartModel(model, report)
 
 
@@ -179,3 +181,13 @@ def label_statistics(loader: DataLoader, names: Mapping[int, str], image_px: int
     )
     text = f"Labels: {len(rows)} in {len(labels)} images, {empty} without labels ({classes})"
     return f"{text}; {small} below {SMALL_LABEL_PX} px at {image_px} px" if small else text
+
+
+def tell_of_mirrored_classes(hyp: Hyperparameters, names: Mapping[int, str]) -> None:
+    """Warn of classes that say left or right where images are mirrored."""
+    mirrored = mirrored_names(names.values())
+    if hyp.fliplr > 0 and mirrored:
+        say(
+            f"Warning: fliplr {hyp.fliplr:g} shows {', '.join(mirrored)} mirrored under the same name; "
+            "--hyp hyp.no-mirror.yaml leaves mirroring out"
+        )

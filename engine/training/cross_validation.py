@@ -48,6 +48,8 @@ def write_fold(dataset: DatasetSpec, folds: int, fold: int, seed: int, folder: P
     content = {"path": str(folder.resolve()), "train": "train.txt", "val": "val.txt", "names": dataset.names}
     if dataset.test:
         content["test"] = [str(entry) for entry in dataset.test]
+    if dataset.hyp:
+        content["hyp"] = dataset.hyp
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     file = folder / FOLD_DATA
     file.write_text(text, encoding="utf-8")

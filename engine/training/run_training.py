@@ -24,7 +24,15 @@ from engine.runtime.device import Precision, choose_precision
 from engine.runtime.distributed import Processes, joined
 from engine.runtime.folder_lock import trained_in
 from engine.training.batch_size_search import Meter, find_batch
-from engine.training.build_run import create_model, fit_anchors, label_statistics, summary, train_loader, val_loader
+from engine.training.build_run import (
+    create_model,
+    fit_anchors,
+    label_statistics,
+    summary,
+    tell_of_mirrored_classes,
+    train_loader,
+    val_loader,
+)
 from engine.training.cross_validation import FOLD_DATA, write_fold
 from engine.training.lightning_loop import Fit, warms_up_in_fp32
 from engine.training.loss_and_memory_recovery import OutOfMemory
@@ -174,6 +182,7 @@ def _prepare(
         until = f" until epoch {config.thaw_after}" if start_epoch < config.thaw_after else ""
         say(f"{frozen}{until}")
     say(label_statistics(train, dataset.names, image_px))
+    tell_of_mirrored_classes(hyp, dataset.names)
     model.to(device=device, memory_format=precision.memory_format).train()
     if folder is None:
         folder = processes.from_main(lambda: _new_folder(config, alone))

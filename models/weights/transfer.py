@@ -21,6 +21,7 @@ from models.graph.checked import analyse
 from models.graph.stock_graphs import may_be_inserted
 from models.spec.model_spec import IMAGE, ModelSpec
 from models.weights.checkpoint import Checkpoint, read_checkpoint
+from models.weights.class_names import match_classes
 from models.weights.match_rows import align
 from models.yolo import DetectionModel
 
@@ -45,6 +46,7 @@ class TransferReport:
     source: str
     entries: tuple[Entry, ...]
     question: str = ""  # asked where what was left over would fit what starts at random
+    classes: tuple[tuple[str, str], ...] = ()  # class of the model, and the source's that it was carried from
 
     def count(self, fate: str) -> int:
         """How many tensors met this fate."""
@@ -70,6 +72,9 @@ class TransferReport:
             f"{' of the source' if fate == 'unused' else ''}: {reason}"
             for (fate, reason), rows in groups.items()
         ]
+        if self.classes:
+            pairs = ", ".join(a if a == b else f"{a} (from {b})" for a, b in self.classes)
+            lines.append(f"classes carried by name: {pairs}")
         return "\n".join([self.summary, *lines, *([self.question] if self.question else [])])
 
     def __str__(self) -> str:
@@ -86,25 +91,35 @@ class TransferReport:
             write_rows(file, [Entry._fields, *rows])
 
 
-def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | Path) -> TransferReport:
+def transfer(
+    model: DetectionModel,
+    source: Checkpoint | DetectionModel | str | Path,
+    class_map: Mapping[str, str] | None = None,
+) -> TransferReport:
     """Copy every weight of `source` that has a place in `model`, in place.
 
-    A different number of classes keeps the box and objectness channels of the head and starts the class channels
-    afresh. Anchors travel with the head. Where the images have other channels, the kernels that read them are mixed so
-    that the outputs stay the same: summed over the colours for grey, zero for an alpha that the source did not read.
+    Of the head, boxes and objectness are always carried, classes by name: "Traffic light" is `traffic_light`. Where no
+    name is shared, as many classes are carried by their position, and another number of them starts afresh. Anchors
+    travel with the head. Where the images have other channels, the kernels that read them are mixed so that the outputs
+    stay the same: summed over the colours for grey, zero for an alpha that the source did not read.
 
     Args:
-        model: The model to fill; what finds no counterpart keeps its fresh weights.
+        model: The model to fill, its classes named; what finds no counterpart keeps its fresh weights.
         source: A checkpoint, a model, or the path of a weights file.
+        class_map: From names of the model's classes to the source's that they take their weights from.
 
     Raises:
-        ValueError: If two ways to match the rows are equally good, or nothing at all fits.
+        ValueError: If two ways to match the rows are equally good, nothing at all fits, or `class_map` has a name that
+            is not there.
     """
-    spec, state, name = _source(source)
+    spec, state, name, names = _source(source)
     rows = match_rows(spec, model.spec)
-    head = Head(len(model.spec.layers) - 1, _levels(spec, model.spec), model.detect.na)
-    colours = _colours(spec, model.spec)
-    report = copy_rows(model.state_dict(), state, rows, name, head, colours)
+    classes = match_classes(names, model.names, class_map or {})
+    head = Head(len(model.spec.layers) - 1, _levels(spec, model.spec), model.detect.na, classes)
+    report = copy_rows(model.state_dict(), state, rows, name, head, _colours(spec, model.spec))
+    if classes:
+        told = tuple((model.names[here], names[there]) for here, there in classes.items())
+        report = replace(report, classes=told)
     if all(entry.fate == "new" for entry in report.entries if entry.target):
         raise ValueError(
             f"nothing of {name} fits {model.spec.file}: are the size (width_multiple {spec.width_multiple} and "
@@ -145,14 +160,17 @@ def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
     return align(source, target)
 
 
-def _source(source: Checkpoint | DetectionModel | str | Path) -> tuple[ModelSpec, Mapping[str, Tensor], str]:
+def _source(
+    source: Checkpoint | DetectionModel | str | Path,
+) -> tuple[ModelSpec, Mapping[str, Tensor], str, Mapping[int, str]]:
+    """Layer list, tensors, a name for the report, and class names."""
     if isinstance(source, DetectionModel):
         if source.is_fused:
             raise ValueError(f"{source.spec.file}: a fused model is no source of weights; take it before fuse()")
-        return source.spec, source.state_dict(), source.spec.file
+        return source.spec, source.state_dict(), source.spec.file, source.names
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     name = checkpoint.path.name if checkpoint.path else checkpoint.spec.file
-    return checkpoint.spec, checkpoint.state_dict, name
+    return checkpoint.spec, checkpoint.state_dict, name, checkpoint.names
 
 
 class Head(NamedTuple):
@@ -161,6 +179,7 @@ class Head(NamedTuple):
     row: int
     levels: Mapping[int, int]  # from its levels to those of the source's head, by stride
     anchors_a_level: int
+    classes: Mapping[int, int] = {}  # from its classes to those of the source; empty: by position, if as many
 
 
 class Colours(NamedTuple):
@@ -298,11 +317,15 @@ def _copy_head(key: str, tensor: Tensor, head: Head, available: Mapping[str, tup
         return Entry("new", key, "", tuple(tensor.shape), "the source's head has no level of this stride and width")
     here = head.anchors_a_level
     same = here == anchors.shape[1] and value.shape[1:] == tensor.shape[1:] and value.shape[0] % here == 0
-    if value.shape == tensor.shape or not same:
+    by_position = value.shape == tensor.shape and all(a == b for a, b in head.classes.items())
+    if by_position or not same:
         return _copy_whole(key, tensor, source_key, value)
     new = tensor.view(here, -1, *tensor.shape[1:])  # (anchors, 5 + classes, …)
-    new[:, :5] = value.view(here, -1, *value.shape[1:])[:, :5]
-    reason = "box and objectness channels; the classes differ in number"
+    old = value.view(here, -1, *value.shape[1:])
+    new[:, :5] = old[:, :5]
+    for target, source in head.classes.items():
+        new[:, 5 + target] = old[:, 5 + source]
+    reason = f"box and objectness channels; classes by name: {len(head.classes) or 'none'}"
     return Entry("partly", key, source_key, tuple(tensor.shape), reason)
 
 

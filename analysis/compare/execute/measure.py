@@ -1,7 +1,7 @@
 """Measure the best weights of a trained run: `python -m analysis.compare.execute.measure RUN_FOLDER`.
 
-Writes `measured.json` (the figures of val.py, COCO's twelve, cost), `images.npz` (per image, for the statistics) and
-`seen/*.jpg`, the same few validation images for every run with what the model found on them.
+Writes `measured.json` (the figures of val.py on the planned split, COCO's twelve, cost), `images.npz` (per image, for
+the statistics) and `seen/*.jpg`, the same few images of the split for every run with what the model found on them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Pictures:
         Args:
             folder: Where they are written.
             names: Class names.
-            paths: All validation images.
+            paths: All images of the split.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -123,7 +123,7 @@ def measure(folder: RunFolder) -> None:
     stride_px = max(int(model.stride.max()), 32)
     image_px = training_px(config.imgsz, stride_px)
     sizes = {"image_px": image_px, "stride_px": stride_px, "channels": model.channels}
-    loader = val_loader(config, dataset, **sizes, pin_memory=device.type == "cuda")
+    loader = val_loader(config, dataset, split=plan.task, **sizes, pin_memory=device.type == "cuda")
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
     result = evaluate(

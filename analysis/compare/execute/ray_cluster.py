@@ -42,7 +42,8 @@ def run_on_ray(planned: Sequence[RunFolder], address: str, *, device: str, worke
     except ImportError as error:
         raise ValueError('--ray: the package ray is not installed; pip install "ray>=2.60,<3"') from error
     try:
-        context = ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False)
+        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        context = ray.init(address=address, runtime_env={"env_vars": environment}, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
         raise ValueError(f"--ray {address}: no cluster was reached: {error}") from error
     with context:

@@ -6,7 +6,7 @@ any training run leaves, and beside it:
     run.json        what was planned
     sessions.json   seconds of each time it was trained
     measured.json   the figures of its best weights; with it the run is finished
-    images.npz      what it made of every validation image
+    images.npz      what it made of every image of the measured split
     error.json      why it failed, until it succeeds
     log.txt         what training and measuring printed
 """
@@ -164,7 +164,7 @@ def _module(plan: RunPlan) -> list[str]:
 def _changed_data(plan: RunPlan) -> str:
     """Why the data is not what the run was planned for, empty if it is or if that is not known."""
     try:
-        now = data_digest(load_dataset_spec(plan.train["data"])) if plan.data_digest else ""
+        now = data_digest(load_dataset_spec(plan.train["data"]), plan.task) if plan.data_digest else ""
     except ValueError as error:
         return str(error)
     what = "images or labels have changed since the run was planned; run the same command again"
@@ -196,7 +196,9 @@ def run_process(
     started: Callable[[subprocess.Popen[bytes]], None],
     keep_open: Sequence[int] = (),
 ) -> int:
-    """Run a command in the repository and wait; it has a session of its own, so that Ctrl-C reaches only its caller.
+    """Run a command in the repository, on one thread unless OMP_NUM_THREADS says otherwise, and wait.
+
+    It has a session of its own, so that Ctrl-C reaches only its caller.
 
     Args:
         command: The words.
@@ -205,7 +207,8 @@ def run_process(
         keep_open: File descriptors that the process inherits.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # One thread, however many runs there are at a time: sums depend on how they are shared out.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as stream:
         process = subprocess.Popen(
             command,

@@ -1,4 +1,4 @@
-"""How long runs will take, from a few timed steps of each configuration."""
+"""How long runs will take, from a few timed steps of each configuration, and how many fit on this machine at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ import torch
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
+from data.loading.decoded_image_cache import free_memory
+from data.loading.loader import available_cores
 from engine.config.train_config import TrainConfig
 from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import create_model, train_loader, val_loader
+from models.graph.checked import analyse
+from models.insertion.insert import insert
 from models.loss import DetectionLoss
+from models.model_yaml import load_spec
+from models.weights.checkpoint import read_checkpoint
 
 STEPS = 3
 _START_UP_S = 15.0  # imports, reading labels, measuring; guessed
+_PROGRAM_BYTES = 1.0e9  # torch, a loader process, the weights and their gradients
+_BYTES_A_VALUE = 60  # four in fp32; a row keeps about a dozen maps as large as its output, and the worst is assumed
 
 
 def estimate_seconds(plans: Sequence[RunPlan]) -> dict[str, float]:
@@ -33,9 +41,34 @@ def estimate_seconds(plans: Sequence[RunPlan]) -> dict[str, float]:
     return {config: _one(plan) for config, plan in {plan.config: plan for plan in plans}.items()}
 
 
+def runs_at_once(plans: Sequence[RunPlan], device: torch.device) -> int:
+    """How many runs of one thread this machine has cores and memory for; one on a GPU.
+
+    Args:
+        plans: The runs; the largest of them decides.
+        device: Of the runs.
+    """
+    if device.type != "cpu":
+        return 1
+    largest = max(_run_bytes(plan) for plan in {plan.config: plan for plan in plans}.values())
+    return max(min(available_cores(), free_memory() // largest, len(plans)), 1)
+
+
+def _run_bytes(plan: RunPlan) -> int:
+    """About how much memory a run needs on a CPU: the program, and what a step keeps of every map."""
+    train = plan.train
+    spec = load_spec(train["cfg"]) if train["cfg"] else read_checkpoint(train["weights"]).spec
+    if train["attention"]:
+        spec = insert(spec, train["attention"], start=train["attention_start"])
+    values = sum(float(row.channels / row.stride**2) for row in analyse(spec)[:-1])  # an image pixel
+    return int(_PROGRAM_BYTES + _BYTES_A_VALUE * values * train["batch_size"] * train["imgsz"] ** 2)
+
+
 def _one(plan: RunPlan) -> float:
     config = replace(TrainConfig.from_dict(plan.train), workers=0)
     device = select_device(config.device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # as the runs have
     precision = choose_precision(config.precision, device)
     dataset, hyp = load_dataset_spec(config.data, single_cls=config.single_cls), load_hyp(config.hyp)
     model = create_model(config, dataset, hyp).model

@@ -32,7 +32,7 @@ class Answer:
         corrected_p: After Holm's correction over all comparisons of the report.
         verdict: In words.
         seeds_needed: In words, to see half a point.
-        per_class: From class name to the difference of its AP; classes without validation labels are missing.
+        per_class: From class name to the difference of its AP; classes without labels in the split are missing.
     """
 
     comparison: Comparison
@@ -88,9 +88,10 @@ class Group:
         text = ", ".join(map(str, seeds))
         data = f"{plan.data} ({self.data_version})" if self.data_version else plan.data
         modules = f"; modules at {self.shared_place}" if self.shared_place else ""
+        task = f"; figures on {plan.task}" if plan.task != "val" else ""
         return (
             f"{plan.cfg} on {data} at {train['imgsz']} px, {train['epochs']} epochs of batches of "
-            f"{train['batch_size']}, {begin}, seeds {text}{modules}"
+            f"{train['batch_size']}, {begin}, seeds {text}{modules}{task}"
         )
 
     @property
@@ -156,14 +157,14 @@ def _configuration(rows: Sequence[Row]) -> Configuration:
 
 
 class _Ap:
-    """Average precisions of a configuration's runs on the whole validation set and on samples of it."""
+    """Average precisions of a configuration's runs on the whole measured split and on samples of it."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.images = {row.plan.seed: ImageResults.load(row.folder.path / "images.npz") for row in configuration.rows}
         first = next(iter(self.images.values()))
         count = len(first.images)
         weights = np.concatenate((np.ones((1, count), np.int32), draw_weights(count, DRAWS)))
-        # (1 + DRAWS, C, T) for each seed; the first is the validation set itself
+        # (1 + DRAWS, C, T) for each seed; the first is the split itself
         self.ap = {seed: resampled_ap(results, weights) for seed, results in self.images.items()}
 
     def common_seeds(self, other: _Ap) -> list[int]:
@@ -175,7 +176,7 @@ def _answered(one: Configuration, baseline: Configuration, before: _Ap) -> Confi
     after = _Ap(one)
     seeds = before.common_seeds(after)
     if not seeds:
-        return replace(one, note="no seed in common with the baseline on the same validation images")
+        return replace(one, note="no seed in common with the baseline on the same images")
     images = len(after.images[seeds[0]].images)
     differences = np.stack([mean_ap(after.ap[s]) - mean_ap(before.ap[s]) for s in seeds], 1)
     comparison = compare(differences[0], differences[1:], images)

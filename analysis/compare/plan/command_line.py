@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.hyp import load_hyp
 from engine.config.files import is_strange, module_files, numbered, resolve_file
 from engine.config.parser import ArgumentParser
+from engine.config.train_config import hyp_file
 from engine.config.train_parser import IGNORED, STARTS, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
 from files.disk import require_writable
@@ -80,9 +80,10 @@ class CompareRequest:
 
     Attributes:
         axes: The matrix; None for a merge.
-        shared: Settings of `TrainConfig` that every run has.
+        shared: Settings of `TrainConfig` that every run has; `hyp` is None where each data set's own is taken.
         folder: Where the runs and the report go.
-        jobs: Runs at the same time.
+        task: The split of the figures.
+        jobs: Runs at the same time; 0 for as many as the machine has room for.
         ray: Address of a Ray cluster to run on; empty: this machine.
         dry_run: Print the matrix and an estimate of its time, and stop.
         merge: Folders whose runs are to be put together.
@@ -91,7 +92,8 @@ class CompareRequest:
     axes: Axes | None
     shared: Mapping[str, Any]
     folder: Path
-    jobs: int = 1
+    task: str = "val"
+    jobs: int = 0
     ray: str = ""
     dry_run: bool = False
     merge: tuple[Path, ...] = ()
@@ -117,8 +119,6 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         print(f"{wanted} holds files that this program did not write: the comparison goes to {folder}", file=sys.stderr)
     if not values["dry_run"]:
         require_writable(folder, "--project")
-    if values["jobs"] < 1:
-        raise ValueError(f"--jobs {values['jobs']}: expected at least 1")
     values["module"] = module_files(values["module"])
     if values["merge"]:
         ignored = [name for name in values if name not in ("merge", "project", "name", "module")]
@@ -131,16 +131,16 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     axes = _axes(values, options)
     shared_names = [action.dest for action in _shared_actions()]
     shared = {name: values[name] for name in shared_names}
-    shared["hyp"] = str(resolve_file(shared["hyp"], ("data/hyps",), "hyperparameter").resolve())
-    load_hyp(shared["hyp"])
+    if shared["hyp"]:
+        shared["hyp"] = hyp_file(shared["hyp"])
     require_loggers(shared["logger"])
     if shared["batch_size"] == -1:
         raise ValueError(
             "--batch-size -1: it finds a batch of its own for every model; runs that are compared need one"
         )
-    if values["ray"] and values["jobs"] != 1:
+    if values["ray"] and values["jobs"]:
         raise ValueError("--jobs is for this machine; with --ray as many run at once as the cluster has room for")
-    return CompareRequest(axes, shared, folder, values["jobs"], values["ray"], values["dry_run"])
+    return CompareRequest(axes, shared, folder, values["task"], values["jobs"], values["ray"], values["dry_run"])
 
 
 def create_parser(prog: str = "compare.py") -> ArgumentParser:
@@ -159,13 +159,16 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     add("--start", nargs="+", choices=STARTS, default=["identity"], help="how inserted modules begin")
     text = "how many seeds (3: the seeds 0, 1 and 2), or the seeds themselves (4 7 8)"
     add("--seeds", nargs="+", type=int, default=[3], help=text)
+    text = "the split of the figures; the best epoch is chosen on val either way"
+    add("--task", choices=("val", "test"), default="val", help=text)
     group = parser.add_argument_group("every run alike, as in train.py")
     for action in _shared_actions():
         group._add_action(action)
     add = parser.add_argument_group("running").add_argument
     add("--project", default="runs/compare", help="parent of the comparison's folder")
     add("--name", default="exp", help="name of the folder; runs that are there already are kept")
-    add("--jobs", type=int, default=1, help="runs at the same time")
+    text = "runs at the same time; auto: as many as cores and memory allow on a CPU, one on a GPU"
+    add("--jobs", type=_jobs, default=0, metavar="N", help=text)
     text = "run on a Ray cluster: auto for the one this machine belongs to, local for one of its own, or host:port"
     add("--ray", default="", metavar="ADDRESS", help=text)
     add("--dry-run", action="store_true", help="print the runs and an estimate of their time, and stop")
@@ -173,6 +176,15 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     trained = create_train_parser()
     parser.unsupported({**trained.refused, **IGNORED, **_REFUSED})
     return parser
+
+
+def _jobs(text: str) -> int:
+    """A number of runs; 0 for `auto`."""
+    if text == "auto":
+        return 0
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected auto or a number from 1 but got {text!r}")
+    return int(text)
 
 
 def _shared_actions() -> list[argparse.Action]:

@@ -10,17 +10,21 @@ from pathlib import Path
 from data.dataset.dataset_yaml import DatasetSpec, label_path, list_images
 
 
-def data_digest(dataset: DatasetSpec) -> str:
-    """Digest of what a run trains and validates on: names and sizes of the images, content of the labels.
+def data_digest(dataset: DatasetSpec, task: str = "val") -> str:
+    """Digest of what a run trains, validates and is measured on: names and sizes of the images, content of the labels.
 
     The same wherever the data set lies and whenever its files were written. Images are not read, only their sizes: an
     image that is replaced by another of the same name and as many bytes is not noticed.
+
+    Args:
+        dataset: The data set.
+        task: The split of the figures, `val` or `test`.
 
     Raises:
         ValueError: If a split is missing or empty.
     """
     digest = hashlib.sha256()
-    for split in ("train", "val"):
+    for split in dict.fromkeys(("train", "val", task)):
         for part in _parts(dataset, split):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:16]

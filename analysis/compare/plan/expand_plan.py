@@ -16,7 +16,8 @@ from analysis.compare.plan.command_line import NONE, Axes
 from analysis.compare.plan.data_fingerprint import data_digest
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
 from data.hyp import load_hyp
-from engine.config.train_config import TrainConfig
+from engine.config.train_config import TrainConfig, hyp_file
+from engine.config.train_parser import DEFAULT_HYP
 from models.attention import canonical_name
 from models.freeze import freeze
 from models.graph.user_classes import user_files
@@ -27,6 +28,13 @@ from models.spec.model_spec import ModelSpec
 from models.weights.checkpoint import read_checkpoint
 from models.yolo import build_model
 
+# These count in the digests whatever their values; any setting of `TrainConfig` that came later counts only where it
+# differs from its default, so that runs from before it are still found.
+_ALWAYS_COUNTED = (
+    *("epochs", "batch_size", "imgsz", "rect", "noval", "noautoanchor", "precision", "multi_scale", "single_cls"),
+    *("optimizer", "cos_lr", "label_smoothing", "patience", "freeze", "thaw_after", "folds", "fold", "image_weights"),
+    *("class_weights", "sync_bn", "local_rank"),
+)
 # Settings that change where or how fast a run is done, and not what comes out.
 _WITHOUT_EFFECT = (
     *("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "nosave", "save_period"),
@@ -53,6 +61,7 @@ class RunPlan:
         train: Every setting of `TrainConfig`.
         data_digest: Of the images and labels; empty for runs from before it was recorded. It is no part of the other
             digests, so that those runs are still found.
+        task: The split of the figures, `val` or `test`; the best epoch is chosen on `val` either way.
     """
 
     key: str
@@ -67,6 +76,7 @@ class RunPlan:
     data: str
     train: Mapping[str, Any]
     data_digest: str = ""
+    task: str = "val"
 
     @property
     def call(self) -> str:
@@ -107,8 +117,13 @@ class RunPlan:
             raise ValueError(f"{where}: is not the description of a run of compare.py: {error}") from error
 
 
-def expand(axes: Axes, shared: Mapping[str, Any]) -> list[RunPlan]:
+def expand(axes: Axes, shared: Mapping[str, Any], task: str = "val") -> list[RunPlan]:
     """Every run of the matrix, each once, seed by seed, so that a matrix stopped half way is balanced.
+
+    Args:
+        axes: The matrix.
+        shared: Settings of `TrainConfig` that every run has.
+        task: The split of the figures.
 
     Raises:
         ValueError: If a module, a placement, an option, a file or a value is wrong, before anything is trained.
@@ -123,15 +138,16 @@ def expand(axes: Axes, shared: Mapping[str, Any]) -> list[RunPlan]:
         for text, start in pairs:
             built = _check(spec.with_classes(dataset.nc), text, start, shared["freeze"])
             modules[cfg, weights, text, start] = tuple(user_files(built))
-    contents = {dataset.file: data_digest(dataset) for dataset in datasets}
+    contents = {dataset.file: data_digest(dataset, task) for dataset in datasets}
     runs: dict[str, RunPlan] = {}
     for seed, dataset, imgsz, (cfg, weights, pairs) in product(axes.seeds, datasets, axes.imgsz, models):
         for text, start in pairs:
             own = {"cfg": cfg, "weights": weights, "data": str(dataset.file.resolve()), "imgsz": imgsz, "seed": seed}
             inserted = {"attention": (text,) if text else (), "attention_start": start or "identity"}
             own["module"] = modules[cfg, weights, text, start]
+            own["hyp"] = shared["hyp"] or hyp_file(dataset.hyp or DEFAULT_HYP)
             config = TrainConfig(**{**shared, **own, **inserted, "noplots": True})
-            run = replace(_run(config, text, start, dataset), data_digest=contents[dataset.file])
+            run = replace(_run(config, text, start, dataset, task), data_digest=contents[dataset.file])
             runs.setdefault(run.key, run)
     return list(runs.values())
 
@@ -176,11 +192,9 @@ def _check(spec: ModelSpec, text: str, start: str, frozen: Sequence[str]) -> Mod
     return model.spec
 
 
-def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec) -> RunPlan:
+def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec, task: str) -> RunPlan:
     values = config.to_dict()
-    shared = {name: value for name, value in values.items() if name not in (*_WITHOUT_EFFECT, *_NAMED_FILES)}
-    for name in ("attention", "attention_start", "seed", "module"):
-        shared.pop(name, None)
+    shared = _counted(config) | ({"task": task} if task != "val" else {})
     shared |= {
         "cfg": _model_digest(config.cfg, config.weights),
         "weights": _file_digest(config.weights),
@@ -204,7 +218,20 @@ def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec) -> Ru
         cfg=Path(config.cfg or config.weights).stem,
         data=dataset.file.stem,
         train=values,
+        task=task,
     )
+
+
+def _counted(config: TrainConfig) -> dict[str, Any]:
+    """The settings that count in every digest, beside the named files."""
+    left_out = (*_WITHOUT_EFFECT, *_NAMED_FILES, "attention", "attention_start", "seed", "module")
+    values = config.to_dict()
+    defaults = TrainConfig(config.data, config.hyp, config.weights, config.cfg).to_dict()
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in left_out and (name in _ALWAYS_COUNTED or value != defaults[name])
+    }
 
 
 def _digest(values: Any) -> str:  # noqa: ANN401  (nested plain data)

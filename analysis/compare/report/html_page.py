@@ -31,7 +31,7 @@ def _section(group: Group) -> str:
     return "\n".join([
         f"<h2>{escape(group.title)}</h2>",
         f"<p>Means ± standard deviation over the seeds. Differences are of mAP50-95 against {baseline}, paired by "
-        "seed and by validation image; 100 points are a mAP of 1. The interval is for one comparison, the verdict "
+        "seed and by image; 100 points are a mAP of 1. The interval is for one comparison, the verdict "
         "allows for all of this report. A column's head sorts the table.</p>",
         _table(group),
         f'<div class="plots">{"".join(_plots(group))}</div>',

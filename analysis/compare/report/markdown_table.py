@@ -84,7 +84,7 @@ def _differences(group: Group) -> str:
     for one in others:
         lines.append(_line([group.name(one), cell(one, "mAP50-95"), *difference_cells(one)]))
     return (
-        f"mAP50-95 as val.py measures it, against {group.name(baseline)}, paired by seed and by validation image. The "
+        f"mAP50-95 as val.py measures it, against {group.name(baseline)}, paired by seed and by image. The "
         "interval is for one comparison; the verdict allows for all of this report.\n\n" + "\n".join(lines) + "\n"
     )
 

@@ -420,7 +420,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_bundled_images_are_small_and_readable(root: Path) -> None:
-    paths = sorted((root / "data/images").glob("*.jpg"))
+    paths = sorted((root / "data/images/drawn").glob("*.jpg"))
     assert 6 <= len(paths) <= 8
     assert sum(p.stat().st_size for p in paths) < 600_000
     assert all(cv2.imread(str(p)).shape[2] == 3 for p in paths)

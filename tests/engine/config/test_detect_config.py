@@ -5,7 +5,7 @@ from engine.config.detect_config import DetectConfig, parse_config
 
 def test_defaults_are_yolov5s():
     config = parse_config([])
-    assert config.weights == ("weights/yolov5n_ca_signs.pt",)
+    assert config.weights == ("weights/yolov5n.pt",)
     assert config.source.endswith("data/images")
     assert (config.imgsz, config.conf_thres, config.iou_thres, config.max_det) == ((640, 640), 0.25, 0.45, 1000)
     assert (config.project, config.name, config.line_thickness, config.vid_stride) == ("runs/detect", "exp", 3, 1)

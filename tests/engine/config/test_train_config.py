@@ -87,9 +87,9 @@ def test_flags_set_what_they_set_in_yolov5(dataset, words, name, value):
 def test_yolov5_defaults():
     defaults = vars(create_parser().parse_args([]))
     wanted = {
-        "weights": "",  # not yolov5s.pt as in YOLOv5: nothing is fetched that was not named
+        "weights": None,  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
         "cfg": "",
-        "hyp": "hyp.scratch-low.yaml",
+        "hyp": None,  # what the data set names, else hyp.scratch-low.yaml
         "epochs": 100,
         "batch_size": 16,
         "imgsz": 640,
@@ -299,3 +299,53 @@ def test_mistakes_in_the_model_come_before_the_data_are_read(words, message, tmp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         parse_train_args([*words, "--data", "no-such-set.yaml"])
+
+
+def test_without_weights_a_stock_size_starts_from_those_at_hand(dataset, root, capsys):
+    words = ["--data", str(dataset)]
+    shipped = str(root / "weights" / "yolov5n.pt")
+    assert parse_train_args(words).weights == shipped
+    said = capsys.readouterr().out
+    assert f"Weights from {shipped}, stock ones of this size; --weights '' starts from scratch" in said
+    assert parse_train_args([*words, "--cfg", "yolov5n_ca.yaml"]).weights == shipped
+    assert parse_train_args([*words, "--cfg", "yolov5n.yaml", "--weights", ""]).weights == ""
+    assert "Weights from" in capsys.readouterr().out
+    assert parse_train_args([*words, "--cfg", "yolov5x.yaml"]).weights == ""  # not in weights/, and nothing is fetched
+    assert "Weights from" not in capsys.readouterr().out
+
+
+def test_a_yaml_of_a_stock_name_and_another_width_starts_from_scratch(dataset, root, tmp_path):
+    text = (root / "models" / "yolov5n.yaml").read_text().replace("width_multiple: 0.25", "width_multiple: 0.125")
+    (tmp_path / "yolov5n_thin.yaml").write_text(text)
+    assert parse_train_args(["--data", str(dataset), "--cfg", str(tmp_path / "yolov5n_thin.yaml")]).weights == ""
+
+
+def test_a_data_set_may_name_its_hyperparameters(dataset, capsys):
+    content = yaml.safe_load(dataset.read_text())
+    dataset.write_text(yaml.safe_dump(content | {"hyp": "hyp.no-mirror.yaml"}))
+    assert Path(parse(dataset).hyp).name == "hyp.no-mirror.yaml"
+    said = capsys.readouterr().out
+    assert "Hyperparameters from hyp.no-mirror.yaml, as set.yaml says; --hyp takes others" in said
+    assert Path(parse(dataset, "--hyp", "hyp.scratch-low.yaml").hyp).name == "hyp.scratch-low.yaml"
+    assert capsys.readouterr().out == ""
+    (dataset.parent / "mine.yaml").write_text("lr0: 0.002\n")
+    dataset.write_text(yaml.safe_dump(content | {"hyp": "mine.yaml"}))
+    assert parse(dataset).hyp == str(dataset.parent / "mine.yaml")
+    dataset.write_text(yaml.safe_dump(content | {"hyp": "no-such.yaml"}))
+    with pytest.raises(ValueError, match=r"hyperparameter file 'no-such\.yaml' was not found"):
+        parse(dataset)
+    dataset.write_text(yaml.safe_dump(content | {"hyp": 3}))
+    with pytest.raises(ValueError, match=r"set\.yaml: hyp: Expected the name of a hyperparameter file but got 3"):
+        parse(dataset)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--class-map", "stop"], "--class-map 'stop': expected a form such as 'stop=stop sign'"),
+        (["--class-map", "a=person"], "--class-map says which classes of --weights are carried over"),
+    ],
+)
+def test_wrong_class_maps(dataset, words, message):
+    with pytest.raises(ValueError, match=message):
+        parse(dataset, *words)

@@ -17,7 +17,7 @@ from engine.detection.results import Result
 
 @pytest.fixture(scope="module")
 def street(root):
-    return root / "data" / "images" / "street_1.jpg"
+    return root / "data" / "images" / "drawn" / "street_1.jpg"
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_suppression_inside_the_file(weights, source, root):
     (done,) = export(ExportConfig(weights=str(weights), include=("onnx",), imgsz=(320, 320), nms=True, topk_all=20))
     network = open_exported(str(done.path), CPU, "32")
     assert network.finished
-    pixels = [letterbox(read_image(root / "data" / "images" / f"street_{i}.jpg"), 320).image for i in (1, 2)]
+    pixels = [letterbox(read_image(root / "data" / "images" / "drawn" / f"street_{i}.jpg"), 320).image for i in (1, 2)]
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         want = non_max_suppression(source(images), conf_thres=0.25, iou_thres=0.45, max_det=20)
@@ -147,7 +147,7 @@ def test_a_torchscript_file_with_suppression_opens_in_a_process_without_torchvis
 
 def test_a_wrong_suppression_inside_a_file_is_noticed(weights, source, root):
     suppression = Suppression(0.25, 0.45, 20)
-    image = letterbox(read_image(root / "data" / "images" / "street_1.jpg"), 320).image
+    image = letterbox(read_image(root / "data" / "images" / "drawn" / "street_1.jpg"), 320).image
     images = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     finished = suppression(source(images))
     count = int((finished[..., 4] > 0.3).sum())
@@ -265,7 +265,7 @@ def test_broken_images_are_left_out_of_the_comparison(weights, root, tmp_path, c
     config = ExportConfig(weights=str(weights), imgsz=(64, 64), data=str(data))
     with pytest.raises(ValueError, match=r"no image to compare on can be read.*a\.jpg"):
         export(config)
-    (tmp_path / "images" / "b.jpg").write_bytes((root / "data" / "images" / "street_1.jpg").read_bytes())
+    (tmp_path / "images" / "b.jpg").write_bytes((root / "data" / "images" / "drawn" / "street_1.jpg").read_bytes())
     export(config)
     told = capsys.readouterr()
     assert told.err.count("left out") == 2  # once in each run

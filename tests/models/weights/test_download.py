@@ -1,5 +1,6 @@
 """Finding weights and fetching the stock ones, against a server on this machine."""
 
+import hashlib
 import http.server
 import io
 import socket
@@ -46,6 +47,7 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     buffer = io.BytesIO()
     torch.save({"a": torch.zeros(1000)}, buffer)
     Handler.content = buffer.getvalue()
+    monkeypatch.setattr(download, "STOCK", dict.fromkeys(download.STOCK, hashlib.sha256(Handler.content).hexdigest()))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -71,6 +73,24 @@ def test_a_stock_name_is_fetched_once_with_a_bar_after_saying_so(
     assert capsys.readouterr().out == ""
     assert [p.name for p in weights.iterdir()] == ["yolov5n.pt"]
     assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_mirror_may_be_named(weights: Path, release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "RELEASE", "http://127.0.0.1:9/blocked/")
+    monkeypatch.setenv("YOLOV5_WEIGHTS_MIRROR", release.rstrip("/"))
+    assert download.find_weights("yolov5n.pt").read_bytes() == Handler.content
+
+
+def test_another_file_of_that_name_is_refused(weights: Path, release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(download.STOCK, "yolov5n.pt", "0" * 64)
+    with pytest.raises(ValueError, match=r"has the SHA-256 .*, not 0000.*thrown away"):
+        download.find_weights("yolov5n.pt")
+    assert not list(weights.iterdir())
+
+
+def test_hashes_of_the_stock_files_are_whole() -> None:
+    assert len(set(download.STOCK.values())) == len(download.STOCK) == 10
+    assert all(len(value) == 64 and int(value, 16) for value in download.STOCK.values())
 
 
 def test_a_stock_name_in_the_weights_folder_is_the_same(weights: Path, release: str) -> None:
@@ -106,7 +126,7 @@ def test_offline_is_one_error_with_the_address(weights: Path, monkeypatch: pytes
 
 def test_the_release_is_the_originals() -> None:
     assert download.RELEASE == "https://github.com/ultralytics/yolov5/releases/download/v7.0/"
-    assert download.STOCK[:5] == tuple(f"yolov5{size}.pt" for size in "nsmlx")
+    assert tuple(download.STOCK)[:5] == tuple(f"yolov5{size}.pt" for size in "nsmlx")
 
 
 def test_a_file_here_goes_before_one_in_weights(weights: Path, tmp_path: Path) -> None:

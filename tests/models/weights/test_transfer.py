@@ -117,7 +117,7 @@ def test_other_classes_keep_boxes_and_objectness(base: DetectionModel) -> None:
             assert torch.equal(new[:, 5:], fresh[key].unflatten(0, (3, 7))[:, 5:])
     entry = next(e for e in report.entries if e.target == "model.27.m.0.weight")
     assert entry == ("partly", "model.27.m.0.weight", "model.24.m.0.weight", (21, 64, 1, 1), entry.reason)
-    assert "the classes differ in number" in entry.reason
+    assert entry.reason == "box and objectness channels; classes by name: none"
 
 
 def test_anchors_travel_with_the_head(base: DetectionModel) -> None:
@@ -244,7 +244,7 @@ def test_the_report_is_a_table(base: DetectionModel, tmp_path: Path) -> None:
     assert report.overview.splitlines() == [
         report.summary,
         "new        2 in row 24: inserted row, or no row of the source fits",
-        "partly     6 in row 25: box and objectness channels; the classes differ in number",
+        "partly     6 in row 25: box and objectness channels; classes by name: none",
     ]
     report.save(tmp_path / "transfer.csv")
     rows = list(csv.DictReader((tmp_path / "transfer.csv").read_text(encoding="utf-8").splitlines()))

@@ -279,7 +279,7 @@ def test_changed_labels_make_new_runs_beside_the_old_ones(command, tiny_set, tmp
 def test_data_that_change_on_the_way_stop_the_run(runs, tiny_set, monkeypatch) -> None:
     training = Training()
     digests = iter([runs[0].plan.data_digest, "another"])
-    monkeypatch.setattr("analysis.compare.execute.run_folder.data_digest", lambda dataset: next(digests))
+    monkeypatch.setattr("analysis.compare.execute.run_folder.data_digest", lambda dataset, task: next(digests))
     assert execute(runs[0], training) == FAILED
     assert len(training.commands) == 1  # trained, not measured
     assert "images or labels have changed since the run was planned" in runs[0].read("error")["error"]

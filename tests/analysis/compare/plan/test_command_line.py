@@ -98,6 +98,18 @@ def test_wrong_plans(tmp_path, text, message) -> None:
         parse_compare_args(["--plan", plan_file(tmp_path, text)])
 
 
+@pytest.mark.parametrize(("words", "jobs"), [([], 0), (["--jobs", "auto"], 0), (["--jobs", "3"], 3)])
+def test_jobs_are_a_number_or_auto(words, jobs) -> None:
+    assert parse_compare_args([*BASE, *words]).jobs == jobs
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many"])
+def test_wrong_numbers_of_jobs(capsys, value) -> None:
+    with pytest.raises(SystemExit):
+        parse_compare_args([*BASE, f"--jobs={value}"])
+    assert "--jobs: expected auto or a number from 1" in capsys.readouterr().err
+
+
 def test_a_value_of_the_wrong_kind_names_the_plan(tmp_path, capsys) -> None:
     file = plan_file(tmp_path, "attention: [none]\ncfg: yolov5n.yaml\nepochs: many\n")
     with pytest.raises(SystemExit) as error:
@@ -117,7 +129,6 @@ def test_a_value_of_the_wrong_kind_names_the_plan(tmp_path, capsys) -> None:
         ([*BASE, "--seeds", "0"], "--seeds 0: expected a number of seeds from 1"),
         ([*BASE, "--seeds", "1", "1"], "expected different seeds"),
         ([*BASE, "--batch", "-1"], "--batch-size -1: it finds a batch of its own for every model"),
-        ([*BASE, "--jobs", "0"], "--jobs 0: expected at least 1"),
         ([*BASE, "--plan", "missing.yaml"], "--plan missing.yaml: there is no such file"),
         ([*BASE, "--hyp", "hyp.scratch-lo.yaml"], "nearest: hyp.scratch-low.yaml"),
         (["--merge", "nowhere"], "--merge nowhere: expected a folder of compare.py"),
