@@ -155,8 +155,8 @@ SLEEPER = """
 import signal, sys, time
 from engine.config.parser import run_cli
 def main():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("finishing", flush=True)

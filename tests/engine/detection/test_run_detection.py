@@ -267,7 +267,7 @@ def test_a_full_disk_gives_one_line(model, images, tmp_path, capsys, monkeypatch
 
     monkeypatch.setattr("engine.detection.output_files.write_image", full)
     assert detect(images, tmp_path / "runs") == 2
-    assert "results cannot be written: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert f"{tmp_path / 'runs'}: the disk is full, " in capsys.readouterr().err
 
 
 def test_interrupting_a_live_source_finishes_the_video(model, tmp_path, capsys, monkeypatch):
