@@ -27,8 +27,8 @@ class DatasetSpec:
     """What a data set YAML says, with every path resolved.
 
     `train`, `val` and `test` hold folders and .txt files, empty where the YAML has no such entry. `names` and `nc` are
-    what a model is built for; with `single_cls` that is one class, while `file_nc` stays the number of classes the
-    label files may use.
+    what a model is built for; with `single_cls` that is one class, while `file_names` stay those of the label files.
+    `synth` are the options of a generated set, whose images `drawn` makes sure of.
     """
 
     path: Path
@@ -38,8 +38,22 @@ class DatasetSpec:
     names: dict[int, str]
     nc: int
     file: Path
-    file_nc: int
+    file_names: dict[int, str]
     download: str | None = None
+    synth: Mapping[str, object] | None = None
+
+    @property
+    def file_nc(self) -> int:
+        """The number of classes that the label files may use."""
+        return len(self.file_names)
+
+    def drawn(self) -> DatasetSpec:
+        """The same, after the images of a generated set are made where they are missing."""
+        if self.synth is not None:
+            from data.synth import ensure
+
+            ensure(self.path, self.synth)
+        return self
 
     def entries(self, split: str) -> tuple[Path, ...]:
         """Return the folders and .txt files of a split.
@@ -77,9 +91,14 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     Raises:
         ValueError: If the file is missing or wrong, or no split can be found; lists the places tried.
     """
+    return read_dataset_spec(name_or_path, single_cls=single_cls).drawn()
+
+
+def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> DatasetSpec:
+    """`load_dataset_spec` without drawing anything, for what is to be known before that."""
     file = _find(name_or_path)
     content = _read(file)
-    names, file_nc = _names(content, file)
+    file_names = names = _names(content, file)
     if single_cls:
         names = {0: names[0] if len(names) == 1 else "item"}
     texts = {split: _entry_texts(content, split, file) for split in SPLITS}
@@ -90,16 +109,15 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     roots = _candidate_roots(content.get("path"), file)
     root = _first_with_images(roots, texts)
     home = _home(content.get("path"), file)
-    if "synth" in content:
-        from data.synth import ensure
-
-        root = root or home
-        ensure(root, content["synth"])
+    synth = content.get("synth")
+    if root is None and synth is not None:
+        root = home
     if root is None:
         missing = [home / text for entries in texts.values() for text in entries]
         raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
-    found = {split: tuple(_below(root, text) for text in texts[split]) for split in SPLITS}
-    return DatasetSpec(root, **found, names=names, nc=len(names), file=file, file_nc=file_nc, download=download)
+    found = {split: tuple(_below(root, text, synth is not None) for text in texts[split]) for split in SPLITS}
+    own = {"file": file, "file_names": file_names, "download": download, "synth": synth}
+    return DatasetSpec(root, **found, names=names, nc=len(names), **own)
 
 
 def label_path(image: str) -> str:
@@ -179,8 +197,8 @@ def _read(file: Path) -> dict[str, object]:
     return content
 
 
-def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], int]:
-    """Return the class names by index and their number."""
+def _names(content: Mapping[str, object], file: Path) -> dict[int, str]:
+    """Return the class names by index."""
     given = content.get("names")
     if isinstance(given, list):
         given = dict(enumerate(given))
@@ -201,7 +219,7 @@ def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], i
     nc = content.get("nc", len(given))
     if nc != len(given) or isinstance(nc, bool):
         raise ValueError(f"{file}: `nc: {nc}` disagrees with `names:`, which has {len(given)} classes")
-    return {index: str(given[index]) for index in range(len(given))}, len(given)
+    return {index: str(given[index]) for index in range(len(given))}
 
 
 def _entry_texts(content: Mapping[str, object], split: str, file: Path) -> list[str]:
@@ -239,12 +257,12 @@ def _home(path: object, file: Path) -> Path:
     return Path(os.path.normpath(base / given))
 
 
-def _below(root: Path, text: str) -> Path:
+def _below(root: Path, text: str, generated: bool = False) -> Path:
     """Resolve one entry of a split; exports that say `../train/images` often mean `train/images`."""
     path = Path(os.path.normpath(root / text))
     if not path.exists() and text.startswith("../"):
         inner = Path(os.path.normpath(root / text[3:]))
-        return inner if inner.exists() else path
+        return inner if generated or inner.exists() else path
     return path
 
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-    from engine.config.train_config import EvolveRequest, TrainConfig
+    from engine.config.train_config import TrainConfig
+    from engine.config.train_request import EvolveRequest
 
 # YOLOv5's ranges. Left out: iou_t, which the loss does not use, and anchors, a number that changes the model.
 SPACE = {
@@ -118,7 +119,7 @@ class Search:
     """
 
     def __init__(self, request: EvolveRequest, folder: Path) -> None:
-        self.request, self.folder, self.base = request, folder, load_hyp(request.config.hyp)
+        self.request, self.folder, self.base = request, folder, request.hyp or load_hyp(request.config.hyp)
         # Widened where the given value lies outside, so that the first trial is one of the space.
         given = self.base.to_dict()
         self.space = {name: (min(low, given[name]), max(high, given[name])) for name, (low, high) in SPACE.items()}

@@ -14,8 +14,6 @@ from engine.runtime.console import say
 from engine.runtime.distributed import ALONE, Processes
 from models.autoanchor import check_anchors
 from models.cost import gigaflops
-from models.insertion.insert import insert
-from models.model_yaml import load_spec
 from models.weights.checkpoint import read_checkpoint
 from models.weights.transfer import TransferReport, transfer
 from models.yolo import DetectionModel, build_model
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from data.dataset.dataset_yaml import DatasetSpec
     from data.hyp import Hyperparameters
     from engine.config.train_config import TrainConfig
+    from engine.config.train_request import TrainRequest
 
 SMALL_LABEL_PX = 3
 VAL_PAD = 0.5  # of a stride around validation images, as in YOLOv5
@@ -111,7 +110,7 @@ class StartModel(NamedTuple):
     transfer: TransferReport | None
 
 
-def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters) -> StartModel:
+def create_model(request: TrainRequest) -> StartModel:
     """Build the model for the data set's classes and carry the weights over, if there are any.
 
     With `cfg` its layers and anchors are taken; without, those inside the weights file.
@@ -119,28 +118,20 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
     Raises:
         ValueError: If the model or the weights are wrong, or the anchors can neither be read nor searched.
     """
+    config = request.config
     source = read_checkpoint(config.weights) if config.weights else None
-    spec = load_spec(config.cfg) if config.cfg else source.spec
-    spec = spec.with_classes(dataset.nc)
-    if hyp.anchors:
-        spec = replace(spec, anchors=round(hyp.anchors))
-    if config.noautoanchor and isinstance(spec.anchors, int):
-        raise ValueError(
-            "--noautoanchor: the model has only a number of anchors, so they must be searched; leave it out"
-        )
-    if config.attention:
-        spec = insert(spec, config.attention, start=config.attention_start)
+    spec = request.spec or request.complete(source.spec)
     torch.manual_seed(config.seed)
     model, report = build_model(spec), None
     if source is not None:
         anchors = model.detect.anchors.clone()
         report = transfer(model, source)
         say(report.overview)
-        if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
+        if config.cfg or request.hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
     else:
         say("Fresh weights: nothing was named with --weights, e.g. --weights yolov5s.pt")
-    model.set_names(dataset.names)
+    model.set_names(request.dataset.names)
     return StartModel(model, report)
 
 

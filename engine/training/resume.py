@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.config.train_config import TrainConfig
+from engine.config.train_request import ResumeRequest
 from models.weights.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:

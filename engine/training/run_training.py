@@ -13,9 +13,10 @@ import torch
 import yaml
 
 from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
-from data.hyp import Hyperparameters, load_hyp
+from data.hyp import Hyperparameters
 from engine.config.files import new_run_folder
-from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.config.train_config import TrainConfig
+from engine.config.train_request import ResumeRequest, TrainRequest, read_request
 from engine.inference.image_size import training_px, whole_strides
 from engine.runtime.console import clock, say
 from engine.runtime.device import Precision, choose_precision
@@ -32,7 +33,7 @@ from engine.training.training_plots import plot_labels, plot_results
 from engine.validation.result_table import EvalResult
 from models.freeze import freeze
 from models.insertion.insert import layer_list
-from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
+from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from models.yolo import DetectionModel
@@ -49,38 +50,57 @@ class TrainResult:
     evaluation: EvalResult  # of those weights on the validation split
 
 
-def train(request: TrainConfig | ResumeRequest) -> TrainResult:
+def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
     """Train as configured, or go on with an interrupted run.
+
+    Args:
+        request: Settings alone are those of a run whose files are still to be read.
 
     Raises:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
     interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
-    config = interrupted.config if interrupted else request
+    config = interrupted.config if interrupted else request.config if isinstance(request, TrainRequest) else request
     with joined(config.device) as processes:
-        return _train(processes.from_main(lambda: config), interrupted, processes)
+        started = processes.from_main(
+            lambda: request if isinstance(request, TrainRequest) else _request(config, interrupted)
+        )
+        return _train(started, interrupted, processes)
 
 
-def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
+def _request(config: TrainConfig, interrupted: Interrupted | None) -> TrainRequest:
+    """A run to start, or to go on with: on the images, and with the hyperparameters, that it began with."""
+    if interrupted is None:
+        return read_request(config)
+    data = interrupted.run_folder / FOLD_DATA if config.folds else config.data
+    hyp = Hyperparameters.from_dict(interrupted.state["hyp"])
+    return TrainRequest(config, hyp, load_dataset_spec(data, single_cls=config.single_cls))
+
+
+def _train(request: TrainRequest, interrupted: Interrupted | None, processes: Processes) -> TrainResult:
     started = time.perf_counter()
-    run, fit = _fit(config, interrupted, processes)
+    run, fit = _fit(request, interrupted, processes)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
     return processes.from_main(lambda: _finish(run, fit))
 
 
-def _fit(config: TrainConfig, interrupted: Interrupted | None, processes: Processes) -> tuple[Run, Fit]:
+def _fit(request: TrainRequest, interrupted: Interrupted | None, processes: Processes) -> tuple[Run, Fit]:
     """Train; where the first epoch does not fit into memory, begin again with half the batch."""
-    folder = None
+    if request.config.batch_size != -1:
+        processes.share_of(request.config.batch_size)  # before anything that takes long
+    folder = interrupted.run_folder if interrupted else None
+    if request.config.folds and not interrupted:  # made before the model, because the split is written into it
+        request, folder = processes.from_main(lambda: _with_fold(request))
     while True:
-        run, model = _prepare(config, interrupted, processes, folder)
+        run, model = _prepare(request, interrupted, processes, folder)
         fit = Fit(run, model, interrupted)
         try:
             if not fit.finished:
                 fit.run_epochs()
             return run, fit
         except OutOfMemory:
-            config, folder = _halve(run, fit), run.folder
+            request, folder = replace(request, config=_halve(run, fit)), run.folder
         del run, model, fit  # or the next attempt would find the memory still taken
         gc.collect()
         if torch.cuda.is_available():
@@ -111,26 +131,20 @@ def _halve(run: Run, fit: Fit) -> TrainConfig:
 
 
 def _prepare(
-    config: TrainConfig, interrupted: Interrupted | None, processes: Processes, folder: Path | None = None
+    request: TrainRequest, interrupted: Interrupted | None, processes: Processes, folder: Path | None
 ) -> tuple[Run, DetectionModel]:
-    """Read the data, build the model and make the run folder, unless it is made already."""
+    """Build the model, read the labels and make the run folder, unless it is made already."""
+    config, hyp, dataset = request.config, request.hyp, request.dataset
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
     device = processes.device
-    if config.batch_size != -1:
-        processes.share_of(config.batch_size)  # before anything that takes long
     precision = choose_precision(config.precision, device)
-    hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
-    folder = interrupted.run_folder if interrupted else folder
-    if config.folds and not folder:  # made before the model here, because the split is written into it
-        folder = processes.from_main(lambda: _fold_folder(config))
-    data = folder / FOLD_DATA if config.folds else config.data
-    with processes.in_turns():  # reading a generated set for the first time draws it
-        dataset = load_dataset_spec(data, single_cls=config.single_cls)
+    with processes.in_turns():
+        dataset.drawn()  # on each machine
     if interrupted:
         model, report = model_from_checkpoint(interrupted.checkpoint), None
     else:
-        model, report = create_model(config, dataset, hyp)
+        model, report = create_model(request)
     start_epoch = interrupted.next_epoch if interrupted else 0
     frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
     stride_px = max(int(model.stride.max()), 32)
@@ -187,10 +201,12 @@ def _with_batch(
     return replace(config, batch_size=share * processes.world)
 
 
-def _fold_folder(config: TrainConfig) -> Path:
+def _with_fold(request: TrainRequest) -> tuple[TrainRequest, Path]:
+    """The run on one fold's images, and its folder, which holds the split."""
+    config = request.config
     folder = _new_folder(config)
-    write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
-    return folder
+    file = write_fold(request.dataset, config.folds, config.fold, config.seed, folder)
+    return replace(request, dataset=load_dataset_spec(file, single_cls=config.single_cls)), folder
 
 
 def _new_folder(config: TrainConfig) -> Path:
@@ -225,7 +241,7 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
         if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
             kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER if name in checkpoint.training}
             state = {**kept, "epochs_done": done, **run.settings()}
-            save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
+            save_checkpoint(replace(checkpoint, training=state), file, half=True)
     weights = run.best if run.best.is_file() else run.last
     say(f"Validating {weights}")
     run.val.sampler.take_all()  # the other processes wait: what is drawn shows all images

@@ -9,9 +9,8 @@ from dataclasses import replace
 import torch
 
 from analysis.compare.plan.expand_plan import RunPlan
-from data.dataset.dataset_yaml import load_dataset_spec
-from data.hyp import load_hyp
 from engine.config.train_config import TrainConfig
+from engine.config.train_request import read_request
 from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import create_model, train_loader, val_loader
@@ -34,11 +33,11 @@ def estimate_seconds(plans: Sequence[RunPlan]) -> dict[str, float]:
 
 
 def _one(plan: RunPlan) -> float:
-    config = replace(TrainConfig.from_dict(plan.train), workers=0)
+    request = read_request(replace(TrainConfig.from_dict(plan.train), workers=0))
+    config, dataset, hyp = request.config, request.dataset, request.hyp
     device = select_device(config.device)
     precision = choose_precision(config.precision, device)
-    dataset, hyp = load_dataset_spec(config.data, single_cls=config.single_cls), load_hyp(config.hyp)
-    model = create_model(config, dataset, hyp).model
+    model = create_model(request).model
     stride_px = max(int(model.stride.max()), 32)
     sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
     train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.train_config import EvolveRequest
+from engine.config.train_request import EvolveRequest
 from engine.evolution import evolve_report
 from engine.evolution import run_evolution as module
 from engine.evolution.run_evolution import SPACE, Claim, best_epoch, evolve, fitness

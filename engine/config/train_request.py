@@ -1,0 +1,200 @@
+"""What `train.py` is asked to do: a run to start, one to go on with, or a search. Imports no torch without need.
+
+The files that a command line names are read here, once; whoever trains is handed what they hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.dataset.dataset_yaml import DatasetSpec, read_dataset_spec
+from data.hyp import Hyperparameters, load_hyp
+from engine.config.files import resolve_file
+from engine.config.train_config import TrainConfig
+from engine.config.train_parser import create_parser, require_loggers
+from engine.runtime.launcher import check_local_rank, place
+from models.model_yaml import load_spec
+from models.spec.model_spec import ModelSpec
+from models.weights.download import find_weights
+
+if TYPE_CHECKING:
+    from models.insertion.places import Insertion
+
+RESUME_KEEPS = ("device", "workers", "epochs")  # what may be given beside --resume
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """A run to start: its settings, and what the files named there hold.
+
+    Attributes:
+        config: The settings.
+        hyp: The hyperparameters.
+        dataset: The data set.
+        attention: What to insert.
+        spec: The model to build; None where it is the one inside the weights, see `complete`.
+    """
+
+    config: TrainConfig
+    hyp: Hyperparameters
+    dataset: DatasetSpec
+    attention: tuple[Insertion, ...] = ()
+    spec: ModelSpec | None = None
+
+    def complete(self, spec: ModelSpec) -> ModelSpec:
+        """The model to build from one that was read: for the data set's classes, with the attention asked for.
+
+        Raises:
+            ValueError: If the attention does not fit, or the anchors can neither be read nor searched.
+        """
+        if spec.nc != self.dataset.nc:
+            spec = spec.with_classes(self.dataset.nc)
+        if self.hyp.anchors:
+            spec = replace(spec, anchors=round(self.hyp.anchors))
+        if self.config.noautoanchor and isinstance(spec.anchors, int):
+            raise ValueError(
+                "--noautoanchor: the model has only a number of anchors, so they must be searched; leave it out"
+            )
+        if self.attention:
+            from models.insertion.insert import insert  # with torch
+
+            spec = insert(spec, self.attention, start=self.config.attention_start)
+        return spec
+
+
+def read_request(config: TrainConfig) -> TrainRequest:
+    """Read the files of a run that is to be started, but for the weights, which are found and not opened.
+
+    Raises:
+        ValueError: If one is missing or wrong, or the attention asked for does not fit the model.
+    """
+    insertions: tuple[Insertion, ...] = ()
+    if config.attention:
+        from models.insertion.places import parse_request  # with torch
+
+        insertions = tuple(map(parse_request, config.attention))
+    spec = load_spec(config.cfg) if config.cfg else None
+    dataset = read_dataset_spec(config.data, single_cls=config.single_cls)
+    request = TrainRequest(config, load_hyp(config.hyp), dataset, insertions)
+    if spec is not None:
+        request = replace(request, spec=request.complete(spec))
+    weights = str(find_weights(config.weights).resolve()) if config.weights else ""
+    dataset.drawn()  # last, because it may take long
+    return replace(request, config=replace(config, data=str(dataset.file), weights=weights))
+
+
+@dataclass(frozen=True)
+class EvolveRequest:
+    """`--evolve`: a number of runs with the same settings and hyperparameters drawn for each, in one folder.
+
+    Attributes:
+        config: The settings of every run.
+        trials: The number of runs.
+        hyp: The hyperparameters of the first.
+
+    Raises:
+        ValueError: If a value is out of range or a setting cannot be one of several runs.
+    """
+
+    config: TrainConfig
+    trials: int
+    hyp: Hyperparameters | None = None
+
+    def __post_init__(self) -> None:
+        if place().launcher:
+            raise ValueError("--evolve: start it as it is, without a launcher; --device 0,1 gives each trial two GPUs")
+        if self.trials < 1:
+            raise ValueError(f"--evolve {self.trials}: expected at least 1 trial")
+        if self.config.exist_ok:
+            raise ValueError("--exist-ok: --evolve goes on with its folder by itself; leave it out")
+        if self.config.batch_size == -1:
+            raise ValueError("--batch-size -1: the trials of --evolve need the same batch; give a number")
+        if find_spec("optuna") is None:
+            raise ValueError("--evolve: the package optuna is not installed; pip install optuna")
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """`--resume`: a checkpoint, or None for the newest interrupted run below `project`.
+
+    `device`, `workers` and `epochs` replace the run's own where they are given; more epochs than before go on with a
+    finished run too.
+    """
+
+    checkpoint: Path | None
+    project: Path
+    device: str | None = None
+    workers: int | None = None
+    epochs: int | None = None
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        """The run's settings with what was given beside `--resume`."""
+        given = {"device": self.device, "workers": self.workers, "epochs": self.epochs}
+        return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def parse_train_args(
+    argv: Sequence[str] | None = None,
+) -> TrainRequest | TrainConfig | ResumeRequest | EvolveRequest:
+    """Read the command line and the files named there; see `read_request`.
+
+    Of several processes the first alone reads, fetches weights and draws data; the others, which get the settings
+    alone, are handed its request when they join.
+
+    Raises:
+        ValueError: If a file is missing or wrong, or a value is out of range.
+    """
+    parser = create_parser()
+    given = _given(parser, argv)
+    values = vars(parser.parse_args(argv))
+    check_local_rank(values.pop("local_rank"))
+    resume, trials = values.pop("resume"), values.pop("evolve")
+    if resume:
+        return _resume_request(resume, values, given)
+    if "attention_start" in given and not values["attention"]:
+        raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
+    values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
+    if values["cfg"]:
+        values["cfg"] = str(resolve_file(values["cfg"], ("models",), "model").resolve())
+    if values["name"] == "cfg":
+        values["name"] = Path(values["cfg"] or values["weights"]).stem
+    if "evolve" in given and "project" not in given:
+        values["project"] = "runs/evolve"
+    config = TrainConfig(**values)
+    require_loggers(config.logger)
+    search = EvolveRequest(config, trials) if "evolve" in given else None
+    if place().rank:
+        return config
+    request = read_request(config)
+    return replace(search, config=request.config, hyp=request.hyp) if search else request
+
+
+def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
+    """Names of the settings that stand on the command line."""
+    unset: list[str] = []  # argparse appends to a copy, so that identity tells for repeatable flags too
+    namespace = argparse.Namespace(**{action.dest: unset for action in parser._actions})
+    return {name for name, value in vars(parser.parse_args(argv, namespace)).items() if value is not unset}
+
+
+def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[str]) -> ResumeRequest:
+    extra = sorted(given - {"resume", "project", "local_rank", *RESUME_KEEPS})
+    if extra:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
+        raise ValueError(
+            f"--resume continues a run with its own settings, so {flags} would have no effect; "
+            f"leave it out (only {', '.join('--' + name for name in RESUME_KEEPS)} may be given)"
+        )
+    checkpoint = None
+    if isinstance(resume, str):
+        checkpoint = Path(resume)
+        if checkpoint.is_dir():
+            checkpoint = checkpoint / "weights" / "last.pt"
+        if not checkpoint.is_file():
+            raise ValueError(f"--resume {resume}: there is no such checkpoint; name a run's weights/last.pt")
+    kept = {name: values[name] if name in given else None for name in RESUME_KEEPS}
+    return ResumeRequest(checkpoint, Path(values["project"]), **kept)
