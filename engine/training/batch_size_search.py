@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from engine.runtime.console import say
-from engine.training.lightning_module import scale_images
+from engine.training.forward_and_loss import batch_losses, scale_images
 from models.loss import DetectionLoss
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ class Meter:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
         began = time.perf_counter()
-        with self.precision.autocast(self.device):
-            raw = self.model(scale_images(images.to(self.device), self.precision))
-        total = self.loss(raw, targets).total
+        scaled = scale_images(images.to(self.device), self.precision)
+        total = batch_losses(self.model, self.loss, scaled, targets, self.precision.autocast(self.device)).total
         used = psutil.Process().memory_info().rss
         total.backward()
         if self.device.type != "cpu":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engine.inference.network import PlainNetwork
 from engine.runtime.device import Precision
 from engine.runtime.distributed import ALONE, Processes
 from engine.validation.evaluate import evaluate
@@ -59,9 +60,14 @@ class Run:
         """Plain data that goes into every checkpoint."""
         return {"config": self.config.to_dict(), "hyp": self.hyp.to_dict()}
 
-    def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
+    def validate(
+        self,
+        model: DetectionModel,
+        precision: Precision | None = None,
+        **options: Any,  # noqa: ANN401  (evaluate's own)
+    ) -> EvalResult:
         """Measure a model on the validation split, each process on its share; all get the whole result."""
+        network = PlainNetwork(model, self.device, precision or self.precision)
         if self.processes.world > 1:
             options = {"gather": self.processes.gather, **options}
-        fixed = {"names": self.names, "device": self.device, "single_cls": self.config.single_cls}
-        return evaluate(model, self.val, **{"precision": self.precision, **fixed, **options})
+        return evaluate(network, self.val, names=self.names, single_cls=self.config.single_cls, **options)

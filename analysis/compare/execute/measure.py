@@ -25,6 +25,7 @@ from engine.config.parser import run_cli
 from engine.config.train_config import TrainConfig
 from engine.drawing.boxes_on_images import Annotator, Style
 from engine.inference.image_size import training_px
+from engine.inference.network import PlainNetwork
 from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import val_loader
 from engine.validation.evaluate import evaluate
@@ -125,11 +126,9 @@ def measure(folder: RunFolder) -> None:
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
     result = evaluate(
-        model,
+        PlainNetwork(model, device, precision),
         loader,
         names=dataset.names,
-        device=device,
-        precision=precision,
         single_cls=config.single_cls,
         observers=[recorder, coco, pictures],
     )

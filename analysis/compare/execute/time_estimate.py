@@ -14,6 +14,7 @@ from engine.config.train_request import read_request
 from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import create_model, train_loader, val_loader
+from engine.training.forward_and_loss import batch_losses, scale_images
 from models.loss import DetectionLoss
 
 STEPS = 3
@@ -53,11 +54,11 @@ def _one(plan: RunPlan) -> float:
             began = time.perf_counter()
             batch = next(batches)
             loaded = time.perf_counter()
-            images = batch.images.to(device).contiguous(memory_format=precision.memory_format).float() / 255
-            with torch.set_grad_enabled(training), precision.autocast(device):
-                raw = model.raw(images)
+            images = scale_images(batch.images.to(device), precision)
+            with torch.set_grad_enabled(training):
+                parts = batch_losses(model.raw, loss, images, batch.targets, precision.autocast(device))
             if training:
-                loss([level.float() for level in raw], batch.targets.to(device)).total.backward()
+                parts.total.backward()
                 optimizer.step()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
