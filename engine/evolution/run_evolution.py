@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.files import ROOT
 from engine.config.parser import sigterm_as_ctrl_c
 from engine.config.train_parser import command_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
+from engine.runtime.child_process import last_words, run_process
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 from engine.training.results_csv import ResultsFile
@@ -254,18 +252,6 @@ def _train(config: TrainConfig, claim: Claim) -> str:
         place = {"project": str(claim.folder.parent), "name": claim.folder.name, "exist_ok": True}
         words = command_words({**config.to_dict(), **place, "hyp": str(claim.folder / "hyp.yaml")})
     log = claim.folder / "log.txt"
-    with log.open("ab") as stream:
-        options = {"cwd": ROOT, "stdout": stream, "stderr": subprocess.STDOUT, "start_new_session": True}
-        if os.name == "posix":
-            options["pass_fds"] = (claim.lock,)
-        process = subprocess.Popen([sys.executable, "train.py", *words], **options)
-        try:
-            status = process.wait()
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                process.wait()
-    if status == 0:
-        return ""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"{lines[-1] if lines else 'it said nothing'} (exit code {status}, {log})"
+    keep_open = (claim.lock,) if os.name == "posix" else ()
+    status = run_process([sys.executable, "train.py", *words], log, keep_open=keep_open)
+    return f"{last_words(log)} (exit code {status}, {log})" if status else ""

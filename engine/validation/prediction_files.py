@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.boxes import convert_boxes
+from data.dataset.label_file import label_text
 from data.images import unletterbox
 from engine.validation.coco_metrics import COCO_LAYOUT, Evaluation
 
@@ -47,13 +47,11 @@ class LabelFileWriter:
         for path, rows, shape in zip(batch.paths, batch.native, batch.shapes, strict=True):
             if not len(rows):
                 continue
-            height, width = shape.original_hw
-            boxes = convert_boxes(rows[:, :4], "xyxy_px", "cxcywh_norm", width, height)
-            columns = [rows[:, 5:], boxes, rows[:, 4:5]] if self.confidence else [rows[:, 5:], boxes]
-            lines = [" ".join(f"{value:g}" for value in row) + "\n" for row in np.concatenate(columns, 1).tolist()]
+            more = [rows[:, 4]] if self.confidence else []
             file = self._file(path)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(lines), encoding="utf-8")
+            text = label_text(rows[:, 5], rows[:, :4], shape.original_hw, *more)
+            file.write_text(text, encoding="utf-8")
             self.files += 1
 
     def _file(self, path: str) -> Path:
