@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
+
+from engine.config.flags import PRECISIONS, Check, at_least, check, flag
+
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
+CACHES = ("auto", "ram", "disk", "val", "none")
+STARTS = ("identity", "paper")
+
+# Services that figures can be sent to: the module that must be there, and what pip calls it.
+LOGGERS = {
+    "wandb": ("wandb", "wandb"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "comet": ("comet_ml", "comet-ml"),
+    "clearml": ("clearml", "clearml"),
+}
+
+OUTPUT = "output"
+_data, _training, _output = (partial(flag, group=title) for title in ("model and data", "training", OUTPUT))
 
 
 @dataclass(frozen=True)
@@ -15,49 +33,87 @@ class TrainConfig:
         ValueError: If a value is out of range or settings contradict each other.
     """
 
-    data: str
-    hyp: str
-    weights: str = ""
-    cfg: str = ""
-    attention: tuple[str, ...] = ()
-    attention_start: str = "identity"
-    epochs: int = 100
-    batch_size: int = 16
-    imgsz: int = 640
-    rect: bool = False
-    nosave: bool = False
-    noval: bool = False
-    noautoanchor: bool = False
-    noplots: bool = False
-    cache: str = "auto"
-    device: str = ""
-    precision: str = "auto"
-    multi_scale: bool = False
-    single_cls: bool = False
-    optimizer: str = "SGD"
-    workers: int = 8
-    project: str = "runs/train"
-    name: str = "exp"
-    exist_ok: bool = False
-    cos_lr: bool = False
-    label_smoothing: float = 0.0
-    patience: int = 100
-    freeze: tuple[str, ...] = ("0",)
-    thaw_after: int = 0
-    save_period: int = -1
-    folds: int = 0
-    fold: int = -1
-    image_weights: bool = False
-    class_weights: float = 0.0
-    logger: tuple[str, ...] = ()
-    entity: str = ""
-    seed: int = 0
-    sync_bn: bool = False
-    compile: bool = False
-    local_rank: int = -1  # always; launchers set it on the command line only
+    weights: str = _data("", "start from these weights, e.g. yolov5s.pt; empty trains from scratch")
+    cfg: str = _data("", "model YAML; empty: the model inside --weights")
+    attention: tuple[str, ...] = _data(
+        (),
+        "insert attention modules, e.g. CoordAtt@neck.P3,neck.P4 or 'CBAM(kernel_size=3)@backbone.P5'; may be repeated",
+        action="append",
+        nargs=None,
+        metavar="MODULE@PLACE",
+    )
+    attention_start: str = _data("identity", "how inserted modules begin", choices=STARTS)
+    data: str = _data("signs.yaml", "dataset YAML")
+    folds: int = _data(0, "cross-validation: deal the train and val images into K folds", metavar="K")
+    fold: int = _data(-1, "the fold that is validated, from 0; the others are trained on", metavar="I")
+    hyp: str = _data("hyp.scratch-low.yaml", "hyperparameter YAML")
+    imgsz: int = _data(640, "training and validation image size, pixels", "--img", "--img-size", check=at_least(32))
+    single_cls: bool = _data(False, "treat all classes as one")
+    freeze: tuple[str, ...] = _data(
+        ("0",),
+        "rows of the base not trained: 10 is the first ten; 0 1 2, 0-9, backbone, 'backbone,!attention' name them",
+        metavar="ROWS",
+    )
+    thaw_after: int = _data(0, "first train only the inserted modules for so long", check=at_least(0), metavar="EPOCHS")
+    rect: bool = _data(False, "rectangular batches by aspect ratio; no mosaic, no shuffling")
+    cache: str = _data(
+        "auto",
+        "keep decoded images: all at once in memory (ram) or on disk, those for validation (val), in memory what has "
+        "been read where that takes at most a quarter of what is free (auto), or none",
+        nargs="?",
+        const="ram",
+        choices=CACHES,
+    )
+    noautoanchor: bool = _data(False, "keep the model's anchors even if they do not fit the labels")
+
+    epochs: int = _training(100, "number of epochs", check=at_least(1))
+    batch_size: int = _training(
+        16,
+        "images per batch, of all processes together; -1 finds a number for one process",
+        "--batch",
+        check=Check(lambda value: value >= 1 or value == -1, "at least 1, or -1 to find one"),
+    )
+    optimizer: str = _training("SGD", "optimiser", choices=OPTIMIZERS)
+    cos_lr: bool = _training(False, "cosine instead of linear learning rate decay")
+    label_smoothing: float = _training(
+        0.0, "epsilon of the class targets", check=Check(lambda value: 0 <= value < 1, "0 to below 1")
+    )
+    image_weights: bool = _training(False, "draw images of rare and badly detected classes more often")
+    class_weights: float = _training(
+        0.0,
+        "weigh objects in the class loss by (1 / labels of their class) ** POWER; without a number 1",
+        check=Check(lambda value: 0 <= value <= 1, "0, equal weights, to 1, balanced classes"),
+        nargs="?",
+        const=1.0,
+        metavar="POWER",
+    )
+    multi_scale: bool = _training(False, "vary the image size by +/- 50%% from batch to batch")
+    patience: int = _training(100, "stop after so many epochs without improvement; 0 never", check=at_least(0))
+    seed: int = _training(0, "seed of everything random", check=at_least(0))
+    device: str = _training("", "cpu, mps, a GPU number or several as in 0,1; empty: a GPU if there is one")
+    sync_bn: bool = _training(False, "batch normalisation over the images of all processes")
+    compile: bool = _training(False, "run the network through torch.compile; on a CPU it has been slower")
+    precision: str = _training("auto", "arithmetic of the network; the loss is always fp32", choices=PRECISIONS)
+    workers: int = _training(8, "most loader processes, for each training process", check=at_least(0))
+    # Always -1: launchers set it on the command line only.
+    local_rank: int = _training(-1, "set by launchers; leave it out", "--local_rank")
+
+    project: str = _output("runs/train", "parent of the run folder")
+    name: str = _output("exp", "name of the run folder; 'cfg' takes the model's name")
+    logger: tuple[str, ...] = _output(
+        (),
+        "also send the figures there; mlflow writes into the run folder unless MLFLOW_TRACKING_URI is set",
+        choices=LOGGERS,
+    )
+    entity: str = _output("", "team or workspace at W&B or Comet")
+    exist_ok: bool = _output(False, "write into an existing run folder")
+    nosave: bool = _output(False, "save only after the last epoch")
+    noval: bool = _output(False, "validate only after the last epoch")
+    noplots: bool = _output(False, "draw nothing")
+    save_period: int = _output(-1, "also keep the weights of every so many epochs; below 1 never")
 
     def __post_init__(self) -> None:
-        self._check_ranges()
+        check(self)
         self._check_combinations()
         self._check_folds()
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
@@ -65,24 +121,6 @@ class TrainConfig:
         object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
-
-    def _check_ranges(self) -> None:
-        for name, low in (
-            ("epochs", 1),
-            ("imgsz", 32),
-            ("workers", 0),
-            ("patience", 0),
-            ("seed", 0),
-            ("thaw_after", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least {low}")
-        if self.batch_size < 1 and self.batch_size != -1:
-            raise ValueError(f"--batch-size {self.batch_size}: expected at least 1, or -1 to find one")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"--label-smoothing {self.label_smoothing}: expected 0 to below 1")
-        if not 0 <= self.class_weights <= 1:
-            raise ValueError(f"--class-weights {self.class_weights}: expected 0, equal weights, to 1, balanced classes")
 
     def _check_combinations(self) -> None:
         if not self.cfg and not self.weights:
@@ -119,12 +157,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints."""
-        return {
-            **asdict(self),
-            "attention": list(self.attention),
-            "freeze": list(self.freeze),
-            "logger": list(self.logger),
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:

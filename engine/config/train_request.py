@@ -5,7 +5,6 @@ The files that a command line names are read here, once; whoever trains is hande
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data.dataset.dataset_yaml import DatasetSpec, read_dataset_spec
 from data.hyp import Hyperparameters, load_hyp
 from engine.config.files import resolve_file
+from engine.config.flags import given_names, settings
 from engine.config.train_config import TrainConfig
 from engine.config.train_parser import create_parser, require_loggers
 from engine.runtime.launcher import check_local_rank, place
@@ -150,12 +150,12 @@ def parse_train_args(
         ValueError: If a file is missing or wrong, or a value is out of range.
     """
     parser = create_parser()
-    given = _given(parser, argv)
-    values = vars(parser.parse_args(argv))
+    given = given_names(parser, argv)
+    parsed = vars(parser.parse_args(argv))
+    values = settings(TrainConfig, parsed)
     check_local_rank(values.pop("local_rank"))
-    resume, trials = values.pop("resume"), values.pop("evolve")
-    if resume:
-        return _resume_request(resume, values, given)
+    if parsed["resume"]:
+        return _resume_request(parsed["resume"], values, given)
     if "attention_start" in given and not values["attention"]:
         raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
     values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
@@ -167,18 +167,11 @@ def parse_train_args(
         values["project"] = "runs/evolve"
     config = TrainConfig(**values)
     require_loggers(config.logger)
-    search = EvolveRequest(config, trials) if "evolve" in given else None
+    search = EvolveRequest(config, parsed["evolve"]) if "evolve" in given else None
     if place().rank:
         return config
     request = read_request(config)
     return replace(search, config=request.config, hyp=request.hyp) if search else request
-
-
-def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
-    """Names of the settings that stand on the command line."""
-    unset: list[str] = []  # argparse appends to a copy, so that identity tells for repeatable flags too
-    namespace = argparse.Namespace(**{action.dest: unset for action in parser._actions})
-    return {name for name, value in vars(parser.parse_args(argv, namespace)).items() if value is not unset}
 
 
 def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[str]) -> ResumeRequest:

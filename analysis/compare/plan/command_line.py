@@ -17,8 +17,9 @@ import yaml
 from data.hyp import load_hyp
 from engine.config.files import resolve_file
 from engine.config.parser import ArgumentParser
-from engine.config.train_parser import STARTS, require_loggers
+from engine.config.train_config import STARTS
 from engine.config.train_parser import create_parser as create_train_parser
+from engine.config.train_parser import require_loggers
 from models.weights.download import find_weights
 
 NONE = "none"
