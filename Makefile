@@ -29,8 +29,9 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow
 
+# Style, the order of the rooms (pyproject.toml), and types.
 lint: $(VENV)/.dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 
 # The small model in weights/: YOLOv5n with coordinate attention, trained from scratch on the signs set.
 weights: $(VENV)/.run

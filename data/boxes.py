@@ -10,7 +10,7 @@ Four formats, named after what a row holds and in which unit:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -47,12 +47,13 @@ def convert_boxes(
             raise ValueError(f"Expected `{role}` to be one of {', '.join(FORMATS)} but got {name!r}")
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(f"Expected boxes of shape (..., 4) but got {tuple(boxes.shape)}")
-    result = _float_copy(boxes)
+    result: Any = _float_copy(boxes)  # arrays and tensors are written to alike
     source_shape, source_unit = source.split("_")
     target_shape, target_unit = target.split("_")
     if source_unit != target_unit:
-        _check_size(source, target, width_px, height_px)
-        width, height = (width_px, height_px) if source_unit == "norm" else (1 / width_px, 1 / height_px)
+        width, height = _checked_size(source, target, width_px, height_px)
+        if source_unit == "px":
+            width, height = 1 / width, 1 / height
         result[..., 0::2] *= width
         result[..., 1::2] *= height
     if source_shape != target_shape:
@@ -77,7 +78,7 @@ def clip_boxes(boxes_xyxy_px: Boxes, width_px: float, height_px: float) -> Boxes
     Returns:
         A new array or tensor of the same shape.
     """
-    result = _float_copy(boxes_xyxy_px)
+    result: Any = _float_copy(boxes_xyxy_px)
     result[..., 0::2] = result[..., 0::2].clip(0, width_px)
     result[..., 1::2] = result[..., 1::2].clip(0, height_px)
     return result
@@ -90,7 +91,8 @@ def _float_copy(boxes: Boxes) -> Boxes:
     return boxes.clone() if boxes.is_floating_point() else boxes.float()
 
 
-def _check_size(source: str, target: str, width_px: float | None, height_px: float | None) -> None:
-    for name, value in (("width_px", width_px), ("height_px", height_px)):
-        if value is None or not value > 0:
-            raise ValueError(f"Expected `{name}` > 0 to convert {source} to {target} but got {value}")
+def _checked_size(source: str, target: str, width_px: float | None, height_px: float | None) -> tuple[float, float]:
+    if width_px is not None and height_px is not None and width_px > 0 and height_px > 0:
+        return width_px, height_px
+    name, value = ("height_px", height_px) if width_px is not None and width_px > 0 else ("width_px", width_px)
+    raise ValueError(f"Expected `{name}` > 0 to convert {source} to {target} but got {value}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -169,7 +169,7 @@ def unletterbox(
     Returns:
         (..., 4) corners on the original image, a new array or tensor.
     """
-    result = boxes_xyxy_px + 0.0
+    result: Any = boxes_xyxy_px + 0.0
     result[..., 0::2] -= pad_xy_px[0]
     result[..., 1::2] -= pad_xy_px[1]
     result /= ratio

@@ -7,11 +7,13 @@ that holds is the best possible recall.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+
+if TYPE_CHECKING:
+    from models.yolo import Detect
 
 Array = NDArray[np.float64]
 
@@ -126,7 +128,7 @@ def _fitness(wh_px: Array, anchors_px: Array, anchor_t: float) -> float:
 
 
 def check_anchors(
-    detect: nn.Module,
+    detect: Detect,
     labels: Sequence[NDArray[np.floating]],
     image_sizes_wh: NDArray[np.floating],
     *,
@@ -172,7 +174,7 @@ def check_anchors(
     return AnchorCheck(fit, _by_stride(new_px.reshape(shape), detect), f"{found}; {better}")
 
 
-def _by_stride(anchors_px: Array, detect: nn.Module) -> Array:
+def _by_stride(anchors_px: Array, detect: Detect) -> Array:
     """Order levels so that larger anchors go to larger strides; the input ascends."""
     strides = detect.stride.detach().cpu().numpy()
     return anchors_px if strides[-1] >= strides[0] else anchors_px[::-1].copy()

@@ -13,11 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from models.yolo import Detect
 
 # How much the objectness loss of a level weighs: small objects' levels have most cells and need most.
 LEVEL_BALANCE = {3: (4.0, 1.0, 0.4)}
@@ -218,7 +221,7 @@ class DetectionLoss(nn.Module):
 
     def __init__(
         self,
-        detect: nn.Module,
+        detect: Detect,
         hyp: Mapping[str, Any] | object,
         *,
         image_px: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class Detect(nn.Module):
         stride: Pixels a cell, (levels,). Not part of the state dict, as in YOLOv5.
         nl, na, nc, no: Levels, anchors a level, classes, outputs an anchor.
     """
+
+    stride: Tensor  # (levels,) pixels a cell
+    anchors: Tensor  # (levels, anchors, 2) width and height in cells
 
     def __init__(
         self, nc: int, anchors_px: Sequence[Sequence[float]], channels: Sequence[int], strides: Sequence[float]
@@ -123,7 +127,7 @@ class DetectionModel(nn.Module):
     @property
     def detect(self) -> Detect:
         """The head."""
-        return self.model[-1]
+        return cast(Detect, self.model[-1])
 
     @property
     def stride(self) -> Tensor:

@@ -81,7 +81,7 @@ def read_rows(path: Path) -> list[CostRow]:
     Raises:
         ValueError: The file has other columns.
     """
-    kinds = {field.name: field.type for field in fields(CostRow)}
+    kinds = {field.name: str(field.type) for field in fields(CostRow)}
     rows = read_csv(path, list(kinds))
     return [CostRow(**{key: _read(text, kinds[key]) for key, text in row.items()}) for row in rows]
 

@@ -43,7 +43,7 @@ class SynthOptions:
                 near = get_close_matches(str(key), known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"synth: Expected one of {', '.join(known)} but got {key!r}{hint}")
-        values = {key: _whole(key, value) for key, value in options.items() if key != "image_px"}
+        values: dict[str, Any] = {key: _whole(key, value) for key, value in options.items() if key != "image_px"}
         if "image_px" in options:
             values["image_px"] = _size(options["image_px"])
         return cls(**values)

@@ -8,16 +8,16 @@ import numpy as np
 
 from data.synth.paint import effects
 from data.synth.paint.canvas import Canvas, Sighting
-from data.synth.paint.furniture import draw_holder, draw_hood, draw_placed
 from data.synth.paint.ground import Ground
 from data.synth.paint.markings import lane_lines
 from data.synth.paint.sky import draw_sky, draw_skyline
-from data.synth.scene import difficulty
-from data.synth.scene.atmosphere import Atmosphere, draw_atmosphere
 from data.synth.scene.compose import compose
+from data.synth.scene.furniture import draw_holder, draw_hood, draw_placed
 from data.synth.scene.layout import Layout, Placed
 from data.synth.scene.plan import image_rng, planned_counts
 from data.synth.scene.scenery import plan_scenery
+from data.synth.world import difficulty
+from data.synth.world.atmosphere import Atmosphere, draw_atmosphere
 
 
 class Rendered(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from data.hyp import Hyperparameters
@@ -83,7 +84,7 @@ def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, f
     figure = Figure(figsize=(3 * COLUMNS_OF_THE_PLOT, 2.6 * rows))
     figure.subplots_adjust(0.045, 0.03, 0.99, 0.97, wspace=0.25, hspace=0.3)
     FigureCanvasAgg(figure)
-    fitness = [outcome.fitness for outcome in done]
+    fitness = np.array([outcome.fitness for outcome in done], float)
     ages = [outcome.number for outcome in done]
     for position, name in enumerate(searched, 1):
         axis = figure.add_subplot(rows, COLUMNS_OF_THE_PLOT, position)
@@ -91,7 +92,7 @@ def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, f
             [outcome.hyp.to_dict()[name] for outcome in done], fitness, c=ages, cmap="Blues", edgecolors="grey"
         )
         chosen = best.hyp.to_dict()[name]
-        axis.plot(chosen, best.fitness, "k+", markersize=15)
+        axis.plot(chosen, best.fitness or 0.0, "k+", markersize=15)
         axis.set_title(f"{name} = {chosen:.3g}", fontsize=9)
         axis.tick_params(labelsize=7)
     temporary = file.with_name(f".{file.name}")

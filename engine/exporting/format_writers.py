@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ _UNQUANTISED = r".*/(decode|suppression)/.*"  # boxes in pixels and scores share
 def write_torchscript(module: ExportModule, images: Tensor, file: Path, metadata: Metadata) -> None:
     """Trace the network; facts lie in the archive as `config.txt`, as in the original."""
     with _quiet_tracing(), torch.no_grad():
-        traced = torch.jit.trace(module, images, strict=False, check_trace=False)
+        traced: Any = torch.jit.trace(module, images, strict=False, check_trace=False)
         extra = json.dumps({"shape": list(images.shape), **metadata.to_dict()}, ensure_ascii=False)
         traced.save(str(file), _extra_files={TORCHSCRIPT_EXTRA: extra})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     return ExportedNetwork(run, metadata, torch.device("cpu"), f"OpenCV {cv2.__version__}")
 
 
-def _with_shape(facts: dict[str, str], shape: list[Any], file: Path) -> Metadata:
+def _with_shape(facts: Mapping[str, Any], shape: list[Any], file: Path) -> Metadata:
     """The facts, with size and batch from the graph where a file of the original does not tell them."""
     fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
     if "imgsz" not in facts and None not in fixed:

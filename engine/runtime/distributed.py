@@ -168,7 +168,8 @@ ALONE = Processes()
 def running_statistics(model: nn.Module) -> list[Tensor]:
     """The running means and variances of a model's batch normalisations."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    return [tensor for norm in norms if norm.track_running_stats for tensor in (norm.running_mean, norm.running_var)]
+    statistics = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
+    return [tensor for tensor in statistics if tensor is not None]
 
 
 def rebuild_gradient_exchange(trainer: pl.Trainer) -> None:

@@ -7,7 +7,7 @@ in which the field's published attention comparison reports: up to 1000 detectio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Evaluation:
             return
         from faster_coco_eval import COCOeval_faster
 
-        evaluation = COCOeval_faster(truth, truth.loadRes(list(detections)), "bbox")
+        evaluation: Any = COCOeval_faster(truth, truth.loadRes(list(detections)), "bbox")
         evaluation.params.imgIds = list(image_ids)
         evaluation.params.maxDets = list(MAX_DETS)
         evaluation.evaluate()

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -104,7 +105,7 @@ def _lines(axes: Axes, curves: np.ndarray, labels: Sequence[str], mean_label: Ca
     few = len(labels) <= _MANY
     for curve, label in zip(curves, labels, strict=True):
         # a leading underscore would hide a label from the legend
-        style = {"label": label.lstrip("_") or "_"} if few else {"color": "grey", "alpha": 0.5}
+        style: dict[str, Any] = {"label": label.lstrip("_") or "_"} if few else {"color": "grey", "alpha": 0.5}
         axes.plot(CONFIDENCE_AXIS, curve, linewidth=1, **style)
     mean = curves.mean(0)
     axes.plot(CONFIDENCE_AXIS, mean, linewidth=3, color="blue", label=mean_label(mean))

@@ -151,8 +151,9 @@ class CocoWriter:
 def _numbers(truth: COCO, file: Path, image_ids: Sequence[int | str]) -> dict[int | str, int]:
     """From image to its number in an annotation file, by number or by file name."""
     by_name = {Path(image.get("file_name", "")).stem: number for number, image in truth.imgs.items()}
-    numbers = {i: i if i in truth.imgs else by_name.get(str(i)) for i in image_ids}
-    missing = [i for i, number in numbers.items() if number is None]
+    known = {i: i if i in truth.imgs else by_name.get(str(i)) for i in image_ids}
+    numbers = {i: number for i, number in known.items() if number is not None}
+    missing = [i for i in known if i not in numbers]
     if missing:
         raise ValueError(
             f"{file}: has no image {missing[0]!r} ({len(missing)} of {len(image_ids)} images are missing); "

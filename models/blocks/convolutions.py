@@ -23,7 +23,7 @@ def same_padding(k: Kernel, d: int = 1) -> Kernel:
     """The padding that keeps the map's size at stride 1 for an odd kernel `k` with dilation `d`."""
     if isinstance(k, int):
         return (d * (k - 1) + 1) // 2
-    return tuple((d * (side - 1) + 1) // 2 for side in k)
+    return (d * (k[0] - 1) + 1) // 2, (d * (k[1] - 1) + 1) // 2
 
 
 class Conv(nn.Module):

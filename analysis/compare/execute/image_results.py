@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +33,9 @@ class ImageResults:
 
     def save(self, file: Path) -> None:
         """Write as a compressed npz of plain arrays."""
-        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         with file.open("wb") as stream:
-            np.savez_compressed(stream, **{k: np.array(v) if isinstance(v, tuple) else v for k, v in arrays.items()})
+            np.savez_compressed(stream, **{name: np.asarray(value) for name, value in arrays.items()})
 
     @classmethod
     def load(cls, file: Path) -> ImageResults:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -69,7 +70,8 @@ class Comparison:
         if self._half_width(SMALLEST_P) <= size:
             return SMALLEST_P
         smallest = math.log(SMALLEST_P)
-        return math.exp(optimize.brentq(lambda x: self._half_width(math.exp(x)) - size, smallest, 0.0, xtol=1e-9))
+        root: Any = optimize.brentq(lambda x: self._half_width(math.exp(x)) - size, smallest, 0.0, xtol=1e-9)
+        return math.exp(root)
 
     def _half_width(self, alpha: float) -> float:
         if self.seeds < 2:
@@ -108,7 +110,7 @@ def _detects(size: float, seed_variance: float, image_variance: float, df: float
     quantile = _student(alpha, df) if math.isfinite(df) else stats.norm.isf(alpha / 2)
     half = math.sqrt(quantile**2 * seed_variance + stats.norm.isf(alpha / 2) ** 2 * image_variance)
     error = math.sqrt(seed_variance + image_variance)
-    return error == 0 or stats.norm.sf((half - size) / error) >= POWER
+    return error == 0 or bool(stats.norm.sf((half - size) / error) >= POWER)
 
 
 def compare(differences: np.ndarray, resampled: np.ndarray, images: int) -> Comparison:

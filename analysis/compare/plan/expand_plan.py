@@ -131,8 +131,7 @@ def expand(axes: Axes, shared: Mapping[str, Any]) -> list[RunPlan]:
 
 
 def _load(cfg: str, weights: str) -> ModelSpec:
-    checkpoint = read_checkpoint(weights) if weights else None
-    return load_spec(cfg) if cfg else checkpoint.spec
+    return load_spec(cfg) if cfg else read_checkpoint(weights).spec
 
 
 def _choices(axes: Axes, spec: ModelSpec) -> list[tuple[str, str]]:

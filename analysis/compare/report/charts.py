@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from analysis.compare.judge.statistics import Comparison
 from analysis.compare.judge.verdicts import Configuration, Group
 from engine.training.results_csv import ResultsFile
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -84,10 +86,11 @@ def render(plot: Plot, group: Group, ink: Ink, kind: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    colours = {"text.color": ink.text, "axes.labelcolor": ink.text, "xtick.color": ink.text, "ytick.color": ink.text}
+    text = {name: ink.text for name in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
     papers = {"figure.facecolor": ink.paper, "axes.facecolor": ink.paper, "axes.edgecolor": ink.faint}
+    look: Any = {**text, **papers, "font.size": 11, "svg.hashsalt": plot.name, "legend.frameon": False}
     # The same figures give the same file: no date, fixed names of clip paths.
-    with mpl.rc_context({**colours, **papers, "font.size": 11, "svg.hashsalt": plot.name, "legend.frameon": False}):
+    with mpl.rc_context(look):
         figure = Figure(figsize=(_WIDTH_IN, 4), layout="constrained")
         FigureCanvasAgg(figure)
         plot.draw(figure, group, ink)
@@ -101,20 +104,20 @@ def render(plot: Plot, group: Group, ink: Ink, kind: str) -> bytes:
 
 
 def _differences(figure: Figure, group: Group, ink: Ink) -> None:
-    others = [one for one in group.configurations if one.answer is not None]
-    others.sort(key=lambda one: one.answer.comparison.difference)
+    others = [(one, one.answer) for one in group.configurations if one.answer is not None]
+    others.sort(key=lambda pair: pair[1].comparison.difference)
     figure.set_size_inches(_WIDTH_IN, 1.3 + 0.42 * len(others))
     axis = figure.subplots()
     colour = {"better": ink.better, "worse": ink.worse}
-    for y, one in enumerate(others):
-        _interval(axis, y, one.answer.comparison, colour.get(one.answer.verdict, ink.unclear))
-    axis.set_yticks(range(len(others)), [_short(group, one) for one in others])
+    for y, (_, answer) in enumerate(others):
+        _interval(axis, y, answer.comparison, colour.get(answer.verdict, ink.unclear))
+    axis.set_yticks(range(len(others)), [_short(group, one) for one, _ in others])
     axis.set_ylim(-0.6, len(others) - 0.4)
     axis.axvline(0, color=ink.text, linewidth=1)
     axis.set_xlabel(f"points of mAP50-95 against {group.name(group.configurations[0])}")
 
 
-def _interval(axis: Axes, y: float, comparison: object, colour: str) -> None:
+def _interval(axis: Axes, y: float, comparison: Comparison, colour: str) -> None:
     low, high = (100 * limit for limit in comparison.interval())
     if math.isfinite(low):
         axis.plot((low, high), (y, y), color=colour, linewidth=2.5, solid_capstyle="butt")
@@ -126,12 +129,13 @@ def _tradeoff(figure: Figure, group: Group, ink: Ink) -> None:
     latency = ("latency_ms", 1.0, "latency of one image, ms: median and quartiles")
     prices = (latency, ("parameters", 1e6, "parameters, millions"))
     for axis, (name, unit, label) in zip(figure.subplots(2, 1), prices, strict=True):
-        known = [one for one in group.configurations if one.mean[name] is not None]
-        spots = [(one.mean[name] / unit, one.mean["mAP50-95"]) for one in known]
-        for number, (one, (x, y)) in enumerate(zip(known, spots, strict=True)):
-            look = {"fmt": _MARKS[number // len(ink.series) % len(_MARKS)], "color": _colour(number, ink), "capsize": 3}
-            bars = {"yerr": one.sd["mAP50-95"], "xerr": _quartiles(one) if name == "latency_ms" else None}
-            axis.errorbar(x, y, **bars, **look, label=_short(group, one))
+        known = [(one, one.mean[name], one.mean["mAP50-95"]) for one in group.configurations]
+        known = [(one, price / unit, ap) for one, price, ap in known if price is not None and ap is not None]
+        spots = [(price, ap) for _, price, ap in known]
+        for number, (one, x, y) in enumerate(known):
+            mark, colour = _MARKS[number // len(ink.series) % len(_MARKS)], _colour(number, ink)
+            bars: Any = {"yerr": one.sd["mAP50-95"], "xerr": _quartiles(one) if name == "latency_ms" else None}
+            axis.errorbar(x, y, **bars, fmt=mark, color=colour, capsize=3, label=_short(group, one))
         front = pareto_front(spots)
         ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linewidth": 1, "zorder": 0}
         axis.plot([spots[i][0] for i in front], [spots[i][1] for i in front], color=ink.unclear, **ring)
@@ -165,20 +169,22 @@ def _curves(figure: Figure, group: Group, ink: Ink) -> None:
         axis.plot(x, values.mean(0), style, color=colour, label=_short(group, one), marker="." if epochs < 20 else None)
         axis.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
     axis.set(xlabel="epoch", ylabel="mAP50-95")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 
 def _classes(figure: Figure, group: Group, ink: Ink) -> None:
-    others = [one for one in group.configurations if one.answer is not None]
-    names = list(dict.fromkeys(name for one in others for name in one.answer.per_class))[:_SHOWN_CLASSES]
+    others = [(one, one.answer.per_class) for one in group.configurations if one.answer is not None]
+    names = list(dict.fromkeys(name for _, per_class in others for name in per_class))[:_SHOWN_CLASSES]
     figure.set_size_inches(_WIDTH_IN, 1.6 + (0.3 + 0.14 * len(others)) * len(names) + 0.12 * len(others))
     axis = figure.subplots()
-    for number, one in enumerate(others):
+    for number, (one, per_class) in enumerate(others):
         colour, shift = _colour(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
         for y, name in enumerate(names):
-            if name in one.answer.per_class:
-                _interval(axis, y + shift, one.answer.per_class[name], colour)
+            if name in per_class:
+                _interval(axis, y + shift, per_class[name], colour)
         axis.plot([], [], "o-", color=colour, label=_short(group, one))
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
@@ -212,7 +218,7 @@ def _colour(number: int, ink: Ink) -> str:
     return ink.series[number % len(ink.series)]
 
 
-def _legend(figure: Figure, handles: Sequence[object], labels: Sequence[str]) -> None:
+def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """Below everything, in as many columns as the names leave room for."""
     widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
     short = widest <= 16
@@ -221,8 +227,8 @@ def _legend(figure: Figure, handles: Sequence[object], labels: Sequence[str]) ->
 
 def _quartiles(one: Configuration) -> list[list[float]]:
     """How far below and above its median a configuration's latency reaches."""
-    middle = one.mean["latency_ms"]
-    return [[middle - one.mean["latency_low_ms"]], [one.mean["latency_high_ms"] - middle]]
+    low, middle, high = (one.mean[name] or 0.0 for name in ("latency_low_ms", "latency_ms", "latency_high_ms"))
+    return [[middle - low], [high - middle]]
 
 
 def _short(group: Group, one: Configuration) -> str:

@@ -1,12 +1,13 @@
 """A picture in linear light that things are drawn into from far to near, with exact visibility of chosen ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from data.synth.paint.colour import triple
+from data.synth.world.colour import triple
 
 LIMIT = 2.0**26  # fixed-point coordinates beyond this overflow in OpenCV
 EDGE = 0.2  # coverage from which a pixel counts as part of an object when its box is taken
@@ -170,7 +171,7 @@ def polygon_mask(points_px: np.ndarray, shape_hw: tuple[int, int]) -> tuple[int,
     return x1, y1, cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def fill(mask: np.ndarray, points: np.ndarray, value: object = 255) -> None:
+def fill(mask: np.ndarray, points: np.ndarray, value: int | Sequence[float] = 255) -> None:
     """Fill a polygon given in the mask's own pixels (corner origin), to 1/16 pixel."""
     fixed = np.rint(points * 16 - 8)
     np.minimum(np.maximum(fixed, -LIMIT, out=fixed), LIMIT, out=fixed)

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from data.synth.paint import noise
-from data.synth.paint.colour import triple
-from data.synth.scene import difficulty
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.world import difficulty
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import triple
 
 Rng = np.random.Generator
 

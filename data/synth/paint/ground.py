@@ -5,12 +5,12 @@ import numpy as np
 
 from data.synth.paint import noise
 from data.synth.paint.canvas import Canvas, Sighting, fill, polygon_area, polygon_mask
-from data.synth.paint.colour import LINEAR, linear, through, tinted, triple
 from data.synth.paint.markings import WHITE, YELLOW, Mark
-from data.synth.scene import difficulty
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
-from data.synth.scene.street import FAR_M, Street, on_ground, strip
+from data.synth.world import difficulty
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import LINEAR, linear, through, tinted, triple
+from data.synth.world.street import FAR_M, Street, on_ground, strip
 
 FINE = 2  # surfaces and paint are drawn at twice the resolution
 VERGE, ROAD, PAVEMENT, KERB, GUTTER, PATCH, SEAM = range(7)

@@ -7,9 +7,9 @@ import numpy as np
 
 from data.synth.paint import noise
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import ints, linear, through
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import ints, linear, through
 
 Rng = np.random.Generator
 DEPTH_M = 13.0
@@ -112,7 +112,7 @@ def _wall(
         quad = quad[[1, 0, 3, 2]]
     length, tall = float(np.abs(corners[0] - corners[1]).sum()), float(corners[0, 2])
     need = max(high[0] - low[0], 8) / length * 1.3, max(high[1] - low[1], 8) / tall * 1.1
-    scale = tuple(float(np.clip(n, 1.2, 15)) for n in need)
+    scale = float(np.clip(need[0], 1.2, 15)), float(np.clip(need[1], 1.2, 15))
     face, glow = _facade(rng, style, length, tall, scale, air.night, front)
     ones = np.ones(face.shape[:2], np.float32)
     table = air.table(max(depth, 2.0), facing, aside)

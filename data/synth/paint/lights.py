@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.synth.paint.colour import ints, tinted
+from data.synth.world.colour import ints, tinted
 
 Rng = np.random.Generator
 CELL = 56  # px per lamp of a finished picture

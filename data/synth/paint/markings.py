@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.synth.scene.street import FAR_M, Street, strip
+from data.synth.world.street import FAR_M, Street, strip
 
 WHITE, YELLOW = 0, 1
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from data.synth.paint import noise
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import linear
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import linear
 
 TREE_SPRITES = 8
 
@@ -40,7 +40,8 @@ def _crown(which: int) -> tuple[np.ndarray, np.ndarray]:
 def _crown_at(which: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The crown at a lower resolution."""
     shade, alpha = _crown(which)
-    return tuple(cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA) for part in (shade, alpha))
+    small = [cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA) for part in (shade, alpha)]
+    return small[0], small[1]
 
 
 def draw_tree(
@@ -144,7 +145,7 @@ def draw_lamp(
         [tip + 0.3, ahead, tall - 0.08],
         [tip - 0.3, ahead, tall - 0.08],
     ]
-    lit = np.float32([3.0, 2.3, 1.4]) * np.float32(1.3) if air.night else colour
+    lit = np.array([3.0, 2.3, 1.4], np.float32) * np.float32(1.3) if air.night else colour
     canvas.polygon(camera.project(np.array(head)), air.through_air(lit, ahead))
 
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from data.synth.paint import noise
-from data.synth.paint.colour import tinted, triple
-from data.synth.scene import difficulty
+from data.synth.world import difficulty
+from data.synth.world.colour import tinted, triple
 
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
@@ -199,7 +199,7 @@ def _board(face: _Face, rng: Rng) -> None:
 
 def _advert(face: _Face, rng: Rng) -> None:
     """A round shop sign: any colours, a letter or a simple figure, never an empty white disc in red."""
-    outer, inner, ink = (tuple(int(v) for v in rng.uniform(20, 235, 3)) for _ in range(3))
+    outer, inner, ink = (_any_colour(rng) for _ in range(3))
     face.disc(0.49, outer, shape=True)
     face.disc(rng.uniform(0.3, 0.43), inner)
     if rng.random() < 0.6:
@@ -207,6 +207,11 @@ def _advert(face: _Face, rng: Rng) -> None:
     else:
         face.disc(0.16, ink, 0.5, 0.5)
         face.bar((0.15, 0.68), (0.85, 0.68), 0.1, ink)
+
+
+def _any_colour(rng: Rng) -> Colour:
+    red, green, blue = rng.uniform(20, 235, 3).astype(int).tolist()
+    return red, green, blue
 
 
 def _back(face: _Face, rng: Rng) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 
 from data.synth.paint import noise
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import linear, tinted
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import linear, tinted
 
 
 def draw_sky(canvas: Canvas, camera: Camera, air: Atmosphere, rng: np.random.Generator) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import linear
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera, clip_near
-from data.synth.scene.street import strip
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera, clip_near
+from data.synth.world.colour import linear
+from data.synth.world.street import strip
 
 PAINTS = (
     (226, 226, 224), (200, 202, 204), (150, 154, 158), (96, 100, 106), (34, 36, 40), (24, 24, 28), (150, 26, 28),

@@ -6,7 +6,7 @@ from data.synth.scene.layout import ARR_L, ARR_S, RED_TL, Layout, draw_camera
 from data.synth.scene.place_lights import place_lights
 from data.synth.scene.place_marks import place_marks
 from data.synth.scene.place_signs import place_signs
-from data.synth.scene.street import draw_street
+from data.synth.world.street import draw_street
 
 HOOD_SHARE = 0.25  # of the images show the own bonnet
 

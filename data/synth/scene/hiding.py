@@ -6,11 +6,11 @@ import numpy as np
 
 from data.synth.paint import roadside
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import linear
 from data.synth.paint.ground import Ground
 from data.synth.paint.vehicles import draw_vehicle, draw_vehicle_kind
-from data.synth.scene.atmosphere import Atmosphere
 from data.synth.scene.layout import Layout, Painted, Placed
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.colour import linear
 
 Rng = np.random.Generator
 Item = tuple[float, Callable[[Canvas], None]]

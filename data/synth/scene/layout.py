@@ -6,9 +6,9 @@ import numpy as np
 
 from data.synth.options import CLASS_NAMES
 from data.synth.paint.markings import Mark
-from data.synth.scene import difficulty
-from data.synth.scene.camera import Camera
-from data.synth.scene.street import Street
+from data.synth.world import difficulty
+from data.synth.world.camera import Camera
+from data.synth.world.street import Street
 
 Rng = np.random.Generator
 RED_TL, ARR_S, ARR_L, NO_DRIVING, NO_PARKING = range(len(CLASS_NAMES))

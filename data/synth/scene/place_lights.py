@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from data.synth.scene import difficulty
 from data.synth.scene.layout import RED_TL, Layout, Placed, draw_allowance, draw_size
+from data.synth.world import difficulty
 
 Rng = np.random.Generator
 UPRIGHT_SHARE = 0.68  # of junctions have heads with their lamps above one another

@@ -3,8 +3,8 @@
 import numpy as np
 
 from data.synth.paint.markings import WHITE, YELLOW, Mark, arrow, arrow_head, diamond, lettering
-from data.synth.scene import difficulty
 from data.synth.scene.layout import ARR_L, ARR_S, Layout, Painted, draw_allowance, draw_size
+from data.synth.world import difficulty
 
 Rng = np.random.Generator
 Spot = tuple[float, float]  # lateral, ahead

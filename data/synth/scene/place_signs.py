@@ -3,8 +3,8 @@
 import numpy as np
 
 from data.synth.paint.signs import LOOKALIKES, OTHERS
-from data.synth.scene import difficulty
 from data.synth.scene.layout import NO_DRIVING, NO_PARKING, Layout, Placed, draw_allowance, draw_size
+from data.synth.world import difficulty
 
 Rng = np.random.Generator
 DIAMETERS_M = (0.6, 0.75, 0.9, 1.1)

@@ -8,15 +8,15 @@ import numpy as np
 
 from data.synth.paint import houses, roadside
 from data.synth.paint.canvas import Canvas
-from data.synth.paint.colour import linear
 from data.synth.paint.ground import Ground
 from data.synth.paint.vehicles import Vehicle, draw_vehicle, draw_vehicle_kind
-from data.synth.scene import difficulty
-from data.synth.scene.atmosphere import Atmosphere
-from data.synth.scene.camera import Camera
 from data.synth.scene.hiding import hide_some
 from data.synth.scene.layout import Layout
-from data.synth.scene.street import strip
+from data.synth.world import difficulty
+from data.synth.world.atmosphere import Atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.colour import linear
+from data.synth.world.street import strip
 
 Rng = np.random.Generator
 Item = tuple[float, Callable[[Canvas], None]]  # distance, what draws it

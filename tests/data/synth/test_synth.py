@@ -13,16 +13,16 @@ import yaml
 from data.synth import CLASS_NAMES, SPLITS, SynthOptions, ensure, render, writer
 from data.synth import render_scene as scene
 from data.synth.__main__ import main
-from data.synth.paint import furniture
 from data.synth.paint.canvas import Canvas, polygon_area
 from data.synth.paint.lights import draw_head
 from data.synth.paint.markings import arrow
 from data.synth.paint.signs import FACES, LABELLED, draw_face
-from data.synth.scene.atmosphere import draw_atmosphere
-from data.synth.scene.camera import Camera
+from data.synth.scene import furniture
 from data.synth.scene.compose import compose
 from data.synth.scene.plan import INSTANCES_PER_2226_IMAGES, image_rng, planned_counts
-from data.synth.scene.street import on_ground
+from data.synth.world.atmosphere import draw_atmosphere
+from data.synth.world.camera import Camera
+from data.synth.world.street import on_ground
 
 PX = (320, 180)
 SMALL = {"seed": 3, "train": 5, "val": 2, "test": 1, "image_px": [160, 96]}
@@ -276,7 +276,7 @@ def test_other_heads_give_no_light(state: str) -> None:
 
 
 def test_faces_differ_where_the_classes_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.synth.scene.difficulty.SIGN_FADE", (0.0, 0.0))
+    monkeypatch.setattr("data.synth.world.difficulty.SIGN_FADE", (0.0, 0.0))
     faces = {}
     for kind in FACES:
         rgb, alpha = draw_face(kind, np.random.default_rng(11))
