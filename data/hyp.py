@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from files.find import find_file
+
 FOLDER = Path(__file__).resolve().parent / "hyps"
 
 # Inclusive limits beyond which a value has no meaning; values inside may still be unwise.
@@ -123,7 +125,7 @@ def load_hyp(name_or_path: str | Path) -> Hyperparameters:
     Raises:
         ValueError: If the file is missing or not YAML, or holds an unknown name or a value out of range.
     """
-    file = _find(name_or_path)
+    file = find_hyp(name_or_path)
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -135,15 +137,13 @@ def load_hyp(name_or_path: str | Path) -> Hyperparameters:
     return Hyperparameters.from_dict(content, source=str(file))
 
 
-def _find(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    candidates = [Path(text), FOLDER / text, FOLDER / f"{text}.yaml", FOLDER / f"hyp.{text}.yaml"]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    available = sorted(file.name for file in FOLDER.glob("*.yaml"))
-    nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
-    raise ValueError(f"{text}: no such hyperparameter file, also not in {FOLDER}; nearest there: {', '.join(nearest)}")
+def find_hyp(name_or_path: str | Path) -> Path:
+    """The file that `load_hyp` reads.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return find_file(name_or_path, (FOLDER,), "hyperparameter", ("{}.yaml", "hyp.{}.yaml"))
 
 
 def _number(name: str, value: object) -> float:

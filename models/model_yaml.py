@@ -6,7 +6,6 @@ Nothing in a YAML is evaluated and this module imports no torch. A file is eithe
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from files.find import find_file
+from files.paths import is_file
 from models.graph.checked import checked_spec
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, readers
 from models.spec.parse_layer_list import check_keys, number, parse_activation_name, parse_anchors, shown
-from models.spec.paths import is_file
 
 __all__ = [
     "IMAGE",
@@ -56,16 +56,7 @@ def find_spec(path: str | Path) -> Path:
     Raises:
         ValueError: If there is none; gives the nearest names.
     """
-    given = Path(path)
-    if given.name:
-        names = [given] if given.suffix in (".yaml", ".yml") else [given, given.with_name(given.name + ".yaml")]
-        for folder in (Path(), FOLDER.parent, FOLDER, FOLDER / "overlays"):
-            for name in names:
-                if is_file(folder / name):
-                    return folder / name
-    near = difflib.get_close_matches(given.name, sorted({p.name for p in FOLDER.glob("**/*.yaml")}), n=3, cutoff=0.4)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    raise ValueError(f"model file {shown(str(path))} was not found in the current folder or in models/{hint}")
+    return find_file(path, (FOLDER, FOLDER / "overlays"), "model")
 
 
 def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import yaml
 
+from files.find import find_file
+
 FOLDER = Path(__file__).resolve().parents[1]
 ROOT = FOLDER.parent
 SPLITS = ("train", "val", "test")
@@ -96,7 +98,7 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
 
 def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> DatasetSpec:
     """`load_dataset_spec` without drawing anything, for what is to be known before that."""
-    file = _find(name_or_path)
+    file = find_dataset(name_or_path)
     content = _read(file)
     file_names = names = _names(content, file)
     if single_cls:
@@ -159,15 +161,13 @@ def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[st
     return images
 
 
-def _find(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    for candidate in (Path(text), FOLDER / text, FOLDER / f"{text}.yaml"):
-        if candidate.is_file():
-            return candidate.resolve()
-    available = sorted(file.name for file in FOLDER.glob("*.yaml"))
-    nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
-    hint = f"nearest there: {', '.join(nearest)}" if nearest else "which holds none"
-    raise ValueError(f"{text}: no such data set YAML, also not in {FOLDER}; {hint}")
+def find_dataset(name_or_path: str | Path) -> Path:
+    """The YAML of a path, or of a name in `data/`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return find_file(name_or_path, (FOLDER,), "data set").resolve()
 
 
 def read_yaml(file: Path) -> object:

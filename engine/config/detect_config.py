@@ -35,18 +35,9 @@ _UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class DetectConfig:
-    """One run of detect.py, checked. Fields are named after YOLOv5's flags.
+    """One run of detect.py, checked; fields are named after YOLOv5's flags, which say what they mean.
 
-    Attributes:
-        weights: `.pt` or exported files; several are an ensemble.
-        source: What `data.sources.open_source.open_source` takes.
-        data: A data set YAML whose class names are shown instead of the model's.
-        imgsz: Height and width in pixels that images are fitted into; rounded up to multiples of the stride.
-        classes: Class numbers or names to keep; None keeps all.
-        save_format: Of the label files: 0 is centre and size, 1 is corners.
-        batch_size: Images that go through the network together; None chooses.
-        precision: "auto", "32", "bf16" or "16"; `--half` is "16".
-        track: One of `TRACKERS`; None follows nothing.
+    `imgsz` is height and width, rounded up to multiples of the stride; None leaves the choice to the program.
     """
 
     weights: tuple[str, ...] = flag((DEFAULT_WEIGHTS,), ".pt or exported; several are an ensemble")

@@ -42,22 +42,10 @@ _UNSUPPORTED_FLAGS = {
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """One run of export.py, checked. Fields are named after YOLOv5's flags.
+    """One run of export.py, checked; fields are named after YOLOv5's flags, which say what they mean.
 
-    Attributes:
-        weights: A .pt file.
-        include: Formats to write, of `FORMATS`.
-        imgsz: Height and width of the input in pixels, multiples of the model's stride.
-        batch_size: Images in a batch; with `dynamic` only an example.
-        data: A data set whose val images are compared on, and int8 is calibrated on.
-        half: Weights in fp16.
-        int8: Quantise weights and maps, OpenVINO only.
-        dynamic: Any batch, height and width.
-        nms: Put the suppression into the file; the output becomes (B, topk_all, 6).
-        simplify: Simplify the ONNX graph.
-        opset: ONNX operator set.
-        workspace: Memory for TensorRT's search, GB.
-        images: Images that int8 is calibrated on, at most.
+    `imgsz` is height and width, multiples of the stride; with `dynamic`, it and `batch_size` are only an example; with
+    `nms` the output is (B, topk_all, 6).
     """
 
     weights: str = flag(DEFAULT_WEIGHTS, "weights file (.pt)", nargs="+", default=[DEFAULT_WEIGHTS])

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from importlib.util import find_spec as find_package
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.dataset.dataset_yaml import DatasetSpec, read_dataset_spec
-from data.hyp import Hyperparameters, load_hyp
-from engine.config.files import resolve_file
+from data.hyp import Hyperparameters, find_hyp, load_hyp
 from engine.config.flags import given_names, settings
 from engine.config.train_config import TrainConfig
 from engine.config.train_parser import create_parser, require_loggers
 from engine.runtime.launcher import check_local_rank, place
-from models.model_yaml import load_spec
+from models.model_yaml import find_spec, load_spec
 from models.spec.model_spec import ModelSpec
 from models.weights.download import find_weights
 
@@ -114,7 +113,7 @@ class EvolveRequest:
             raise ValueError("--exist-ok: --evolve goes on with its folder by itself; leave it out")
         if self.config.batch_size == -1:
             raise ValueError("--batch-size -1: the trials of --evolve need the same batch; give a number")
-        if find_spec("optuna") is None:
+        if find_package("optuna") is None:
             raise ValueError("--evolve: the package optuna is not installed; pip install optuna")
 
 
@@ -158,9 +157,9 @@ def parse_train_args(
         return _resume_request(parsed["resume"], values, given)
     if "attention_start" in given and not values["attention"]:
         raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
-    values["hyp"] = str(resolve_file(values["hyp"], ("data/hyps",), "hyperparameter").resolve())
+    values["hyp"] = str(find_hyp(values["hyp"]).resolve())
     if values["cfg"]:
-        values["cfg"] = str(resolve_file(values["cfg"], ("models",), "model").resolve())
+        values["cfg"] = str(find_spec(values["cfg"]).resolve())
     if values["name"] == "cfg":
         values["name"] = Path(values["cfg"] or values["weights"]).stem
     if "evolve" in given and "project" not in given:

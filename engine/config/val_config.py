@@ -28,14 +28,10 @@ _EXACT_CONF_THRES = 0.001
 
 @dataclass(frozen=True)
 class ValConfig:
-    """One validation, checked. Fields are named after YOLOv5's flags.
+    """One validation, checked; fields are named after YOLOv5's flags, which say what they mean.
 
-    Attributes:
-        task: The split to validate on, or "speed".
-        weights: One file; several are an ensemble, or for "speed" measured in turn.
-        imgsz: Longest side in pixels; rounded up to a multiple of the model's stride.
-        precision: "auto", "32", "bf16" or "16"; `--half` is "16"; None is "32", for speed on a GPU "16".
-        plots: Write curves, confusion matrix and mosaics.
+    With the task "speed" several weights are measured in turn. `imgsz` is rounded up to a multiple of the stride. `plots`
+    is false with --noplots and for the speed.
     """
 
     data: str = flag("signs.yaml", "data set YAML, a path or a name in data/")

@@ -15,6 +15,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import read_yaml
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
+from engine.runtime.console import first_line
 from engine.runtime.optional_package import require
 
 Run = Callable[[Tensor], Any]
@@ -94,7 +95,7 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
             warnings.simplefilter("ignore")  # TorchScript is deprecated, and still asked for
             network = torch.jit.load(str(file), _extra_files=extra, map_location=device).eval()
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
+        raise ValueError(f"{file}: not a readable TorchScript file: {first_line(error)}") from error
     facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
     facts.setdefault("imgsz", facts.get("shape", [])[-2:] or None)
     metadata = Metadata.read(facts, file)
@@ -112,7 +113,7 @@ def _onnx(file: Path, device: torch.device) -> ExportedNetwork:
     try:
         session = runtime.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # its own errors share no other base
-        raise ValueError(f"{file}: not a readable ONNX file: {_first(error)}") from error
+        raise ValueError(f"{file}: not a readable ONNX file: {first_line(error)}") from error
     given = session.get_inputs()[0]
     metadata = _with_shape(session.get_modelmeta().custom_metadata_map, given.shape, file)
     dtype = np.float16 if given.type == "tensor(float16)" else np.float32
@@ -137,7 +138,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     try:
         network = cv2.dnn.readNetFromONNX(str(file))
     except cv2.error as error:
-        raise ValueError(f"--dnn {file}: OpenCV cannot read this network: {_first(error)}") from error
+        raise ValueError(f"--dnn {file}: OpenCV cannot read this network: {first_line(error)}") from error
 
     def run(images: Tensor) -> np.ndarray:
         network.setInput(images.cpu().numpy(), INPUT)
@@ -237,7 +238,3 @@ def _json_facts(text: str | bytes, file: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise ValueError(f"{file}: carries no class names and stride that can be read; expected a file of export.py")
     return facts
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

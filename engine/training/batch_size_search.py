@@ -20,6 +20,7 @@ import psutil
 import torch
 
 from engine.runtime.console import say
+from engine.runtime.device import seconds_when_done
 from engine.training.forward_and_loss import batch_losses, scale_images
 from models.loss import DetectionLoss
 
@@ -92,10 +93,8 @@ class Meter:
         total = batch_losses(self.model, self.loss, scaled, targets, self.precision.autocast(self.device)).total
         used = psutil.Process().memory_info().rss
         total.backward()
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)
         self.model.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - began
+        seconds = seconds_when_done(self.device) - began
         return seconds, torch.cuda.max_memory_reserved(self.device) if on_gpu else used
 
 

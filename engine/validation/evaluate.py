@@ -7,7 +7,6 @@ images. The network runs in the precision asked for; boxes are always decoded in
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from data.boxes import convert_boxes
 from data.images import unletterbox
 from engine.inference.network import Network, PlainNetwork
+from engine.runtime.device import seconds_when_done
 from engine.validation.observer import EvaluatedBatch, Observer
 from engine.validation.result_table import HEADER, ClassResult, EvalResult, Speeds
 from engine.validation.tally import Tally
@@ -38,22 +38,15 @@ class _Clock:
         self.last = 0.0
 
     def start(self) -> None:
-        self.last = self._now()
+        self.last = seconds_when_done(self.device)
 
     def stop(self, stage: str) -> None:
-        now = self._now()
+        now = seconds_when_done(self.device)
         self.seconds[stage] += now - self.last
         self.last = now
 
     def per_image(self, images: int) -> Speeds:
         return Speeds(*(1000 * self.seconds[stage] / max(images, 1) for stage in Speeds._fields))
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
-        return time.perf_counter()
 
 
 def evaluate(

@@ -11,7 +11,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from models.spec.paths import is_file, is_folder
+from files.paths import is_file, is_folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "weights"
 RELEASE = "https://github.com/ultralytics/yolov5/releases/download/v7.0/"

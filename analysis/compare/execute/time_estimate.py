@@ -12,7 +12,7 @@ from analysis.compare.plan.expand_plan import RunPlan
 from engine.config.train_config import TrainConfig
 from engine.config.train_request import read_request
 from engine.inference.image_size import training_px
-from engine.runtime.device import choose_precision, select_device
+from engine.runtime.device import choose_precision, seconds_when_done, select_device
 from engine.training.build_run import create_model, train_loader, val_loader
 from engine.training.forward_and_loss import batch_losses, scale_images
 from models.loss import DetectionLoss
@@ -60,9 +60,7 @@ def _one(plan: RunPlan) -> float:
             if training:
                 parts.total.backward()
                 optimizer.step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append((loaded - began, time.perf_counter() - loaded))
+            times.append((loaded - began, seconds_when_done(device) - loaded))
         kept = times[1:] or times
         return min(t[0] for t in kept), min(t[1] for t in kept)
 

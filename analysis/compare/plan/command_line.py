@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from data.hyp import load_hyp
-from engine.config.files import resolve_file
+from data.hyp import find_hyp, load_hyp
 from engine.config.parser import ArgumentParser
 from engine.config.train_config import STARTS
 from engine.config.train_parser import create_parser as create_train_parser
 from engine.config.train_parser import require_loggers
+from models.model_yaml import find_spec
 from models.weights.download import find_weights
 
 NONE = "none"
@@ -122,7 +122,7 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     axes = _axes(values, options)
     shared_names = [action.dest for action in _shared_actions()]
     shared = {name: values[name] for name in shared_names}
-    shared["hyp"] = str(resolve_file(shared["hyp"], ("data/hyps",), "hyperparameter").resolve())
+    shared["hyp"] = str(find_hyp(shared["hyp"]).resolve())
     load_hyp(shared["hyp"])
     require_loggers(shared["logger"])
     if shared["batch_size"] == -1:
@@ -268,7 +268,7 @@ def _models(cfg: Sequence[str], weights: Sequence[str]) -> tuple[tuple[str, ...]
     """Model YAMLs and weights, paired, as absolute paths."""
     if not cfg and not weights:
         raise ValueError("expected --cfg, --weights or both, e.g. --cfg yolov5n.yaml --weights base.pt")
-    files = [str(resolve_file(name, ("models", "models/overlays"), "model").resolve()) for name in cfg] or [""]
+    files = [str(find_spec(name).resolve()) for name in cfg] or [""]
     starts = [str(find_weights(name).resolve()) if name else "" for name in weights] or [""]
     if cfg and len(starts) == 1:
         starts *= len(files)

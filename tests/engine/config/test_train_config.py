@@ -187,13 +187,13 @@ def test_settings_become_the_words_they_came_from(dataset):
 
 
 def test_evolve_request(dataset, monkeypatch):
-    monkeypatch.setattr("engine.config.train_request.find_spec", lambda name: name)
+    monkeypatch.setattr("engine.config.train_request.find_package", lambda name: name)
     request = parse(dataset, "--evolve")
     assert isinstance(request, EvolveRequest)
     assert (request.trials, request.config.project) == (300, "runs/evolve")
     assert parse(dataset, "--evolve", "7", "--project", "p").trials == 7
     assert parse(dataset, "--evolve", "7", "--project", "p").config.project == "p"
-    monkeypatch.setattr("engine.config.train_request.find_spec", lambda name: None)
+    monkeypatch.setattr("engine.config.train_request.find_package", lambda name: None)
     with pytest.raises(ValueError, match="--evolve: the package optuna is not installed; pip install optuna"):
         parse(dataset, "--evolve")
 
@@ -230,7 +230,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root):
     [
         (["--evolve_population", "x"], "--evolve_population is not supported"),
         (["--optimizer", "Lion"], "argument --optimizer: invalid choice: 'Lion'"),
-        (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "none.yaml: no such data set YAML"),
+        (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "data set file 'none.yaml' was not found"),
     ],
 )
 def test_scripts_mistakes_are_one_line_and_exit_code_2(root, words, message):

@@ -17,3 +17,11 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there, as `is_file` for files."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
