@@ -30,8 +30,8 @@ _EXACT_CONF_THRES = 0.001
 class ValConfig:
     """One validation, checked; fields are named after YOLOv5's flags, which say what they mean.
 
-    With the task "speed" several weights are measured in turn. `imgsz` is rounded up to a multiple of the stride. `plots`
-    is false with --noplots and for the speed.
+    With the task "speed" several weights are measured in turn. `imgsz` is rounded up to a multiple of the stride.
+    `plots` is false with --noplots and for the speed.
     """
 
     data: str = flag("signs.yaml", "data set YAML, a path or a name in data/")
