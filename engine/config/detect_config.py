@@ -8,23 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.files import ROOT
-from engine.config.flags import (
-    PRECISIONS,
-    SHARE,
-    Check,
-    add_flags,
-    add_half,
-    at_least,
-    check,
-    flag,
-    one_precision,
-    settings,
-)
+from engine.config.flags import PRECISIONS, Check, at_least, flag
 from engine.config.parser import ArgumentParser
+from engine.config.predict_config import PredictConfig, create_parser, given_settings
 
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
-DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 DEFAULT_SOURCE = "data/images"
 
 _UNSUPPORTED = {
@@ -34,13 +23,12 @@ _UNSUPPORTED = {
 
 
 @dataclass(frozen=True)
-class DetectConfig:
+class DetectConfig(PredictConfig):
     """One run of detect.py, checked; fields are named after YOLOv5's flags, which say what they mean.
 
     `imgsz` is height and width, rounded up to multiples of the stride; None leaves the choice to the program.
     """
 
-    weights: tuple[str, ...] = flag((DEFAULT_WEIGHTS,), ".pt or exported; several are an ensemble")
     source: str = flag(
         DEFAULT_SOURCE, "image, video, folder, 'pattern', list.txt, list.streams, URL, camera number or screen"
     )
@@ -48,12 +36,7 @@ class DetectConfig:
     imgsz: tuple[int, int] = flag(
         (640, 640), "size to fit images into: h [w], px", "--img", "--img-size", check=at_least(1)
     )
-    conf_thres: float = flag(0.25, "confidence threshold", check=SHARE)
-    iou_thres: float = flag(0.45, "IoU threshold of the NMS", check=SHARE)
-    max_det: int = flag(1000, "detections per image at most", check=at_least(1))
-    device: str = flag("", "GPU number, cpu or mps; empty takes a GPU if there is one")
     view_img: bool = flag(False, "show the pictures in a window; q ends")
-    save_txt: bool = flag(False, "write label files to labels/")
     save_format: int = flag(
         0,
         "with --save-txt: 0 centre and size, 1 corners; both normalised",
@@ -61,16 +44,11 @@ class DetectConfig:
     )
     save_csv: bool = flag(False, "write predictions.csv")
     save_json: bool = flag(False, "write predictions.json, in the form of COCO results")
-    save_conf: bool = flag(False, "with --save-txt: add the confidence to each row")
     save_crop: bool = flag(False, "write what is in each box to crops/<class>/")
     nosave: bool = flag(False, "write no annotated images and videos")
     classes: tuple[str, ...] | None = flag(None, "keep only these classes: numbers or names")
     agnostic_nms: bool = flag(False, "let classes suppress each other")
-    augment: bool = flag(False, "predict at three sizes, one mirrored, and merge")
-    dnn: bool = flag(False, "run .onnx weights with OpenCV")
     project: str = flag("runs/detect", "folder of the run folders")
-    name: str = flag("exp", "run folder; a number is added if it exists")
-    exist_ok: bool = flag(False, "write into an existing run folder")
     line_thickness: int = flag(3, "thickness of the boxes, px", check=at_least(1))
     hide_labels: bool = flag(False, "draw boxes without class names")
     hide_conf: bool = flag(False, "draw class names without confidences")
@@ -89,9 +67,7 @@ class DetectConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
-        if self.save_conf and not self.save_txt:
-            raise ValueError("--save-conf adds the confidence to the files of --save-txt; add --save-txt")
+        super().__post_init__()
         if self.save_format and not self.save_txt:
             raise ValueError("--save-format says how the files of --save-txt are written; add --save-txt")
 
@@ -108,9 +84,7 @@ class DetectConfig:
 
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
-    parser = ArgumentParser(prog="detect.py", description="Detect objects on images, videos, cameras and streams.")
-    add_flags(parser, DetectConfig)
-    add_half(parser)
+    parser = create_parser(DetectConfig, "detect.py", "Detect objects on images, videos, cameras and streams.")
     parser.unsupported(_UNSUPPORTED)
     return parser
 
@@ -125,7 +99,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> DetectConfig:
         ValueError: On values out of range and flags that contradict each other.
         SystemExit: With code 2 on unknown and unsupported flags, 0 on `--help`.
     """
-    given = settings(DetectConfig, one_precision(vars(build_parser().parse_args(arguments))))
+    given, _ = given_settings(DetectConfig, build_parser(), arguments)
     if given["source"] == DEFAULT_SOURCE and not Path(DEFAULT_SOURCE).exists():
         given["source"] = str(ROOT / DEFAULT_SOURCE)
     return DetectConfig(**given)

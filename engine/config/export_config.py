@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from engine.config.flags import SHARE, Check, add_flags, at_least, check, flag, settings
 from engine.config.parser import ArgumentParser
+from engine.config.predict_config import DEFAULT_WEIGHTS
 
 FORMATS = ("torchscript", "onnx", "openvino", "engine")
 ALIASES = {"ts": "torchscript", "ov": "openvino", "tensorrt": "engine", "trt": "engine"}
-DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 DEFAULT_OPSET = 17
 LEAST_OPSET, MOST_OPSET = 12, 20
 

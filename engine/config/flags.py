@@ -91,23 +91,6 @@ def settings(settings_class: type, parsed: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def add_half(parser: argparse.ArgumentParser) -> None:
-    """Declare YOLOv5's `--half`, which is another way to say `--precision 16`; see `one_precision`."""
-    parser.add_argument("--half", action="store_true", help="fp16, the same as --precision 16")
-
-
-def one_precision(parsed: Mapping[str, Any]) -> dict[str, Any]:
-    """What argparse gives, with `half` turned into a precision.
-
-    Raises:
-        ValueError: If two precisions are given.
-    """
-    values = dict(parsed)
-    if values.pop("half") and values.setdefault("precision", "16") != "16":
-        raise ValueError(f"--half and --precision {values['precision']} contradict each other; give one of them")
-    return values
-
-
 def check(given: Any) -> None:  # noqa: ANN401  (settings)
     """Refuse settings out of range.
 

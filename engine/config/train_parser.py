@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from engine.config.flags import add_flags
@@ -35,6 +36,20 @@ def create_parser() -> ArgumentParser:
     add("--evolve", nargs="?", type=int, const=300, default=0, metavar="TRIALS", help=text)
     parser.unsupported(UNSUPPORTED)
     return parser
+
+
+def run_words(values: Mapping[str, Any], folder: Path, *, resume: bool) -> list[str]:
+    """The command line of train.py that begins a run in a folder of its own, or goes on with it.
+
+    Args:
+        values: The run's settings, by the names of `TrainConfig`.
+        folder: The run folder.
+        resume: Go on.
+    """
+    if resume:
+        last = folder / "weights" / "last.pt"
+        return ["--resume", str(last), "--device", values["device"], "--workers", str(values["workers"])]
+    return command_words({**values, "project": str(folder.parent), "name": folder.name, "exist_ok": True})
 
 
 def command_words(values: Mapping[str, Any]) -> list[str]:

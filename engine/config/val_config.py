@@ -7,27 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.flags import (
-    PRECISIONS,
-    SHARE,
-    Check,
-    add_flags,
-    add_half,
-    at_least,
-    check,
-    flag,
-    one_precision,
-    settings,
-)
+from engine.config.flags import PRECISIONS, SHARE, Check, at_least, flag
 from engine.config.parser import ArgumentParser
+from engine.config.predict_config import PredictConfig, create_parser, given_settings
 
 TASKS = ("train", "val", "test", "speed")
-DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 _EXACT_CONF_THRES = 0.001
 
 
 @dataclass(frozen=True)
-class ValConfig:
+class ValConfig(PredictConfig):
     """One validation, checked; fields are named after YOLOv5's flags, which say what they mean.
 
     With the task "speed" several weights are measured in turn. `imgsz` is rounded up to a multiple of the stride.
@@ -35,7 +24,6 @@ class ValConfig:
     """
 
     data: str = flag("signs.yaml", "data set YAML, a path or a name in data/")
-    weights: tuple[str, ...] = flag((DEFAULT_WEIGHTS,), ".pt or exported; several are an ensemble")
     batch_size: int = flag(32, "images in a batch", check=at_least(1))
     imgsz: int = flag(640, "longest side of the images, px", "--img", "--img-size", check=at_least(1))
     conf_thres: float = flag(
@@ -48,26 +36,14 @@ class ValConfig:
         f"{', '.join(TASKS)}: the split to measure, or only the speed",
         check=Check(TASKS.__contains__, f"one of {', '.join(TASKS)}"),
     )
-    device: str = flag("", "GPU number, cpu or mps; empty takes a GPU if there is one")
     workers: int = flag(8, "processes that read images, at most", check=at_least(0))
     single_cls: bool = flag(False, "treat all objects as one class")
-    augment: bool = flag(False, "predict at three sizes, one mirrored, and merge")
-    dnn: bool = flag(False, "run .onnx weights with OpenCV")
     verbose: bool = flag(False, "print every class also where there are 50 or more")
-    save_txt: bool = flag(False, "write detections as label files to labels/")
     save_hybrid: bool = flag(False, "write labels and detections together to labels/")
-    save_conf: bool = flag(False, "with --save-txt: add the confidence to each row")
     save_json: bool = flag(False, "write detections in COCO's format, print its 12 figures (coco.yaml: on)")
     project: str = flag("runs/val", "folder of the run folders")
-    name: str = flag("exp", "run folder; a number is added if it exists")
-    exist_ok: bool = flag(False, "write into an existing run folder")
     precision: str | None = flag(None, "arithmetic (32; for speed on a GPU 16)", choices=PRECISIONS, default=SUPPRESS)
     plots: bool = True
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.save_conf and not self.save_txt:
-            raise ValueError("--save-conf adds the confidence to the files of --save-txt; add --save-txt")
 
     @property
     def split(self) -> str:
@@ -87,9 +63,7 @@ class ValConfig:
 
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
-    parser = ArgumentParser(prog="val.py", description="Measure a trained model on a data set.")
-    add_flags(parser, ValConfig)
-    add_half(parser)
+    parser = create_parser(ValConfig, "val.py", "Measure a trained model on a data set.")
     parser.add_argument("--noplots", action="store_true", help="write no plots and mosaics")
     return parser
 
@@ -104,8 +78,8 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
         ValueError: On values out of range and flags that contradict each other.
         SystemExit: With code 2 on unknown and unsupported flags, 0 on `--help`.
     """
-    parsed = one_precision(vars(build_parser().parse_args(arguments)))
-    given, task = settings(ValConfig, parsed), parsed["task"]
+    given, parsed = given_settings(ValConfig, build_parser(), arguments)
+    task = parsed["task"]
     if task == "study":
         raise ValueError("--task study is not supported: run --task speed and --task val at each --imgsz instead")
     if task == "speed":

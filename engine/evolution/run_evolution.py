@@ -20,7 +20,7 @@ import yaml
 
 from data.hyp import load_hyp
 from engine.config.parser import sigterm_as_ctrl_c
-from engine.config.train_parser import command_words
+from engine.config.train_parser import run_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
 from engine.runtime.child_process import last_words, run_process
 from engine.runtime.console import say
@@ -246,11 +246,8 @@ def _train(config: TrainConfig, claim: Claim) -> str:
     state = read_checkpoint(last).training if last.is_file() else {}
     if "epochs_done" in state:
         return ""
-    if "optimizer" in state:
-        words = ["--resume", str(last), "--device", config.device, "--workers", str(config.workers)]
-    else:
-        place = {"project": str(claim.folder.parent), "name": claim.folder.name, "exist_ok": True}
-        words = command_words({**config.to_dict(), **place, "hyp": str(claim.folder / "hyp.yaml")})
+    values = {**config.to_dict(), "hyp": str(claim.folder / "hyp.yaml")}
+    words = run_words(values, claim.folder, resume="optimizer" in state)
     log = claim.folder / "log.txt"
     keep_open = (claim.lock,) if os.name == "posix" else ()
     status = run_process([sys.executable, "train.py", *words], log, keep_open=keep_open)

@@ -24,7 +24,7 @@ from typing import Any
 from analysis.compare.plan.data_fingerprint import data_digest
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
-from engine.config.train_parser import command_words
+from engine.config.train_parser import run_words
 from engine.runtime.child_process import last_words, log_lines
 from models.weights.checkpoint import read_checkpoint
 
@@ -123,7 +123,7 @@ def execute(folder: RunFolder, launch: Launch) -> str:
     progress = folder.progress
     if progress != TRAINED:
         began = time.perf_counter()
-        words = ["train.py", *train_words(plan, folder, resume=progress == INTERRUPTED)]
+        words = ["train.py", *run_words(plan.train, folder.path, resume=progress == INTERRUPTED)]
         try:
             status = launch([sys.executable, *words], log)
         finally:
@@ -141,14 +141,6 @@ def execute(folder: RunFolder, launch: Launch) -> str:
     if status or not (folder.path / "measured.json").is_file():
         return _fail(folder, "measuring", status)
     return FINISHED
-
-
-def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
-    """The command line of train.py for a run."""
-    values = {**plan.train, "project": str(folder.path.parent), "name": folder.path.name, "exist_ok": True}
-    if resume:
-        return ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
-    return command_words(values)
 
 
 def _changed_data(plan: RunPlan) -> str:
