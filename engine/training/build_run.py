@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from data.dataset.dataset_yaml import DatasetSpec
-    from data.hyp import Hyperparameters
     from engine.config.train_config import TrainConfig
     from engine.config.train_request import TrainRequest
 
@@ -30,27 +29,17 @@ SMALL_LABEL_PX = 3
 VAL_PAD = 0.5  # of a stride around validation images, as in YOLOv5
 
 
-def train_loader(
-    config: TrainConfig,
-    dataset: DatasetSpec,
-    hyp: Hyperparameters,
+def create_loaders(
+    request: TrainRequest,
     processes: Processes = ALONE,
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
-) -> DataLoader:
-    """Augmented batches of the training split: a process's share of each."""
-    return _loader(
-        config,
-        dataset,
-        "train",
-        processes,
-        batch_size=config.batch_size,
-        hyp=hyp,
-        augment=True,
-        rect=config.rect,
-        cache="none" if config.cache == "val" else config.cache,
-        shuffle=not config.rect,
-        **sizes,
-    )
+) -> tuple[DataLoader, DataLoader]:
+    """A process's share of augmented batches of the training split, and of the validation split's; see `val_loader`."""
+    config = request.config
+    cache = "none" if config.cache == "val" else config.cache
+    train = {"hyp": request.hyp, "augment": True, "rect": config.rect, "shuffle": not config.rect, **sizes}
+    loader = _loader(config, request.dataset, "train", processes, config.batch_size, cache, **train)
+    return loader, val_loader(config, request.dataset, processes, **sizes)
 
 
 def val_loader(
@@ -60,18 +49,8 @@ def val_loader(
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
     """Rectangular, padded batches of the validation split, twice as large as those for training."""
-    cache = "ram" if config.cache == "val" else config.cache
-    return _loader(
-        config,
-        dataset,
-        "val",
-        processes,
-        batch_size=config.batch_size * 2,
-        rect=True,
-        pad=VAL_PAD,
-        cache="none" if config.noval else cache,
-        **sizes,
-    )
+    cache = "none" if config.noval else "ram" if config.cache == "val" else config.cache
+    return _loader(config, dataset, "val", processes, config.batch_size * 2, cache, rect=True, pad=VAL_PAD, **sizes)
 
 
 def _loader(
@@ -79,7 +58,6 @@ def _loader(
     dataset: DatasetSpec,
     split: str,
     processes: Processes,
-    *,
     batch_size: int,
     cache: str,
     **options: Any,  # noqa: ANN401  (create_loader's own)

@@ -22,7 +22,7 @@ from engine.runtime.console import clock, say
 from engine.runtime.device import Precision, choose_precision
 from engine.runtime.distributed import Processes, joined
 from engine.training.batch_size_search import Meter, find_batch
-from engine.training.build_run import create_model, fit_anchors, label_statistics, summary, train_loader, val_loader
+from engine.training.build_run import create_loaders, create_model, fit_anchors, label_statistics, summary
 from engine.training.cross_validation import FOLD_DATA, write_fold
 from engine.training.lightning_loop import Fit, warms_up_in_fp32
 from engine.training.loss_and_memory_recovery import OutOfMemory
@@ -151,9 +151,9 @@ def _prepare(
     image_px = training_px(config.imgsz, stride_px)
     wanted = config
     config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
+    request = replace(request, config=config)
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
-    train = train_loader(config, dataset, hyp, processes, **sizes)
-    val = val_loader(config, dataset, processes, **sizes)
+    train, val = create_loaders(request, processes, **sizes)
     if not interrupted and not config.noautoanchor:
         fit_anchors(model, train, image_px, hyp.anchor_t, config.seed)
     say(summary(model, image_px))

@@ -18,15 +18,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.boxes import convert_boxes
-from data.images import unletterbox
 from engine.inference.network import Network, PlainNetwork
 from engine.runtime.device import seconds_when_done
-from engine.validation.observer import EvaluatedBatch, Observer
+from engine.validation.observer import EvaluatedBatch, Observer, to_original
 from engine.validation.result_table import HEADER, ClassResult, EvalResult, Speeds
 from engine.validation.tally import Tally
 
 if TYPE_CHECKING:
-    from data.loading.loader import Batch, ImageShape
+    from data.loading.loader import Batch
 
 
 class _Clock:
@@ -162,19 +161,17 @@ def _count(
     tally: Tally, batch: Batch, detections: list[np.ndarray], single_cls: bool, observers: list[Observer]
 ) -> None:
     """Compare the detections of a batch with its labels in the pixels of the original images."""
-    labels, native = _labels_px(batch, "xyxy_px"), []
-    for found, known, shape in zip(detections, labels, batch.shapes, strict=True):
+    native = []
+    for found, shape in zip(detections, batch.shapes, strict=True):
         if single_cls:
             found[:, 5] = 0
-        native.append(np.concatenate((_to_original(found[:, :4], shape), found[:, 4:]), 1))
-        tally.add(native[-1], np.concatenate((known[:, :1], _to_original(known[:, 1:], shape)), 1))
+        native.append(np.concatenate((to_original(found[:, :4], shape), found[:, 4:]), 1))
+    labels = _labels_px(batch, "xyxy_px")
     seen = EvaluatedBatch(batch.images, labels, detections, native, batch.paths, batch.shapes)
+    for found, known in zip(native, seen.native_labels, strict=True):
+        tally.add(found, known)
     for observer in observers:
         observer(seen)
-
-
-def _to_original(boxes_xyxy_px: np.ndarray, shape: ImageShape) -> np.ndarray:
-    return unletterbox(boxes_xyxy_px, shape.original_hw, shape.ratio, shape.pad_xy)
 
 
 def _result(tally: Tally, names: Mapping[int, str], speeds: Speeds, losses: list[Tensor]) -> EvalResult:

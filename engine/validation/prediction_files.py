@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.dataset.label_file import label_text
-from data.images import unletterbox
 from engine.validation.coco_metrics import COCO_LAYOUT, Evaluation
 
 if TYPE_CHECKING:
@@ -77,14 +76,13 @@ class CocoWriter:
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Collect a batch."""
-        for path, rows, labels, shape in zip(batch.paths, batch.native, batch.labels, batch.shapes, strict=True):
+        for path, rows, labels, shape in zip(batch.paths, batch.native, batch.native_labels, batch.shapes, strict=True):
             image_id = self._image_id(Path(path))
             self._sizes[image_id] = shape.original_hw
             found = self._rows(image_id, rows[:, 5], rows[:, :4])
             scores = rows[:, 4].tolist()
             self.detections += [{**row, "score": round(score, 5)} for row, score in zip(found, scores, strict=True)]
-            boxes = unletterbox(labels[:, 1:], shape.original_hw, shape.ratio, shape.pad_xy)
-            self._labels += self._rows(image_id, labels[:, 0], boxes)
+            self._labels += self._rows(image_id, labels[:, 0], labels[:, 1:])
 
     def save(self, file: Path) -> None:
         """Write the detections."""

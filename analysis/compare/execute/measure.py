@@ -20,7 +20,7 @@ from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import RunFolder
 from analysis.compare.plan.data_fingerprint import image_name
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
-from data.images import read_image, unletterbox, write_image
+from data.images import read_image, write_image
 from engine.config.parser import run_cli
 from engine.config.train_config import TrainConfig
 from engine.drawing.boxes_on_images import Annotator, Style
@@ -53,11 +53,10 @@ class ImageRecorder:
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Keep a batch."""
-        for path, found, labels, shape in zip(batch.paths, batch.native, batch.labels, batch.shapes, strict=True):
-            boxes = unletterbox(labels[:, 1:], shape.original_hw, shape.ratio, shape.pad_xy)
+        for path, found, labels in zip(batch.paths, batch.native, batch.native_labels, strict=True):
             number = np.full((len(found), 1), len(self.images))
             self._rows.append(np.concatenate((number, found[:, 4:]), 1))
-            self._correct.append(match_detections(found[:, :4], found[:, 5], boxes, labels[:, 0]))
+            self._correct.append(match_detections(found[:, :4], found[:, 5], labels[:, 1:], labels[:, 0]))
             self._truth.append(np.bincount(labels[:, 0].astype(int), minlength=self.dataset.nc))
             self.images.append(image_name(self.dataset, path))
 

@@ -13,7 +13,7 @@ from engine.config.train_config import TrainConfig
 from engine.config.train_request import read_request
 from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, seconds_when_done, select_device
-from engine.training.build_run import create_model, train_loader, val_loader
+from engine.training.build_run import create_loaders, create_model
 from engine.training.forward_and_loss import batch_losses, scale_images
 from models.loss import DetectionLoss
 
@@ -35,15 +35,15 @@ def estimate_seconds(plans: Sequence[RunPlan]) -> dict[str, float]:
 
 def _one(plan: RunPlan) -> float:
     request = read_request(replace(TrainConfig.from_dict(plan.train), workers=0))
-    config, dataset, hyp = request.config, request.dataset, request.hyp
+    config = request.config
     device = select_device(config.device)
     precision = choose_precision(config.precision, device)
     model = create_model(request).model
     stride_px = max(int(model.stride.max()), 32)
     sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
-    train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
+    train, val = create_loaders(request, **sizes)
     model.to(device=device, memory_format=precision.memory_format).train()
-    loss = DetectionLoss(model.detect, hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)
+    loss = DetectionLoss(model.detect, request.hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
 
     def step(training: bool) -> tuple[float, float]:
