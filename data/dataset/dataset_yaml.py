@@ -16,10 +16,9 @@ from pathlib import Path
 
 import yaml
 
-from files.find import find_file
+from files.find import ROOT, find_file
 
 FOLDER = Path(__file__).resolve().parents[1]
-ROOT = FOLDER.parent
 SPLITS = ("train", "val", "test")
 _KEYS = ("path", *SPLITS, "names", "nc", "download", "synth")
 

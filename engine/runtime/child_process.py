@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[2]
+from files.find import ROOT
 
 
 def run_process(
@@ -33,7 +33,7 @@ def run_process(
     with log.open("ab") as stream:
         process = subprocess.Popen(
             command,
-            cwd=_ROOT,
+            cwd=ROOT,
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=environment,
