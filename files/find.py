@@ -10,6 +10,7 @@ from files.paths import is_file
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHOWN = 200  # characters of a name that may be anything
+_OFFERED = 8  # names, where none is near
 
 
 def find_file(name: str | Path, folders: Sequence[Path], kind: str, forms: Sequence[str] = ("{}.yaml",)) -> Path:
@@ -31,7 +32,7 @@ def find_file(name: str | Path, folders: Sequence[Path], kind: str, forms: Seque
             if is_file(folder / one):
                 return folder / one
     present = sorted({path.name for folder in folders for path in folder.glob(forms[0].format("*"))})
-    near = difflib.get_close_matches(given.name[:_SHOWN], present, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(given.name[:_SHOWN], present, n=3, cutoff=0.4) or present[:_OFFERED]
     hint = f"; nearest: {', '.join(near)}" if near else ""
     places = ", ".join(["the current folder", *(f"{folder.relative_to(ROOT)}/" for folder in folders)])
     raise ValueError(f"{kind} file {str(name)[:_SHOWN]!r} was not found; looked in {places}{hint}")
