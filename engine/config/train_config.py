@@ -25,7 +25,7 @@ OUTPUT = "output"
 _data, _training, _output = (partial(flag, group=title) for title in ("model and data", "training", OUTPUT))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of a training run under YOLOv5's names; files are absolute paths, empty text where there is none.
 
