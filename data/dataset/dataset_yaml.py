@@ -116,9 +116,9 @@ def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     if root is None:
         missing = [home / text for entries in texts.values() for text in entries]
         raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
-    found = {split: tuple(_below(root, text, synth is not None) for text in texts[split]) for split in SPLITS}
-    own = {"file": file, "file_names": file_names, "download": download, "synth": synth}
-    return DatasetSpec(root, **found, names=names, nc=len(names), **own)
+    found = (tuple(_below(root, text, synth is not None) for text in texts[split]) for split in SPLITS)
+    train, val, test = found
+    return DatasetSpec(root, train, val, test, names, len(names), file, file_names, download, synth)
 
 
 def label_path(image: str) -> str:

@@ -18,7 +18,7 @@ _SIDES = tuple[int, int]  # height and width; one number is both
 class Check(NamedTuple):
     """What a setting may be."""
 
-    holds: Callable[[Any], bool]
+    holds: Callable[[float], bool]
     expected: str  # in words
 
 
@@ -61,17 +61,21 @@ PRECISIONS = ("auto", "32", "bf16", "16")
 SHARE = Check(lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
-def add_flags(parser: argparse.ArgumentParser, settings_class: type) -> dict[str, argparse._ActionsContainer]:
-    """Declare the flags of a dataclass of settings, in the order of its fields; the parts of --help by their titles."""
+def add_flags(parser: argparse.ArgumentParser, settings_class: type) -> dict[str, Callable[..., argparse.Action]]:
+    """Declare the flags of a dataclass of settings, in the order of its fields.
+
+    Returns:
+        From the title of each part of --help to what adds a flag to it.
+    """
     hints = get_type_hints(settings_class)
-    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    add: dict[str, Callable[..., argparse.Action]] = {"": parser.add_argument}
     for one in _with_flags(settings_class):
-        stated = one.metadata["flag"]
-        if stated.group not in groups:
-            groups[stated.group] = parser.add_argument_group(stated.group)
+        stated: _Flag = one.metadata["flag"]
+        if stated.group not in add:
+            add[stated.group] = parser.add_argument_group(stated.group).add_argument
         options = {**_kind(hints[one.name], one.default), **stated.options}
-        groups[stated.group].add_argument(_name(one), *stated.names, dest=one.name, help=stated.help, **options)
-    return groups
+        add[stated.group](_name(one), *stated.names, dest=one.name, help=stated.help, **options)
+    return add
 
 
 def settings(settings_class: type, parsed: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,12 +86,12 @@ def settings(settings_class: type, parsed: Mapping[str, Any]) -> dict[str, Any]:
     """
     hints = get_type_hints(settings_class)
     values = {one.name: parsed[one.name] for one in _with_flags(settings_class) if one.name in parsed}
-    for name, value in values.items():
-        if isinstance(value, list):
-            sides = hints[name] == _SIDES
-            if sides and len(value) > 2:
-                raise ValueError(f"--{name} {' '.join(map(str, value))}: expected one number, or height and width")
-            values[name] = (value[0], value[-1]) if sides else tuple(value)
+    several: dict[str, list[Any]] = {name: value for name, value in values.items() if isinstance(value, list)}
+    for name, items in several.items():
+        sides = hints[name] == _SIDES
+        if sides and len(items) > 2:
+            raise ValueError(f"--{name} {' '.join(map(str, items))}: expected one number, or height and width")
+        values[name] = (items[0], items[-1]) if sides else tuple(items)
     return values
 
 
@@ -99,7 +103,8 @@ def check(given: Any) -> None:  # noqa: ANN401  (settings)
     """
     for one in _with_flags(type(given)):
         wanted, value = one.metadata["flag"].check, getattr(given, one.name)
-        for item in value if isinstance(value, tuple) else (value,):
+        items: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+        for item in items:
             if wanted is not None and item is not None and not wanted.holds(item):
                 raise ValueError(f"{_name(one)} {item}: expected {wanted.expected}")
 

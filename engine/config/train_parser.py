@@ -30,7 +30,7 @@ UNSUPPORTED = {
 def create_parser() -> ArgumentParser:
     """The parser of `train.py`."""
     parser = ArgumentParser(prog="train.py", description="Train a detection model on a dataset in YOLO format.")
-    add = add_flags(parser, TrainConfig)[OUTPUT].add_argument
+    add = add_flags(parser, TrainConfig)[OUTPUT]
     add("--resume", nargs="?", const=True, default=False, help="continue a run: its last.pt, or the newest interrupted")
     text = "search hyperparameters in so many runs, 300 without a number; the same command goes on, also at once"
     add("--evolve", nargs="?", type=int, const=300, default=0, metavar="TRIALS", help=text)

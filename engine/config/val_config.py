@@ -6,6 +6,7 @@ from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.config.flags import PRECISIONS, SHARE, Check, at_least, flag
 from engine.config.parser import ArgumentParser
@@ -53,7 +54,7 @@ class ValConfig(PredictConfig):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the figures of this run incomparable."""
-        notes = []
+        notes: list[str] = []
         if self.conf_thres > _EXACT_CONF_THRES and self.task != "speed":
             notes.append(f"--conf-thres {self.conf_thres} > 0.001 cuts off the recall curve and lowers mAP")
         if self.save_hybrid:
@@ -83,7 +84,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
     if task == "study":
         raise ValueError("--task study is not supported: run --task speed and --task val at each --imgsz instead")
     if task == "speed":
-        given = {"conf_thres": 0.25, "iou_thres": 0.45, **given}
+        given = dict[str, Any](conf_thres=0.25, iou_thres=0.45) | given
         if given["save_json"]:
             raise ValueError("--save-json needs the low threshold of --task val; leave it out with --task speed")
     elif Path(given["data"]).name == "coco.yaml":

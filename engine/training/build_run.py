@@ -98,7 +98,10 @@ def create_model(request: TrainRequest) -> StartModel:
     """
     config = request.config
     source = read_checkpoint(config.weights) if config.weights else None
-    spec = request.spec or request.complete(source.spec)
+    spec = request.spec
+    if spec is None:
+        assert source is not None  # one of the two is given
+        spec = request.complete(source.spec)
     torch.manual_seed(config.seed)
     model, report = build_model(spec), None
     if source is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,19 +61,20 @@ def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
-    interrupted = find_interrupted(request) if isinstance(request, ResumeRequest) else None
-    config = interrupted.config if interrupted else request.config if isinstance(request, TrainRequest) else request
+    if isinstance(request, ResumeRequest):
+        interrupted = find_interrupted(request)
+        config, make = interrupted.config, partial(_resumed, interrupted)
+    elif isinstance(request, TrainRequest):
+        interrupted, config, make = None, request.config, lambda: request
+    else:
+        interrupted, config, make = None, request, partial(read_request, request)
     with joined(config.device) as processes:
-        started = processes.from_main(
-            lambda: request if isinstance(request, TrainRequest) else _request(config, interrupted)
-        )
-        return _train(started, interrupted, processes)
+        return _train(processes.from_main(make), interrupted, processes)
 
 
-def _request(config: TrainConfig, interrupted: Interrupted | None) -> TrainRequest:
-    """A run to start, or to go on with: on the images, and with the hyperparameters, that it began with."""
-    if interrupted is None:
-        return read_request(config)
+def _resumed(interrupted: Interrupted) -> TrainRequest:
+    """A run to go on with: on the images, and with the hyperparameters, that it began with."""
+    config = interrupted.config
     data = interrupted.run_folder / FOLD_DATA if config.folds else config.data
     hyp = Hyperparameters.from_dict(interrupted.state["hyp"])
     return TrainRequest(config, hyp, load_dataset_spec(data, single_cls=config.single_cls))

@@ -133,8 +133,12 @@ class _Detector:
         images = batch.images.to(device, non_blocking=True)
         images = images.contiguous(memory_format=self.network.memory_format).float() / 255
         self.clock.stop("preprocess")
-        raw = None if self.loss is None else self.network.raw(images)
-        predictions = self.network(images) if raw is None else self.network.decode(raw)
+        raw: list[Tensor] = []
+        if self.loss is not None and isinstance(self.network, PlainNetwork):
+            raw = self.network.raw(images)
+            predictions = self.network.decode(raw)
+        else:
+            predictions = self.network(images)
         self.clock.stop("inference")
         parts = []
         if self.loss is not None:
