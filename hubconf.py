@@ -11,7 +11,11 @@ dependencies = ["torch", "torchvision", "numpy", "cv2", "PIL", "yaml"]
 
 
 def custom(
-    path: str = "path/to/model.pt", autoshape: bool = True, _verbose: bool = True, device: str | None = None
+    path: str = "path/to/model.pt",
+    autoshape: bool = True,
+    _verbose: bool = True,
+    device: str | None = None,
+    module: str | list[str] | None = None,
 ) -> Any:  # noqa: ANN401  (a detector, or the network alone)
     """Weights from a file.
 
@@ -20,6 +24,7 @@ def custom(
         autoshape: Give a detector that takes images of any kind; else the network alone.
         _verbose: Print what was loaded.
         device: As `--device`.
+        module: As `--module`: a Python file with classes of your own that the weights need, or several; they are run.
 
     Raises:
         ValueError: If the file or the device cannot be used.
@@ -27,6 +32,7 @@ def custom(
     import engine
     import models
 
+    models.load_modules(module or ())
     if not autoshape:
         from engine.runtime.device import select_device
 

@@ -1,4 +1,9 @@
-"""Everything a YAML row may name: YOLOv5's blocks and every attention module."""
+"""Everything a YAML row may name: YOLOv5's blocks, every attention module, and the classes that you write here.
+
+Any `nn.Module` in this file is found by its name, in a row and by `--attention`: `(channels, …)` keeps its map,
+`(c1, c2, …)` makes a map of c2 channels; CONTRIBUTING.md has the recipe. A file of your own will do as well:
+`--module my_attention.py`.
+"""
 
 from models.attention import *  # noqa: F403  (the registry's own __all__: every attention module by name)
 from models.attention import __all__ as _attention
@@ -19,10 +24,8 @@ from models.blocks.convolutions import (
 from models.blocks.ghost import C3Ghost, GhostBottleneck, GhostConv
 from models.blocks.pooling import C3SPP, SPP, SPPF
 from models.blocks.transformer import C3TR, TransformerBlock, TransformerLayer
-from models.graph.row_plan import BLOCKS, known_modules
 
 __all__ = [
-    "BLOCKS",
     "C3",
     "C3SPP",
     "C3TR",
@@ -44,6 +47,5 @@ __all__ = [
     "GhostConv",
     "TransformerBlock",
     "TransformerLayer",
-    "known_modules",
     *_attention,
 ]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import nn
 
 from models.attention import canonical_name
-from models.attention.parts.base import Attention
+from models.blocks.convolutions import Bottleneck
 from models.graph.row_plan import is_attention
 from models.insertion.places import places
 from models.spec.model_spec import ModelSpec
@@ -178,7 +178,8 @@ def _canonical(module: str) -> str:
 def _attention_inside(top: nn.Module, row: int, spec: ModelSpec) -> Iterator[nn.Module]:
     """The attention modules inside a row that is not itself one."""
     if not is_attention(spec.layers[row].module):
-        yield from (m for m in top.modules() if isinstance(m, Attention))
+        bottlenecks = (m for m in top.modules() if isinstance(m, Bottleneck))
+        yield from (m.attention for m in bottlenecks if not isinstance(m.attention, nn.Identity))
 
 
 def _is_frozen_norm(module: nn.Module) -> bool:

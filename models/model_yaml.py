@@ -1,7 +1,8 @@
 """A model YAML as checked, frozen data: `load_spec` reads it, `ModelSpec` holds it.
 
 Nothing in a YAML is evaluated and this module imports no torch. A file is either a complete YOLOv5 layer list
-(`backbone` and `head`, rows of `[from, number, module, args]`) or an overlay (`base` and `insert`).
+(`backbone` and `head`, rows of `[from, number, module, args]`) or an overlay (`base` and `insert`). Either may name
+Python files of the user under `modules`, whose classes rows may then name; they are run.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).resolve().parent
-OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation"}
+OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation", "modules"}
 
 
-def load_spec(path: str | Path, nc: int | None = None) -> ModelSpec:
+def load_spec(path: str | Path, nc: int | None = None, *, run_modules: bool = True) -> ModelSpec:
     """Read a model YAML, a complete layer list or an overlay.
 
     Args:
         path: A path, or a bare name such as `yolov5s_ca.yaml`, which is looked up in `models/`.
         nc: Number of classes; overrides the file's own.
+        run_modules: Run the Python files that it names under `modules`; not for a file that the user did not name.
 
     Returns:
         The checked spec: every index absolute and in range, every layer read, the head last.
@@ -46,7 +48,7 @@ def load_spec(path: str | Path, nc: int | None = None) -> ModelSpec:
     Raises:
         ValueError: If the file is missing or wrong; names the file, the row, what was read and the remedy.
     """
-    spec = _load(find_spec(path), ())
+    spec = _load(find_spec(path), (), run_modules)
     return spec if nc is None else spec.with_classes(nc)
 
 
@@ -59,17 +61,37 @@ def find_spec(path: str | Path) -> Path:
     return find_file(path, (FOLDER, FOLDER / "overlays"), "model")
 
 
-def _load(file: Path, above: tuple[Path, ...]) -> ModelSpec:
+def _load(file: Path, above: tuple[Path, ...], run_modules: bool) -> ModelSpec:
     """Read a file; `above` are the overlays that led to it."""
     if file.resolve() in above:
         raise ValueError(f"{file.name}: is its own base: {' -> '.join(p.name for p in (*above, file.resolve()))}")
-    data = _read_yaml(file)
+    data = read_yaml(file)
+    if run_modules and "modules" in data:
+        _run_modules(data["modules"], file)
     if "base" not in data:
-        return checked_spec(data, file.name)
-    return _load_overlay(file, data, (*above, file.resolve()))
+        return checked_spec(data, file.name, file)
+    return _load_overlay(file, data, (*above, file.resolve()), run_modules)
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def _run_modules(wanted: Any, file: Path) -> None:  # noqa: ANN401  (YAML value)
+    """Run the Python files that a YAML names, found beside it or from the current folder."""
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{file.name}: modules: expected files, e.g. [my_attention.py], but got {shown(wanted)}")
+    from models.user_modules import load_modules  # with torch
+
+    try:
+        load_modules(file.parent / name if is_file(file.parent / name) else name for name in names)
+    except ValueError as error:
+        raise ValueError(f"{file.name}: modules: {error}") from error
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping of a model YAML, unchecked.
+
+    Raises:
+        ValueError: If the file cannot be read or holds no mapping.
+    """
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -83,7 +105,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return data
 
 
-def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...]) -> ModelSpec:
+def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...], run_modules: bool) -> ModelSpec:
     from models.insertion.insert import apply_overlay
 
     check_keys(data, OVERLAY_KEYS, ("base", "insert"), file.name)
@@ -91,7 +113,7 @@ def _load_overlay(file: Path, data: Mapping[str, Any], above: tuple[Path, ...]) 
     if not isinstance(name, str):
         raise ValueError(f"{file.name}: base: expected the name of a model YAML but got {shown(name)}")
     beside = file.parent / name
-    spec = _load(beside if is_file(beside) else find_spec(name), above)
+    spec = _load(beside if is_file(beside) else find_spec(name), above, run_modules)
     if "nc" in data:
         spec = spec.with_classes(number(data, "nc", int, file.name))
     if "anchors" in data:

@@ -116,7 +116,9 @@ class DetectionModel(nn.Module):
         self.names = {i: str(i) for i in range(spec.nc)}
         self._sources = tuple(layer.source for layer in spec.layers)
         self._last_use = _last_uses(self._sources)
-        self._joins = tuple(isinstance(module, Concat) for module in self.model)
+        self._joins = tuple(
+            isinstance(module, Concat) or len(read) > 1 for module, read in zip(self.model, self._sources, strict=True)
+        )
         self._stride_px = math.ceil(max(row.stride for row in graph))
         self._kept_in_eval: tuple[nn.Module, ...] = ()
         start_norms(self.model)

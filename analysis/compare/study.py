@@ -17,6 +17,7 @@ from analysis.compare.report.write_report import write_report
 from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
+from models.user_modules import load_modules
 
 
 def run_study(request: CompareRequest) -> int:
@@ -28,6 +29,7 @@ def run_study(request: CompareRequest) -> int:
     Raises:
         ValueError: If something is wrong, before the first run starts.
     """
+    load_modules(request.shared.get("module", ()))
     if request.axes is None:
         with locked(request.folder):
             merge(request.merge, request.folder)

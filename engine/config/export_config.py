@@ -6,7 +6,8 @@ from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.config.flags import SHARE, Check, add_flags, at_least, check, flag, settings
+from engine.config.files import module_files
+from engine.config.flags import MODULE_TEXT, SHARE, Check, add_flags, at_least, check, flag, settings
 from engine.config.parser import ArgumentParser
 from engine.config.predict_config import DEFAULT_WEIGHTS
 
@@ -49,6 +50,7 @@ class ExportConfig:
     """
 
     weights: str = flag(DEFAULT_WEIGHTS, "weights file (.pt)", nargs="+", default=[DEFAULT_WEIGHTS])
+    module: tuple[str, ...] = flag((), MODULE_TEXT, metavar="FILE")
     include: tuple[str, ...] = flag(("torchscript",), f"formats: {', '.join(FORMATS)}")
     imgsz: tuple[int, int] = flag((640, 640), "input size: h [w], px", "--img", "--img-size", check=at_least(1))
     batch_size: int = flag(1, "images in a batch", check=at_least(1))
@@ -122,6 +124,7 @@ def parse_config(arguments: Sequence[str] | None = None) -> ExportConfig:
     (given["weights"],) = given["weights"]
     names = (ALIASES.get(name, name) for word in given["include"] for name in word.lower().split(",") if name)
     given["include"] = tuple(dict.fromkeys(names))
+    given["module"] = module_files(given["module"])
     config = ExportConfig(**given)
     _check_used(config, given)
     return config

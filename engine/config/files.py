@@ -1,10 +1,22 @@
-"""Run folders, numbered as in YOLOv5."""
+"""Files of `--module`, and run folders, numbered as in YOLOv5."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from files.find import find_file
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def module_files(names: Iterable[str]) -> tuple[str, ...]:
+    """The absolute paths of the files of `--module`.
+
+    Raises:
+        ValueError: If one is not found.
+    """
+    return tuple(str(find_file(name, (), "module", ("{}.py",)).resolve()) for name in names)
 
 
 def new_run_folder(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:

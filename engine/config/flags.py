@@ -57,6 +57,7 @@ def at_least(low: int) -> Check:
     return Check(lambda value: value >= low, f"at least {low}")
 
 
+MODULE_TEXT = "run these Python files, whose nn.Module classes rows and --attention may then name"
 PRECISIONS = ("auto", "32", "bf16", "16")
 SHARE = Check(lambda value: 0 <= value <= 1, "a number from 0 to 1")
 

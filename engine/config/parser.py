@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.config.flags import MODULE_TEXT
 from engine.runtime.launcher import place
 
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
@@ -70,6 +71,16 @@ class ArgumentParser(argparse.ArgumentParser):
         """Print one line and leave with exit code 2."""
         complain(self.prog, message)
         self.exit(2)
+
+
+def add_module_flag(group: argparse._ActionsContainer) -> None:
+    """Declare `--module` where there are no settings with it."""
+    group.add_argument("--module", nargs="+", default=[], metavar="FILE", help=MODULE_TEXT)
+
+
+def module_words(files: Sequence[str]) -> list[str]:
+    """`--module` on the command line of a process that is started; nothing without files."""
+    return ["--module", *files] if files else []
 
 
 class Terminated(KeyboardInterrupt):

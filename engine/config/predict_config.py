@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from engine.config.flags import SHARE, add_flags, at_least, check, flag, settings
+from engine.config.files import module_files
+from engine.config.flags import MODULE_TEXT, SHARE, add_flags, at_least, check, flag, settings
 from engine.config.parser import ArgumentParser
 
 DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
@@ -21,6 +22,7 @@ class PredictConfig:
     """
 
     weights: tuple[str, ...] = flag((DEFAULT_WEIGHTS,), ".pt or exported; several are an ensemble")
+    module: tuple[str, ...] = flag((), MODULE_TEXT, metavar="FILE")
     conf_thres: float = flag(0.25, "confidence threshold", check=SHARE)
     iou_thres: float = flag(0.45, "IoU threshold of the NMS", check=SHARE)
     max_det: int = flag(1000, "detections per image at most", check=at_least(1))
@@ -55,9 +57,11 @@ def given_settings(
     """The values on a command line that are settings, and all that argparse gives.
 
     Raises:
-        ValueError: If two precisions are given, or more than two sides.
+        ValueError: If two precisions are given, more than two sides, or a module file is not found.
     """
     parsed = vars(parser.parse_args(words))
     if parsed["half"] and parsed.setdefault("precision", "16") != "16":
         raise ValueError(f"--half and --precision {parsed['precision']} contradict each other; give one of them")
-    return settings(config_class, parsed), parsed
+    given = settings(config_class, parsed)
+    given["module"] = module_files(given["module"])
+    return given, parsed

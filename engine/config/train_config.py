@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
 
-from engine.config.flags import PRECISIONS, Check, at_least, check, flag
+from engine.config.flags import MODULE_TEXT, PRECISIONS, Check, at_least, check, flag
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
 CACHES = ("auto", "ram", "disk", "val", "none")
@@ -42,6 +42,7 @@ class TrainConfig:
         nargs=None,
         metavar="MODULE@PLACE",
     )
+    module: tuple[str, ...] = _data((), MODULE_TEXT, metavar="FILE")
     attention_start: str = _data("identity", "how inserted modules begin", choices=STARTS)
     data: str = _data("signs.yaml", "dataset YAML")
     folds: int = _data(0, "cross-validation: deal the train and val images into K folds", metavar="K")
@@ -119,6 +120,7 @@ class TrainConfig:
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))
         object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
+        object.__setattr__(self, "module", tuple(self.module))
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
 
@@ -156,8 +158,9 @@ class TrainConfig:
             raise ValueError(f"--fold {self.fold}: expected the number of folds too, e.g. --folds 5")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in `opt.yaml` and in checkpoints."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Plain values, as in `opt.yaml` and in checkpoints; `module` only where files are named."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return values if self.module else {name: value for name, value in values.items() if name != "module"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.flags import add_flags
-from engine.config.parser import ArgumentParser
+from engine.config.parser import ArgumentParser, module_words
 from engine.config.train_config import LOGGERS, OUTPUT, TrainConfig
 
 _NO_UPLOAD = "--logger sends figures, settings and the path of the weights; no data, image or file is uploaded"
@@ -48,7 +48,8 @@ def run_words(values: Mapping[str, Any], folder: Path, *, resume: bool) -> list[
     """
     if resume:
         last = folder / "weights" / "last.pt"
-        return ["--resume", str(last), "--device", values["device"], "--workers", str(values["workers"])]
+        words = ["--resume", str(last), "--device", values["device"], "--workers", str(values["workers"])]
+        return [*words, *module_words(values.get("module", []))]
     return command_words({**values, "project": str(folder.parent), "name": folder.name, "exist_ok": True})
 
 

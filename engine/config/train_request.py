@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.dataset.dataset_yaml import DatasetSpec, read_dataset_spec
 from data.hyp import Hyperparameters, find_hyp, load_hyp
+from engine.config.files import module_files
 from engine.config.flags import given_names, settings
 from engine.config.train_config import TrainConfig
 from engine.config.train_parser import create_parser, require_loggers
@@ -24,7 +25,7 @@ from models.weights.download import find_weights
 if TYPE_CHECKING:
     from models.insertion.places import Insertion
 
-RESUME_KEEPS = ("device", "workers", "epochs")  # what may be given beside --resume
+RESUME_KEEPS = ("device", "workers", "epochs", "module")  # what may be given beside --resume
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ def read_request(config: TrainConfig) -> TrainRequest:
     Raises:
         ValueError: If one is missing or wrong, or the attention asked for does not fit the model.
     """
+    if config.module:
+        from models.user_modules import load_modules  # with torch
+
+        load_modules(config.module)
     insertions: tuple[Insertion, ...] = ()
     if config.attention:
         from models.insertion.places import parse_request  # with torch
@@ -122,7 +127,7 @@ class ResumeRequest:
     """`--resume`: a checkpoint, or None for the newest interrupted run below `project`.
 
     `device`, `workers` and `epochs` replace the run's own where they are given; more epochs than before go on with a
-    finished run too.
+    finished run too. Files of `module` are run because they stand here, never because the run had them.
     """
 
     checkpoint: Path | None
@@ -130,11 +135,13 @@ class ResumeRequest:
     device: str | None = None
     workers: int | None = None
     epochs: int | None = None
+    module: tuple[str, ...] = ()
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The run's settings with what was given beside `--resume`."""
         given = {"device": self.device, "workers": self.workers, "epochs": self.epochs}
-        return replace(config, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        return replace(config, **given, module=self.module)
 
 
 def parse_train_args(
@@ -153,6 +160,7 @@ def parse_train_args(
     parsed = vars(parser.parse_args(argv))
     values = settings(TrainConfig, parsed)
     check_local_rank(values.pop("local_rank"))
+    values["module"] = module_files(values["module"])
     if parsed["resume"]:
         return _resume_request(parsed["resume"], values, given)
     if "attention_start" in given and not values["attention"]:
@@ -188,5 +196,5 @@ def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[st
             checkpoint = checkpoint / "weights" / "last.pt"
         if not checkpoint.is_file():
             raise ValueError(f"--resume {resume}: there is no such checkpoint; name a run's weights/last.pt")
-    kept = {name: values[name] if name in given else None for name in RESUME_KEEPS}
-    return ResumeRequest(checkpoint, Path(values["project"]), **kept)
+    kept = {name: values[name] if name in given else None for name in RESUME_KEEPS if name != "module"}
+    return ResumeRequest(checkpoint, Path(values["project"]), **kept, module=values["module"])

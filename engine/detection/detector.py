@@ -26,12 +26,18 @@ from engine.inference.network import Network
 from engine.inference.open_weights import open_network
 from engine.inference.predictor import Predictor, Selection
 from engine.runtime.device import select_device
+from models.user_modules import load_modules
 
 _BATCH = 8
 
 
 def load_model(
-    weights: str | Path | Sequence[str | Path], device: str = "", *, precision: str = "auto", augment: bool = False
+    weights: str | Path | Sequence[str | Path],
+    device: str = "",
+    *,
+    precision: str = "auto",
+    augment: bool = False,
+    module: str | Path | Sequence[str | Path] = (),
 ) -> Detector:
     """Load weights for detection.
 
@@ -40,10 +46,12 @@ def load_model(
         device: As `--device`: "", "cpu", "mps" or a GPU number.
         precision: As `--precision`: "32", "bf16", "16" or "auto".
         augment: Test-time augmentation.
+        module: As `--module`: a Python file with classes of your own that the weights need, or several; they are run.
 
     Raises:
         ValueError: If the weights or the device cannot be used.
     """
+    load_modules(module)
     files = [weights] if isinstance(weights, (str, Path)) else weights
     return Detector(open_network([str(file) for file in files], select_device(device), precision, augment=augment))
 

@@ -28,6 +28,7 @@ from engine.inference.open_weights import open_network
 from engine.inference.predictor import Detections, Predictor, Prepared, Selection
 from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
+from models.user_modules import load_modules
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
 _MOST_AT_A_TIME = 8  # batches in the network
@@ -45,6 +46,7 @@ def run_detection(config: DetectConfig) -> int:
     Raises:
         ValueError: On weights, a source or options that cannot be used.
     """
+    load_modules(config.module)
     with ExitStack() as stack:
         viewer = None
         if config.view_img:

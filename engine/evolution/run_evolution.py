@@ -26,6 +26,7 @@ from engine.runtime.child_process import last_words, run_process
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 from engine.training.results_csv import ResultsFile
+from models.user_modules import loaded_files
 from models.weights.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -247,6 +248,8 @@ def _train(config: TrainConfig, claim: Claim) -> str:
     if "epochs_done" in state:
         return ""
     values = {**config.to_dict(), "hyp": str(claim.folder / "hyp.yaml")}
+    if "optimizer" in state:
+        values["module"] = loaded_files()  # those that the model YAML names too
     words = run_words(values, claim.folder, resume="optimizer" in state)
     log = claim.folder / "log.txt"
     keep_open = (claim.lock,) if os.name == "posix" else ()

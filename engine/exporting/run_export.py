@@ -32,6 +32,7 @@ from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
 from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
 from engine.runtime.device import Precision, select_device
+from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
 
@@ -54,6 +55,7 @@ def export(config: ExportConfig) -> list[Exported]:
     Raises:
         ValueError: On weights, sizes or packages that do not go together, or a file that differs too much.
     """
+    load_modules(config.module)
     device = select_device(config.device)
     weights = find_weights(config.weights)
     if not os.access(weights.parent, os.W_OK):

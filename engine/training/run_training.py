@@ -34,6 +34,7 @@ from engine.training.training_plots import plot_labels, plot_results
 from engine.validation.result_table import EvalResult
 from models.freeze import freeze
 from models.insertion.insert import layer_list
+from models.user_modules import load_modules, loaded_files
 from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
+    load_modules(request.config.module if isinstance(request, TrainRequest) else request.module)
     if isinstance(request, ResumeRequest):
         interrupted = find_interrupted(request)
         config, make = interrupted.config, partial(_resumed, interrupted)
@@ -69,7 +71,9 @@ def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
     else:
         interrupted, config, make = None, request, partial(read_request, request)
     with joined(config.device) as processes:
-        return _train(processes.from_main(make), interrupted, processes)
+        started = processes.from_main(make)
+        load_modules(processes.from_main(loaded_files))  # those that the model YAML names too
+        return _train(started, interrupted, processes)
 
 
 def _resumed(interrupted: Interrupted) -> TrainRequest:

@@ -23,6 +23,7 @@ from engine.validation.coco_metrics import COCO_LAYOUT, FIELD_LAYOUT, MAX_DETS
 from engine.validation.evaluate import evaluate
 from engine.validation.prediction_files import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
 from engine.validation.result_table import EvalResult
+from models.user_modules import load_modules
 from models.weights.download import find_weights
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def validate(config: ValConfig) -> list[EvalResult]:
     """
     for note in config.warnings:
         _note(note)
+    load_modules(config.module)
     device = select_device(config.device)
     for weights in config.weights:
         if not is_exported(weights):

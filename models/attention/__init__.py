@@ -31,6 +31,7 @@ from models.attention.parts.registry import (
     canonical_name,
     create_attention,
     list_attention,
+    register,
 )
 from models.attention.polarized import ParallelPolarizedSelfAttention, SequentialPolarizedSelfAttention
 from models.attention.s2 import S2Attention
@@ -86,4 +87,5 @@ __all__ = [
     "collect_gates",
     "create_attention",
     "list_attention",
+    "register",
 ]

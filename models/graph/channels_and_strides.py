@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from models.graph.row_plan import Row, RowPlan, is_known, nearest_modules, plan_row
 from models.spec.model_spec import (
+    FREE,
     IMAGE,
     LayerSpec,
     ModelSpec,
     SpecError,
     flow,
+    is_free,
     readers,
     row_text,
     where,
@@ -73,7 +75,7 @@ def head_anchors(spec: ModelSpec) -> Anchors:
 
 def _check_names(spec: ModelSpec) -> None:
     """Every unknown module at once, so that a file from a fork is judged in one go."""
-    unknown = [row for row, layer in enumerate(spec.layers[:-1]) if not is_known(layer.module)]
+    unknown = [row for row in range(len(spec.layers)) if not _is_known(spec, row)]
     if not unknown:
         return
     parts = []
@@ -82,7 +84,15 @@ def _check_names(spec: ModelSpec) -> None:
         names = f"nearest known: {', '.join(near)}; e.g. {row_text(spec, row, module=near[0])}" if near else ""
         parts.append(f"row {row} {spec.layers[row].module!r} ({names or 'no known name is near'})")
     count = "an unknown module" if len(unknown) == 1 else f"{len(unknown)} rows with unknown modules"
-    raise SpecError(f"{spec.file}: {count}: {'; '.join(parts)}", "models/common.py lists all names")
+    remedy = "a class of your own goes into models/common.py or a file named with --module"
+    raise SpecError(f"{spec.file}: {count}: {'; '.join(parts)}", remedy)
+
+
+def _is_known(spec: ModelSpec, row: int) -> bool:
+    try:
+        return is_known(spec.layers[row].module)
+    except ValueError as error:
+        raise SpecError(f"{where(spec, row)}: {error}", "") from error
 
 
 def _resolve_row(spec: ModelSpec, index: int, rows: list[GraphRow]) -> GraphRow:
@@ -111,7 +121,7 @@ def _row(spec: ModelSpec, layer: LayerSpec, inputs: tuple[int, ...]) -> Row:
         layer.module,
         number,
         layer.args,
-        layer.options,
+        {name: value for name, value in layer.options.items() if name not in FREE},
         inputs,
         spec.width_multiple,
         spec.channel_multiple,
@@ -181,6 +191,8 @@ def _check_level(spec: ModelSpec, rows: list[GraphRow], source: int, prefix: str
     Rows that an overlay inserted for some readers only are left out: they were put beside the level on purpose.
     """
     last = len(rows) - 1
+    if is_free(spec.layers[last]):
+        return
 
     def following(row: int) -> list[int]:
         return [r for r in readers(spec, row) if r != last and rows[r].stride == rows[row].stride]

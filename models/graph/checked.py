@@ -6,10 +6,15 @@ Torch is imported only where it is needed: `checked` looks at indices alone.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.graph.wiring import judge
+from models.graph.wiring_report import wiring_error, wiring_notes
 from models.spec.model_spec import ModelSpec, SpecError, check_references
 from models.spec.parse_layer_list import parse_spec
 
@@ -20,13 +25,44 @@ if TYPE_CHECKING:
 _graphs: dict[int, tuple[GraphRow, ...]] = {}
 
 
-def checked_spec(data: Mapping[str, Any], file: str = "model") -> ModelSpec:
+def checked_spec(data: Mapping[str, Any], file: str = "model", origin: Path | None = None) -> ModelSpec:
     """The spec of a complete layer list, after the checks of its indices; see `parse_spec`.
+
+    Args:
+        data: The mapping.
+        file: The file's name for messages.
+        origin: The YAML itself, whose lines are named where rows are wrong.
 
     Raises:
         ValueError: As `load_spec`.
     """
-    return checked(parse_spec(data, file))
+    spec = parse_spec(data, file)
+    verdict = judge(spec)
+    if verdict.wrong:
+        raise wiring_error(spec, verdict, origin)
+    for note in wiring_notes(spec, verdict, origin):
+        _warn_once(note)
+    return checked(spec)
+
+
+def checked_with_weights(spec: ModelSpec) -> ModelSpec:
+    """The spec that weights were trained with: wrong wiring is theirs, so it is read as it stands, with a warning.
+
+    Raises:
+        ValueError: As `checked`.
+    """
+    verdict = judge(checked(spec))
+    if verdict.wrong:
+        _warn_once(
+            f"{wiring_error(spec, verdict).problem}\nthe weights were trained with it, so it is read as it stands"
+        )
+    return spec
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """Warn, once in a process, however often a list is read."""
+    logging.getLogger("models.wiring").warning(text)
 
 
 def checked(spec: ModelSpec) -> ModelSpec:

@@ -1,4 +1,4 @@
-"""The rows to paste when a layer list is wrong because a row was inserted by hand without renumbering.
+"""The rows to change when a layer list is wrong because a row was inserted by hand without renumbering.
 
 Every set of rows that may have been inserted is tried: the absolute indices behind it are raised, and where the graph
 is right after that, the changed rows are the remedy.
@@ -18,23 +18,28 @@ _MAX_ROWS = 200  # beyond that no search
 
 def explained(spec: ModelSpec, error: SpecError) -> SpecError:
     """The error, with renumbered rows as its remedy where they make the graph right."""
-    rows = renumbered(spec)
-    return SpecError(error.problem, rows) if rows else error
+    found = renumbered(spec)
+    if found is None:
+        return error
+    fixed, inserted = found
+    changed = [i for i, layer in enumerate(fixed.layers) if layer != spec.layers[i]]
+    rows = "; ".join(f"row {i}: {row_text(spec, i)} -> {row_text(fixed, i)}" for i in changed)
+    what = " and ".join(f"row {i} ({spec.layers[i].module})" for i in inserted)
+    known = all(is_attention(spec.layers[i].module) for i in inserted)
+    return SpecError(
+        error.problem, f"if {what if known else 'a row'} was inserted by hand without renumbering, change {rows}"
+    )
 
 
-def renumbered(spec: ModelSpec) -> str:
-    """The rows to paste, or nothing if no renumbering makes the graph right."""
+def renumbered(spec: ModelSpec) -> tuple[ModelSpec, tuple[int, ...]] | None:
+    """The list renumbered so that its graph is right, and the rows taken for inserted; None if there is none."""
     if any(not IMAGE <= s < row for row, layer in enumerate(spec.layers) for s in layer.source):
-        return ""
+        return None
     for inserted in _candidates(spec):
         fixed = _renumber(spec, inserted)
         if fixed is not None and fixed != spec and _is_right(fixed):
-            changed = [i for i, layer in enumerate(fixed.layers) if layer != spec.layers[i]]
-            rows = "; ".join(f"row {i}: {row_text(fixed, i)}" for i in changed)
-            what = " and ".join(f"row {i} ({spec.layers[i].module})" for i in inserted)
-            known = all(is_attention(spec.layers[i].module) for i in inserted)
-            return f"if {what if known else 'a row'} was inserted by hand without renumbering, paste {rows}"
-    return ""
+            return fixed, inserted
+    return None
 
 
 def _candidates(spec: ModelSpec) -> Iterator[tuple[int, ...]]:

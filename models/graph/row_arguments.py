@@ -21,7 +21,13 @@ class _Check(NamedTuple):
 
 
 def bind_arguments(
-    cls: type[nn.Module], module: str, args: Sequence[Any], options: Mapping[str, Any], written: object
+    cls: type[nn.Module],
+    module: str,
+    args: Sequence[Any],
+    options: Mapping[str, Any],
+    written: object,
+    *,
+    ours: bool = True,
 ) -> inspect.BoundArguments:
     """The constructor's arguments, with defaults, each checked; an activation's text becomes the activation.
 
@@ -31,6 +37,7 @@ def bind_arguments(
         args: Positional arguments, input channels first where the class takes them.
         options: Keyword arguments.
         written: The arguments as written, for the message.
+        ours: Whether the class is the project's, in which a parameter's name says what it may be.
 
     Raises:
         ValueError: If they do not fit; the message gives what the class takes.
@@ -46,7 +53,7 @@ def bind_arguments(
         bound.arguments["act"] = parse_activation(bound.arguments["act"])
     for name, value in bound.arguments.items():
         check = _CHECKS.get(name)
-        if check is not None and value is not signature.parameters[name].default and not check.test(value):
+        if ours and check is not None and value is not signature.parameters[name].default and not check.test(value):
             raise ValueError(f"{module}: `{name}`: expected {check.expected} but got {value!r}")
     return bound
 

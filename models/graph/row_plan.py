@@ -1,7 +1,8 @@
 """From a YAML row to a module: what each block takes, what it gives, and by how much it shrinks the map.
 
-A row's module is looked up in `BLOCKS`, then among the attention modules, then as `C3<attention>`; nothing is
-evaluated. `plan_row` answers without building anything, so that a whole graph can be checked first.
+A row's module is looked up in `BLOCKS`, then among the attention modules, then among the user's own classes, then as
+`C3<attention>`; nothing is evaluated. `plan_row` builds nothing for good, so that a whole graph can be checked first:
+only a class of the user is tried out, since nothing else says what it makes of a map.
 """
 
 from __future__ import annotations
@@ -10,65 +11,30 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
-from models.attention import ALIASES, ATTENTION, accepted_options, canonical_name, create_attention
+from models import common
+from models.attention import ALIASES, ATTENTION, canonical_name, create_attention
 from models.attention.parts.base import OUT_CHANNELS
-from models.blocks import convolutions, ghost, pooling, transformer
+from models.attention.parts.registry import (
+    attention_class,
+    check_attention,
+    check_free,
+    check_options,
+    positional_options,
+    taken,
+)
+from models.blocks import convolutions
+from models.graph.block_table import BLOCKS, Block
 from models.graph.row_arguments import bind_arguments, is_number, is_whole
+from models.user_modules import add_table, find_class, names, output_of, read_signature
 
-
-@dataclass(frozen=True)
-class Block:
-    """How rows of one module are read.
-
-    Attributes:
-        cls: The class.
-        kind: "scaled": args[0] is the output channels, times the width multiple; "repeated": the same, and the
-            number of repeats goes in as third argument; "kept": channels unchanged, args passed as they are;
-            "channels": built from the channel count alone; "concat"; "contract" and "expand".
-        stride: The name of the argument by which the map shrinks, or None.
-        factor: A further fixed factor by which it shrinks.
-    """
-
-    cls: type[nn.Module]
-    kind: str
-    stride: str | None = None
-    factor: Fraction = Fraction(1)
-
-
-BLOCKS: dict[str, Block] = {
-    "Conv": Block(convolutions.Conv, "scaled", "s"),
-    "DWConv": Block(convolutions.DWConv, "scaled", "s"),
-    "Focus": Block(convolutions.Focus, "scaled", "s", Fraction(2)),
-    "Bottleneck": Block(convolutions.Bottleneck, "scaled"),
-    "CrossConv": Block(convolutions.CrossConv, "scaled", "s"),
-    "SPP": Block(pooling.SPP, "scaled"),
-    "SPPF": Block(pooling.SPPF, "scaled"),
-    "C3SPP": Block(pooling.C3SPP, "scaled"),
-    "GhostConv": Block(ghost.GhostConv, "scaled", "s"),
-    "GhostBottleneck": Block(ghost.GhostBottleneck, "scaled", "s"),
-    "DWConvTranspose2d": Block(convolutions.DWConvTranspose2d, "scaled", "1/s"),
-    "nn.ConvTranspose2d": Block(nn.ConvTranspose2d, "scaled", "1/stride"),
-    "BottleneckCSP": Block(convolutions.BottleneckCSP, "repeated"),
-    "C3": Block(convolutions.C3, "repeated"),
-    "C3x": Block(convolutions.C3x, "repeated"),
-    "C3TR": Block(transformer.C3TR, "repeated"),
-    "C3Ghost": Block(ghost.C3Ghost, "repeated"),
-    "Concat": Block(convolutions.Concat, "concat"),
-    "Contract": Block(convolutions.Contract, "contract", "gain"),
-    "Expand": Block(convolutions.Expand, "expand", "1/gain"),
-    "nn.Upsample": Block(nn.Upsample, "kept", "1/scale_factor"),
-    "nn.MaxPool2d": Block(nn.MaxPool2d, "kept", "stride"),
-    "nn.ZeroPad2d": Block(nn.ZeroPad2d, "kept"),
-    "nn.Identity": Block(nn.Identity, "kept"),
-    "nn.BatchNorm2d": Block(nn.BatchNorm2d, "channels"),
-}
-"""Every module that a row may name, besides the attention modules and Detect."""
+add_table(common)
 
 
 class Row(NamedTuple):
@@ -92,15 +58,30 @@ class RowPlan(NamedTuple):
     stride: Fraction  # input size / output size
     attention: str | None = None  # canonical name, for a row that is an attention module
 
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the row's state dict, found without memory where its class can be built without values."""
+        try:
+            with torch.device("meta"):
+                state = self.make().state_dict()
+        except (RuntimeError, NotImplementedError):  # a class of the user that reads a value
+            state = self.make().state_dict()
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
 
 def known_modules() -> list[str]:
-    """Every name that a row may have: blocks, attention modules, their aliases, and Detect."""
-    return sorted({*BLOCKS, *ATTENTION, *ALIASES, "Detect"})
+    """Every name that a row may have: blocks, attention modules, their aliases, the user's classes, and Detect."""
+    return sorted({*BLOCKS, *ATTENTION, *ALIASES, *names(), "Detect"})
 
 
 def is_attention(module: str) -> bool:
     """Whether a row of this name is an attention module, by canonical name or alias."""
-    return module not in BLOCKS and (module in ATTENTION or module in ALIASES)
+    return module not in BLOCKS and attention_class(module) is not None
+
+
+def inner_attention(module: str) -> str | None:
+    """The attention module inside the bottlenecks of `C3<attention>`; None for every other name."""
+    inner = module.removeprefix("C3")
+    return inner if inner != module and find_class(module) is None and is_attention(inner) else None
 
 
 def plan_row(row: Row) -> RowPlan:
@@ -113,15 +94,32 @@ def plan_row(row: Row) -> RowPlan:
         return _plan_block(row, BLOCKS[row.module])
     if is_attention(row.module):
         return _plan_attention(row)
-    inner = row.module.removeprefix("C3")
-    if inner != row.module and is_attention(inner):
+    if (own := find_class(row.module)) is not None:
+        return _plan_user_block(row, own)
+    if (inner := inner_attention(row.module)) is not None:
         return _plan_block(row._replace(options={"attention": inner, **row.options}), BLOCKS["C3"])
     raise ValueError(f"unknown module {row.module!r}; nearest: {', '.join(nearest_modules(row.module)) or 'none'}")
 
 
 def is_known(module: str) -> bool:
-    """Whether a row other than the last may have this name."""
-    return module in BLOCKS or is_attention(module) or (module.startswith("C3") and is_attention(module[2:]))
+    """Whether a row may have this name.
+
+    Raises:
+        ValueError: If a class of the user has the name of something else in this project.
+    """
+    check_free(module)
+    own = find_class(module)
+    if own is None:
+        return module in (*BLOCKS, "Detect") or is_attention(module) or inner_attention(module) is not None
+    if module in (*BLOCKS, "Detect"):
+        raise ValueError(taken(module, own, "a block"))
+    if module.startswith("C3") and _is_ours(attention_class(module[2:])):
+        raise ValueError(taken(module, own, f"C3 with {module[2:]} inside"))
+    return True
+
+
+def _is_ours(cls: type[nn.Module] | None) -> bool:
+    return cls is not None and cls.__module__.startswith("models.attention.")
 
 
 def nearest_modules(module: str) -> list[str]:
@@ -143,7 +141,7 @@ def _plan_block(row: Row, block: Block) -> RowPlan:
         raise ValueError(f"expected one row to read but got {len(row.inputs)}")
     if block.kind == "concat" and row.number != 1:
         raise ValueError(f"expected number 1 but got {row.number}")
-    c1, repeats = row.inputs[0], row.number
+    repeats = row.number
     args = _block_arguments(row, block)
     if block.kind == "repeated":
         args.insert(2, repeats)
@@ -151,22 +149,44 @@ def _plan_block(row: Row, block: Block) -> RowPlan:
     options = dict(row.options)
     if "attention" in options:
         options["attention"] = _inner_attention(options["attention"], block)
-    written = f"{list(row.args)!r}{f' {dict(row.options)!r}' if row.options else ''}"
-
-    def bound() -> inspect.BoundArguments:
-        return bind_arguments(block.cls, row.module, args, options, written)
-
+    bound = partial(bind_arguments, block.cls, row.module, args, options, _written(row))
     stride = _stride(block, bound().arguments)
     channels = _out_channels(row, block, args, stride)
-    if repeats > 1 and channels != c1:
-        raise ValueError(f"{repeats} repeats need as many input as output channels but got {c1} and {channels}")
+    _check_repeats(repeats, row, channels)
+    return RowPlan(partial(_make, block.cls, bound, repeats), channels, stride**repeats)
 
-    def make() -> nn.Module:
-        given = [bound() for _ in range(repeats)]  # each with an activation of its own
-        modules = [block.cls(*arguments.args, **arguments.kwargs) for arguments in given]
-        return modules[0] if repeats == 1 else nn.Sequential(*modules)
 
-    return RowPlan(make, channels, stride**repeats)
+def _plan_user_block(row: Row, cls: type[nn.Module]) -> RowPlan:
+    """A class of the user that takes channels of input and output; without the latter in the row it keeps them.
+
+    Where it reads several rows it gets the channels of each, and the list of their maps.
+    """
+    args, repeats = list(row.args), row.number
+    c2 = scaled_channels(args.pop(0), row) if args and is_whole(args[0]) else row.inputs[0]
+    args = [row.inputs[0] if len(row.inputs) == 1 else row.inputs, c2, *args]
+    if read_signature(cls).repeats:
+        args.insert(2, repeats)
+        repeats = 1
+    bound = partial(bind_arguments, cls, row.module, args, row.options, _written(row), ours=False)
+    output = output_of(cls, bound().args, bound().kwargs, row.inputs)
+    _check_repeats(repeats, row, output.channels)
+    return RowPlan(partial(_make, cls, bound, repeats), output.channels, output.stride**repeats)
+
+
+def _written(row: Row) -> str:
+    return f"{list(row.args)!r}{f' {dict(row.options)!r}' if row.options else ''}"
+
+
+def _check_repeats(repeats: int, row: Row, channels: int) -> None:
+    if repeats > 1 and (channels,) != row.inputs:
+        inputs = ", ".join(map(str, row.inputs))
+        raise ValueError(f"{repeats} repeats need as many input as output channels but got {inputs} and {channels}")
+
+
+def _make(cls: type[nn.Module], bound: Callable[[], inspect.BoundArguments], repeats: int) -> nn.Module:
+    given = [bound() for _ in range(repeats)]  # each with an activation of its own
+    modules = [cls(*arguments.args, **arguments.kwargs) for arguments in given]
+    return modules[0] if repeats == 1 else nn.Sequential(*modules)
 
 
 def _block_arguments(row: Row, block: Block) -> list[Any]:
@@ -218,7 +238,7 @@ def _inner_attention(value: Any, block: Block) -> Callable[[int], nn.Module]:  #
     if not isinstance(name, str) or not (options is None or isinstance(options, Mapping)):
         raise ValueError(f"attention: expected a name, or one name with its options, but got {value!r}")
     options = dict(options or {})
-    _check_options(canonical_name(name), options)
+    check_options(name, options)
     return lambda channels: create_attention(name, channels, **options)
 
 
@@ -230,7 +250,7 @@ def _plan_attention(row: Row) -> RowPlan:
     args = list(row.args)
     if args and isinstance(args[0], int) and not isinstance(args[0], bool):
         _check_channels(args.pop(0), row)
-    positional = list(ATTENTION[name].POSITIONAL)
+    positional = positional_options(name)
     options = dict(row.options)
     if len(args) > len(positional):
         raise ValueError(f"{name} takes at most {len(positional)} arguments after the channels but got {args!r}")
@@ -241,20 +261,13 @@ def _plan_attention(row: Row) -> RowPlan:
         if option in options:
             raise ValueError(f"option {option!r} is given twice: {value!r} and {options[option]!r}")
         options[option] = value
-    _check_options(name, options)
+    check_attention(name, channels, options)
 
     def make() -> nn.Module:
         modules = [create_attention(name, channels, **options) for _ in range(row.number)]
         return modules[0] if row.number == 1 else nn.Sequential(*modules)
 
     return RowPlan(make, channels, Fraction(1), name)
-
-
-def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    unknown = sorted(set(options) - set(accepted_options(name)) - {"start"})
-    if unknown and name != "Timm":
-        known = ", ".join(["start", *accepted_options(name)])
-        raise ValueError(f"{name} has no option {', '.join(map(repr, unknown))}; it takes {known}")
 
 
 def _check_channels(written: int, row: Row) -> None:

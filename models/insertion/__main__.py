@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from models import insert, load_spec
+from models import insert, load_modules, load_spec
 from models.insertion.layer_list import layer_list
 from models.insertion.places import places
 
@@ -16,8 +16,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--attention", action="append", default=[], help="e.g. 'CBAM(kernel_size=3)@neck.P3,neck.P4'")
     parser.add_argument("--start", choices=("paper", "identity"), help="start of every inserted module")
     parser.add_argument("--out", type=Path, help="file to write; the terminal if not given")
+    parser.add_argument("--module", nargs="+", default=[], metavar="FILE", help="Python files with your own classes")
     options = parser.parse_args(argv)
     try:
+        load_modules(options.module)
         if options.start and not options.attention:
             raise ValueError("--start: expected --attention beside it, whose modules it is for")
         spec = load_spec(options.cfg)

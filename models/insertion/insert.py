@@ -12,6 +12,7 @@ from typing import Any
 
 from models.attention import canonical_name
 from models.graph.checked import analyse
+from models.insertion.identity_check import check_identity
 from models.insertion.layer_list import layer_list
 from models.insertion.places import (
     DEFAULT_PLACES,
@@ -56,15 +57,19 @@ def insert(
         The new spec; rows of `spec` keep their `base_row`. Of several modules at one place the later reads the earlier.
 
     Raises:
-        ValueError: If a module, an option or a place is unknown; names the known ones.
+        ValueError: If a module, an option or a place is unknown; names the known ones. If a module that is to start as
+            the identity does not.
     """
-    result = insert_rows(spec, request, places(spec), start=start)
+    added = insert_rows(spec, request, places(spec), start=start)
     layers = [
         layer if layer.base_row is None else replace(layer, base_row=spec.layers[layer.base_row].base_row)
-        for layer in result.layers
+        for layer in added.layers
     ]
-    result = replace(result, layers=tuple(layers), base=spec.base or spec.file)
-    analyse(result)
+    result = replace(added, layers=tuple(layers), base=spec.base or spec.file)
+    graph = analyse(result)
+    for row, layer in enumerate(added.layers):
+        if layer.base_row is None:
+            check_identity(layer.module, graph[row].channels, layer.options)
     return result
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from models.attention import create_attention
 from models.graph.channels_and_strides import GraphRow
+from models.insertion.identity_check import check_identity
 from models.insertion.insert import Insertion, insert_rows, parse_entries
 from models.insertion.places import named_places
 from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_yaml, scale_letter
@@ -218,6 +219,7 @@ def _inserted(rows: _Rows) -> dict[tuple[int, str, int], int]:
 def _attention(layer: LayerSpec, behind: GraphRow, spec: ModelSpec, row: int) -> nn.Module:
     if not behind.channels:
         raise ValueError(f"{spec.file}: row {row} ({behind.layer.module}) does not give one map to put a module behind")
+    check_identity(layer.module, behind.channels, layer.options)
     module = create_attention(layer.module, behind.channels, **layer.options)
     start_norms(module)
     return module

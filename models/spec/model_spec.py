@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 IMAGE = -1  # the `source` of a row that reads the network's input
+FREE = {"wiring": "free"}  # among the options of a row that is meant to read other maps than in YOLOv5
 
 
 class SpecError(ValueError):
@@ -18,7 +19,8 @@ class SpecError(ValueError):
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        between = "\n" if "\n" in problem else "; "
+        super().__init__(f"{problem}{between}{remedy}" if remedy else problem)
         self.problem = problem
         self.remedy = remedy
 
@@ -128,6 +130,11 @@ def readers(spec: ModelSpec, row: int) -> Iterator[int]:
     return (i for i, layer in enumerate(spec.layers) if row in layer.source)
 
 
+def is_free(layer: LayerSpec) -> bool:
+    """Whether the list says of this row that it reads what it is meant to read."""
+    return layer.options.get("wiring") == FREE["wiring"]
+
+
 def where(spec: ModelSpec, row: int) -> str:
     """File, row and module, to begin a message with."""
     return f"{spec.file}: row {row} ({spec.layers[row].module})"
@@ -159,12 +166,12 @@ def flow(value: Any) -> str:  # noqa: ANN401  (nested literals)
 
 
 def _bypass(spec: ModelSpec, row: int) -> str:
-    """What to do about a row that nobody reads: let the row that reads past it read it, or delete it."""
+    """What to do about a row that nobody reads: let the row that reads past it read it; or delete it."""
     for reader in range(row + 1, len(spec.layers)):
         past = [s for s in spec.layers[reader].source if s in spec.layers[row].source]
         if past:
             source = tuple(row if s == past[0] else s for s in spec.layers[reader].source)
-            return f"delete it, or let row {reader} read it: {row_text(spec, reader, source)}"
+            return f"let row {reader} read it: {row_text(spec, reader, source)}; or delete it"
     return "delete it, or name its index in the `from` of a later row"
 
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, flow
+from models.spec.model_spec import FREE, IMAGE, LayerSpec, ModelSpec, flow
 
 MODEL_KEYS = {
     "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "ch", "activation", "channel_multiple",
-    "inplace", "inserted",
+    "inplace", "inserted", "modules", "wiring",
 }  # fmt: skip
 _LARGEST = {"nc": 100_000, "depth_multiple": 100, "width_multiple": 100, "ch": 4096, "channel_multiple": 4096}
 MAX_REPEATS = 1000
@@ -29,7 +29,8 @@ def parse_spec(data: Mapping[str, Any], file: str = "model") -> ModelSpec:
     """Check the mapping of a complete layer list, in YOLOv5's format.
 
     Args:
-        data: The mapping. Beside YOLOv5's keys it may have `inserted`: the rows that the base model does not have.
+        data: The mapping. Beside YOLOv5's keys it may have `inserted`, the rows that the base model does not have, and
+            `wiring: free`, which marks every other row.
         file: The file's name for messages.
 
     Raises:
@@ -39,7 +40,7 @@ def parse_spec(data: Mapping[str, Any], file: str = "model") -> ModelSpec:
     rows = [*_rows(data, "backbone", file), *_rows(data, "head", file)]
     layers = [_parse_row(i, row, len(data["backbone"]), file) for i, row in enumerate(rows)]
     spec = ModelSpec(
-        layers=_numbered(layers, data.get("inserted", []), file),
+        layers=_marked(_numbered(layers, data.get("inserted", []), file), data.get("wiring"), file),
         nc=number(data, "nc", int, file),
         anchors=parse_anchors(data["anchors"], file),
         depth_multiple=number(data, "depth_multiple", float, file, 1.0),
@@ -181,6 +182,7 @@ def _parse_row(row: int, value: Any, backbone_rows: int, file: str) -> LayerSpec
         )
     literals = [literal(a, where) for a in args]
     options = literals.pop() if literals and isinstance(literals[-1], dict) else {}
+    _check_wiring(options.get("wiring"), where)
     return LayerSpec(_parse_sources(source, row, value, where), repeats, module, tuple(literals), options)
 
 
@@ -232,6 +234,19 @@ def _numbered(layers: Sequence[LayerSpec], inserted: Any, file: str) -> tuple[La
     return tuple(replace(layer, base_row=base_rows.get(i)) for i, layer in enumerate(layers))
 
 
+def _marked(layers: tuple[LayerSpec, ...], wiring: Any, file: str) -> tuple[LayerSpec, ...]:  # noqa: ANN401  (YAML value)
+    """The rows, with every one of the base marked as meant where the file says `wiring: free`."""
+    _check_wiring(wiring, file)
+    if wiring is None:
+        return layers
+    return tuple(x if x.base_row is None else replace(x, options={**x.options, **FREE}) for x in layers)
+
+
+def _check_wiring(value: Any, where: str) -> None:  # noqa: ANN401  (YAML value)
+    if value not in (None, FREE["wiring"]):
+        raise ValueError(f"{where}: wiring: expected free, for what is meant to differ, but got {shown(value)}")
+
+
 def _with_plain_head(spec: ModelSpec) -> ModelSpec:
     """Detect's arguments as `[nc, anchors]`; numbers in their place must be those of the file.
 
@@ -246,7 +261,7 @@ def _with_plain_head(spec: ModelSpec) -> ModelSpec:
     same = (
         head.number == 1 and len(given) == 2 and given[0] in allowed[0] and flow(_numbers(head.args[1])) in allowed[1]
     )
-    if not same or head.options:
+    if not same or head.options not in ({}, FREE):
         row = len(spec.layers) - 1
         raise ValueError(
             f"{spec.file}: row {row} (Detect): expected the args [nc, anchors], or the file's own nc and anchors as "

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.graph.checked import checked
+from models.graph.checked import checked_with_weights
+from models.graph.user_classes import check_present, origins
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_stored import spec_from_dict
 from models.weights.download import find_weights
@@ -97,6 +98,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Fa
         "spec": checkpoint.spec.to_dict(),
         "names": dict(checkpoint.names),
         "stride": checkpoint.stride,
+        "modules": origins(checkpoint.spec),
         "training": _plain(checkpoint.training, "training"),
         "versions": {package: version(package) for package in ("torch", "lightning")},
     }
@@ -216,13 +218,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _native(data: Mapping[str, Any], file: Path) -> Checkpoint:
     try:
-        spec = replace(checked(spec_from_dict(data["spec"])), file=file.name)
+        spec = replace(checked_with_weights(spec_from_dict(data["spec"])), file=file.name)
         names = {int(i): str(name) for i, name in data["names"].items()}
         stride = [float(s) for s in data["stride"]]
         state = {str(k): t.float() if t.is_floating_point() else t for k, t in data["state_dict"].items()}
         training = dict(data.get("training", {}))
+        modules = {str(name): str(origin) for name, origin in data.get("modules", {}).items()}
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is marked {FORMAT} but is not complete: {error}") from error
+    check_present(modules, str(file))
     return Checkpoint(spec, state, names, stride, training, "native", file)
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import torch
-
 from models.graph.channels_and_strides import GraphRow
 from models.graph.checked import analyse
-from models.graph.row_plan import BLOCKS
+from models.graph.row_plan import inner_attention
 from models.spec.model_spec import ModelSpec
 
 _LIMIT = 128  # alignments compared; with more, two of them cannot be told apart by the graph
@@ -56,11 +54,14 @@ def _keys(spec: ModelSpec) -> list[_Key]:
 def _key(row: GraphRow) -> _Key:
     plan = row.plan
     assert plan is not None  # Detect is last and handled by the caller
-    with torch.device("meta"):
-        state = plan.make().state_dict()
-    shapes = tuple((name, tuple(t.shape)) for name, t in state.items() if ".attention." not in name)
-    module = plan.attention or (row.layer.module if row.layer.module in BLOCKS else "C3")
+    shapes = tuple((name, shape) for name, shape in plan.tensor_shapes().items() if not _may_differ(name))
+    module = plan.attention or ("C3" if inner_attention(row.layer.module) else row.layer.module)
     return _Key(module, str(row.stride), row.channels, shapes)
+
+
+def _may_differ(tensor: str) -> bool:
+    """Whether a row is the same row without this tensor: of attention inside it, or of an identity start."""
+    return ".attention." in tensor or tensor.endswith("identity_strength")
 
 
 def _by_base(a: _Rows, b: _Rows) -> dict[int, int] | None:

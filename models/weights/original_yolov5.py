@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.graph.checked import analyse, checked_spec
-from models.graph.row_plan import BLOCKS
+from models.graph.checked import analyse, checked_with_weights
+from models.graph.row_plan import inner_attention
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import MODEL_KEYS
+from models.spec.parse_layer_list import MODEL_KEYS, parse_spec
 from models.weights.safe_unpickler import Stub, stub_modules, stub_state_dict
 
 NARROW = 0.5  # width inside the bottlenecks of forks, as a share of the branch
@@ -42,7 +42,7 @@ def read_original(data: object, file: str) -> Original:
     config = getattr(model, "yaml", None)
     if not isinstance(model, Stub) or not isinstance(config, dict) or not isinstance(config.get("head"), list):
         raise ValueError(_foreign(data))
-    spec = checked_spec(_layer_list(config, model), file)
+    spec = checked_with_weights(parse_spec(_layer_list(config, model), file))
     spec = _with_activations(spec, model)
     grid = f"model.{len(spec.layers) - 1}.anchor_grid"  # a buffer of releases before 6.0, derived from the anchors
     state = {k: t.float() if t.is_floating_point() else t for k, t in stub_state_dict(model) if k != grid}
@@ -103,17 +103,12 @@ def _with_narrow_bottlenecks(spec: ModelSpec, state: Mapping[str, Tensor]) -> Mo
     layers = list(spec.layers)
     for row, layer in enumerate(layers):
         first = state.get(f"model.{row}.m.0.cv1.conv.weight")
-        if not _has_inner_attention(layer.module) or first is None or first.dim() != 4:
+        if inner_attention(layer.module) is None or first is None or first.dim() != 4:
             continue
         inside, branch = first.shape[:2]
         if inside == int(branch * NARROW):
             layers[row] = replace(layer, options={**layer.options, "bottleneck_e": NARROW})
     return replace(spec, layers=tuple(layers))
-
-
-def _has_inner_attention(module: str) -> bool:
-    """Whether this is a C3 of a fork, with attention inside its bottlenecks."""
-    return module.startswith("C3") and module not in BLOCKS
 
 
 def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -126,10 +121,9 @@ def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, 
     """
     renamed: dict[str, str] = {}
     for row, planned in enumerate(analyse(spec)[:-1]):
-        if planned.plan is None or not _has_inner_attention(planned.layer.module):
+        if planned.plan is None or inner_attention(planned.layer.module) is None:
             continue
-        with torch.device("meta"):
-            own = {f"model.{row}.{key}": t.shape for key, t in planned.plan.make().state_dict().items()}
+        own = {f"model.{row}.{key}": shape for key, shape in planned.plan.tensor_shapes().items()}
         for key in (key for key in state if key.startswith(f"model.{row}.m.") and key not in own):
             *start, rest = key.split(".", 4)  # model, row, m, number of the bottleneck
             for inner in (rest, rest.partition(".")[2], RELEASED_NAMES.get(rest)):

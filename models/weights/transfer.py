@@ -6,8 +6,9 @@ shapes and the graph. Then tensors are copied row by row, so that an inserted ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from models.graph.checked import analyse
+from models.graph.stock_graphs import may_be_inserted
 from models.spec.model_spec import ModelSpec
 from models.weights.checkpoint import Checkpoint, read_checkpoint
 from models.weights.match_rows import align
@@ -40,6 +42,7 @@ class TransferReport:
 
     source: str
     entries: tuple[Entry, ...]
+    question: str = ""  # asked where what was left over would fit what starts at random
 
     def count(self, fate: str) -> int:
         """How many tensors met this fate."""
@@ -65,7 +68,7 @@ class TransferReport:
             f"{' of the source' if fate == 'unused' else ''}: {reason}"
             for (fate, reason), rows in groups.items()
         ]
-        return "\n".join([self.summary, *lines])
+        return "\n".join([self.summary, *lines, *([self.question] if self.question else [])])
 
     def __str__(self) -> str:
         """The summary, then a line for every tensor that was not simply loaded under its own key."""
@@ -106,7 +109,30 @@ def transfer(model: DetectionModel, source: Checkpoint | DetectionModel | str | 
             f"nothing of {name} fits {model.spec.file}: are the size (width_multiple {spec.width_multiple} and "
             f"{model.spec.width_multiple}) and the layout those of one family?"
         )
-    return report
+    return replace(report, question=_question(report.entries, model.spec))
+
+
+def _question(entries: Sequence[Entry], spec: ModelSpec) -> str:
+    """Asks about the wiring where tensors behind an inserted row start at random that the source has left over."""
+    inserted = {i for i, layer in enumerate(spec.layers[:-1]) if layer.base_row is None or may_be_inserted(layer)}
+    if not inserted:
+        return ""
+    first = min(inserted)
+    left = [e for e in entries if e.fate == "unused" and _split(e.source)[0] >= first]
+    shapes, fresh = Counter(e.shape for e in left), []
+    for entry in entries:
+        row = _split(entry.target)[0]
+        if entry.fate == "new" and row > first and row not in inserted and shapes[entry.shape]:
+            shapes[entry.shape] -= 1
+            fresh.append(row)
+    if not fresh:
+        return ""
+    rows = ", ".join(map(str, dict.fromkeys(fresh)))
+    return (
+        f"Is the wiring meant? Behind the inserted row {first} ({spec.layers[first].module}), {len(fresh)} tensors in "
+        f"row {rows} start at random, and as many of their shapes are left over in the source: look at what these rows "
+        "and the joins before them read, or ask python -m models.check"
+    )
 
 
 def match_rows(source: ModelSpec, target: ModelSpec) -> dict[int, int]:

@@ -21,7 +21,7 @@ from analysis.compare.execute.run_folder import RunFolder
 from analysis.compare.plan.data_fingerprint import image_name
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
 from data.images import read_image, write_image
-from engine.config.parser import run_cli
+from engine.config.parser import add_module_flag, run_cli
 from engine.config.train_config import TrainConfig
 from engine.drawing.boxes_on_images import Annotator, Style
 from engine.inference.image_size import training_px
@@ -34,6 +34,7 @@ from engine.validation.observer import EvaluatedBatch
 from engine.validation.prediction_files import CocoWriter
 from engine.validation.result_table import EvalResult
 from models.cost import count_macs, count_parameters
+from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 
 SHOWN_IMAGES = 6
@@ -152,7 +153,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the run named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m analysis.compare.execute.measure", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="a run's folder")
-    measure(RunFolder(parser.parse_args(argv).folder))
+    add_module_flag(parser)
+    options = parser.parse_args(argv)
+    load_modules(options.module)
+    measure(RunFolder(options.folder))
     return 0
 
 

@@ -24,8 +24,10 @@ from typing import Any
 from analysis.compare.plan.data_fingerprint import data_digest
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
+from engine.config.parser import module_words
 from engine.config.train_parser import run_words
 from engine.runtime.child_process import last_words, log_lines
+from models.user_modules import load_modules
 from models.weights.checkpoint import read_checkpoint
 
 WAITING, INTERRUPTED, TRAINED, FINISHED, FAILED = "waiting", "interrupted", "trained", "finished", "failed"
@@ -116,6 +118,7 @@ def execute(folder: RunFolder, launch: Launch) -> str:
         launch: Runs a command, its output appended to a file, and returns the exit status.
     """
     plan = folder.plan
+    load_modules(plan.train.get("module", []))  # to read its weights
     (folder.path / "error.json").unlink(missing_ok=True)
     log = folder.path / "log.txt"
     if reason := _changed_data(plan):
@@ -137,10 +140,14 @@ def execute(folder: RunFolder, launch: Launch) -> str:
         return _fail(folder, "training", 1, f"{reason}; choose a --batch that fits every model, and another --name")
     if reason := _changed_data(plan):
         return _fail(folder, "reading the data", 1, reason)
-    status = launch([sys.executable, "-m", "analysis.compare.execute.measure", str(folder.path)], log)
+    status = launch([sys.executable, "-m", "analysis.compare.execute.measure", str(folder.path), *_module(plan)], log)
     if status or not (folder.path / "measured.json").is_file():
         return _fail(folder, "measuring", status)
     return FINISHED
+
+
+def _module(plan: RunPlan) -> list[str]:
+    return module_words(plan.train.get("module", []))
 
 
 def _changed_data(plan: RunPlan) -> str:

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from analysis.compare.execute.run_folder import FINISHED, RunFolder, folders
-from engine.config.parser import run_cli
+from engine.config.parser import add_module_flag, run_cli
 from engine.runtime.device import choose_precision, seconds_when_done, select_device
 from models.model_yaml import load_spec
+from models.user_modules import load_modules
 from models.yolo import build_model
 
 ROUNDS = 21
@@ -71,7 +72,7 @@ def _ready(folder: RunFolder) -> Callable[[], None]:
     train = folder.plan.train
     device = select_device(train["device"])
     precision = choose_precision("32" if train["precision"] == "auto" else train["precision"], device)
-    spec = load_spec(folder.path / "model.yaml")
+    spec = load_spec(folder.path / "model.yaml", run_modules=False)  # it may be from another machine
     model = build_model(spec).eval().fuse().to(device=device, memory_format=precision.memory_format)
     size_px = -(-train["imgsz"] // 32) * 32
     image = torch.rand(1, spec.channels, size_px, size_px, generator=torch.Generator().manual_seed(0))
@@ -89,7 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Time the configurations of the comparison named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m analysis.compare.judge.latency", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="a comparison's folder")
-    measure_latency(parser.parse_args(argv).folder)
+    add_module_flag(parser)
+    options = parser.parse_args(argv)
+    load_modules(options.module)
+    measure_latency(options.folder)
     return 0
 
 

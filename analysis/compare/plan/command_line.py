@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from data.hyp import find_hyp, load_hyp
+from engine.config.files import module_files
 from engine.config.parser import ArgumentParser
 from engine.config.train_config import STARTS
 from engine.config.train_parser import create_parser as create_train_parser
@@ -112,13 +113,15 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     folder = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
     if values["jobs"] < 1:
         raise ValueError(f"--jobs {values['jobs']}: expected at least 1")
+    values["module"] = module_files(values["module"])
     if values["merge"]:
-        ignored = [name for name in values if name not in ("merge", "project", "name")]
+        ignored = [name for name in values if name not in ("merge", "project", "name", "module")]
         ignored = [name for name in ignored if values[name] != parser.get_default(name)]
         if ignored or options:
             flag = f"--{ignored[0].replace('_', '-')}" if ignored else "options"
             raise ValueError(f"{flag} has no effect with --merge, which takes only --project and --name")
-        return CompareRequest(None, {}, folder, merge=_merged_folders(values["merge"]))
+        shared = {"module": values["module"]} if values["module"] else {}
+        return CompareRequest(None, shared, folder, merge=_merged_folders(values["merge"]))
     axes = _axes(values, options)
     shared_names = [action.dest for action in _shared_actions()]
     shared = {name: values[name] for name in shared_names}

@@ -19,6 +19,7 @@ from data.hyp import load_hyp
 from engine.config.train_config import TrainConfig
 from models.attention import canonical_name
 from models.freeze import freeze
+from models.graph.user_classes import user_files
 from models.insertion.insert import each_place, insert
 from models.insertion.places import Insertion, format_request, parse_request
 from models.model_yaml import load_spec
@@ -115,15 +116,20 @@ def expand(axes: Axes, shared: Mapping[str, Any]) -> list[RunPlan]:
     specs = [_load(cfg, weights) for cfg, weights in zip(axes.cfg, axes.weights, strict=True)]
     models = list(zip(axes.cfg, axes.weights, [_choices(axes, spec) for spec in specs], strict=True))
     datasets = [load_dataset_spec(name, single_cls=shared["single_cls"]) for name in axes.data]
-    for dataset, spec, (_, _, pairs) in ((d, s, m) for d in datasets for s, m in zip(specs, models, strict=True)):
+    modules: dict[tuple[str, str, str, str], tuple[str, ...]] = {}  # what each model needs of the files of --module
+    for dataset, spec, (cfg, weights, pairs) in (
+        (d, s, m) for d in datasets for s, m in zip(specs, models, strict=True)
+    ):
         for text, start in pairs:
-            _check(spec.with_classes(dataset.nc), text, start, shared["freeze"])
+            built = _check(spec.with_classes(dataset.nc), text, start, shared["freeze"])
+            modules[cfg, weights, text, start] = tuple(user_files(built))
     contents = {dataset.file: data_digest(dataset) for dataset in datasets}
     runs: dict[str, RunPlan] = {}
     for seed, dataset, imgsz, (cfg, weights, pairs) in product(axes.seeds, datasets, axes.imgsz, models):
         for text, start in pairs:
             own = {"cfg": cfg, "weights": weights, "data": str(dataset.file.resolve()), "imgsz": imgsz, "seed": seed}
             inserted = {"attention": (text,) if text else (), "attention_start": start or "identity"}
+            own["module"] = modules[cfg, weights, text, start]
             config = TrainConfig(**{**shared, **own, **inserted, "noplots": True})
             run = replace(_run(config, text, start, dataset), data_digest=contents[dataset.file])
             runs.setdefault(run.key, run)
@@ -160,20 +166,21 @@ def _requests(text: str, axes: Axes, spec: ModelSpec) -> Iterable[str]:
             yield from each_place(spec, format_request(insertion))
 
 
-def _check(spec: ModelSpec, text: str, start: str, frozen: Sequence[str]) -> None:
-    """Build the model once, so that what cannot be built or frozen is told before the first run."""
+def _check(spec: ModelSpec, text: str, start: str, frozen: Sequence[str]) -> ModelSpec:
+    """Build the model once, so that what cannot be built or frozen is told before the first run; its spec."""
     try:
         model = build_model(insert(spec, text, start=start) if text else spec)
     except ValueError as error:
         raise ValueError(f"--attention {text or NONE}: {error}") from error
     freeze(model, frozen)
+    return model.spec
 
 
 def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec) -> RunPlan:
     values = config.to_dict()
     shared = {name: value for name, value in values.items() if name not in (*_WITHOUT_EFFECT, *_NAMED_FILES)}
-    for name in ("attention", "attention_start", "seed"):
-        shared.pop(name)
+    for name in ("attention", "attention_start", "seed", "module"):
+        shared.pop(name, None)
     shared |= {
         "cfg": _model_digest(config.cfg, config.weights),
         "weights": _file_digest(config.weights),
@@ -183,6 +190,8 @@ def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec) -> Ru
     parsed = parse_request(text) if text else Insertion(NONE, ())
     options = [(name, value) for name, value in parsed.options if name != "start"]
     tail = {"attention": text, "start": start}
+    if config.module:
+        tail["module"] = [_file_digest(file) for file in config.module]
     return RunPlan(
         key=_digest({**shared, **tail, "seed": config.seed}),
         config=_digest({**shared, **tail}),

@@ -13,7 +13,9 @@ from analysis.compare.report.charts import LIGHT, available, render
 from analysis.compare.report.html_page import html
 from analysis.compare.report.markdown_table import markdown
 from engine.config.files import ROOT
+from engine.config.parser import module_words
 from engine.runtime.console import say
+from models.user_modules import loaded_files
 
 
 def write_report(comparison: Path) -> None:
@@ -42,6 +44,7 @@ def _time_models(comparison: Path) -> None:
     """In a process of its own, in which nothing but the models runs."""
     say("Timing the models in turn")
     command = [sys.executable, "-m", "analysis.compare.judge.latency", str(comparison.resolve())]
+    command += module_words(loaded_files())
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]

@@ -17,7 +17,7 @@ from models.model_yaml import FOLDER
 from models.spec.model_spec import ModelSpec
 from tests.support.model_layouts import FACTS, layout
 
-PASTED = re.compile(r"row (\d+): (\[.*?\])(?=;|$)")
+CHANGED = re.compile(r"row (\d+): \[.*?\] -> (\[.*?\])(?=;|$|  \()", re.MULTILINE)
 
 
 def stock() -> dict[str, Any]:
@@ -66,9 +66,9 @@ def test_rows_of_yolov5s() -> None:
 @pytest.mark.parametrize("row", range(1, 25))
 def test_a_row_inserted_by_hand_is_caught_and_the_remedy_is_right(row: int) -> None:
     data = insert_by_hand(stock(), row, [-1, 1, "CBAM", []])
-    with pytest.raises(ValueError, match=r"^x.yaml: row \d+ \(\w+\): .*inserted by hand") as caught:
+    with pytest.raises(ValueError, match=rf"^x.yaml: .* P3 to P5 with row {row} \(CBAM\) inserted:\n") as caught:
         build_model(checked_spec(data, "x.yaml"))
-    for number, text in PASTED.findall(str(caught.value)):
+    for number, text in CHANGED.findall(str(caught.value)):
         set_row(data, int(number), yaml.safe_load(text))
     fixed = check(data)
     expected = insert(load_spec("yolov5s.yaml"), f"CBAM@{row - 1}")
@@ -81,16 +81,16 @@ def test_several_rows_inserted_by_hand() -> None:
     data = stock()
     for row in (24, 21, 18):  # behind each level of the neck
         insert_by_hand(data, row, [-1, 1, "SE", []])
-    with pytest.raises(ValueError, match=r"row 18 \(SE\) and row 22 \(SE\) and row 26 \(SE\) was inserted") as caught:
+    with pytest.raises(ValueError, match=r"with row 18 \(SE\), row 22 \(SE\), row 26 \(SE\) inserted:\n") as caught:
         check(data)
-    for number, text in PASTED.findall(str(caught.value)):
+    for number, text in CHANGED.findall(str(caught.value)):
         set_row(data, int(number), yaml.safe_load(text))
     assert check(data).layers[-1].source == (18, 22, 26)
 
 
 def test_another_block_inserted_by_hand() -> None:
     data = insert_by_hand(stock(), 9, [-1, 1, "Conv", [1024, 3, 1]])
-    with pytest.raises(ValueError, match=r"if a row was inserted by hand.*row 25: \[\[18, 21, 24\], 1, Detect"):
+    with pytest.raises(ValueError, match=r"if a row was inserted by hand.*row 25: .* -> \[\[18, 21, 24\], 1, Detect"):
         check(data)
 
 
@@ -98,15 +98,16 @@ def test_another_block_inserted_by_hand() -> None:
     ("row", "written", "message"),
     [
         (24, [[17, 20, 22], 1, "Detect", ["nc", "anchors"]],
-         r"row 23 \(C3\): expected a reader, .* row 24: \[\[17, 20, 23"),
+         r"row 24: \[\[17, 20, 22\], .* -> \[\[17, 20, 23\], .* row 22 \(Concat\) in place of row 23"),
         (24, [[17, 20], 1, "Detect", ["nc", "anchors"]], r"row 23 \(C3\): expected a reader, .*; delete it, or name"),
         (24, [[17, 23, 20], 1, "Detect", ["nc", "anchors"]], r"strides 8, 32, 16: expected strides that "
          r"ascend; paste row 24: \[\[17, 20, 23\], 1, Detect, \[nc, anchors\]\]"),
         (24, [[17, 20, 20, 23], 1, "Detect", ["nc", "anchors"]], r"a row twice; e.g. row 24: \[\[17, 20, 23\]"),
         (24, [[17, 20, 22, 23], 1, "Detect", ["nc", "anchors"]], r"reads row 22 \(Concat\), but row 23 \(C3\) goes"),
         (24, [[4, 17, 20, 23], 1, "Detect", ["nc", "anchors"]], r"strides 8, 8, 16, 32|reads row 4 \(C3\), but row"),
-        (12, [[-1, 7], 1, "Concat", [1]], r"row 12 \(Concat\): reads \[11, 7\]: expected maps of one size but row 11 "
-         r"\(nn.Upsample\) has stride 16, row 7 \(Conv\) has stride 32; e.g. \[\[-1, 6\], 1, Concat, \[1\]\]"),
+        (12, [[-1, 7], 1, "Concat", [1]], r"row 12: \[\[-1, 7\], 1, .* -> \[\[-1, 6\], 1, Concat, \[1\]\]"),
+        (12, [[-1, 7, 6], 1, "Concat", [1]], r"row 12 \(Concat\): reads \[11, 7, 6\]: expected maps of one size but "
+         r"row 11 \(nn.Upsample\) has stride 16, row 7 \(Conv\) has stride 32, row 6 .*; e.g. \[\[-1, "),
         (9, [-1, 1, "SPFF", [1024, 5]], r"x.yaml: an unknown module: row 9 'SPFF' \(nearest known: SPPF.*; e.g. "
          r"\[-1, 1, SPPF, \[1024, 5\]\]\)"),
         (23, [-1, 3, "Detect", []], r"row 23 \(Detect\): Detect is allowed only as the last row, 24; delete row 23"),

@@ -1,7 +1,7 @@
 """Insertion by the API: places, readers, order, and that what was inserted learns."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from models import build_model, insert, load_spec
 from models.attention import ATTENTION, create_attention
+from models.attention.parts.base import Attention
 from models.graph.checked import analyse, checked_spec
+from models.insertion import identity_check
 from models.insertion.insert import Insertion, insert_after, places
 from models.spec.model_spec import LayerSpec, ModelSpec
 from tests.support.model_layouts import FACTS, layout
@@ -184,3 +186,40 @@ def test_a_random_insertion_builds_and_every_parameter_learns(drawn: st.DataObje
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+class Believed(Attention):
+    """A module of a user that takes `start` and ignores it."""
+
+    def __init__(self, channels: int, *, gain: float = 2.0, start: str = "paper") -> None:
+        super().__init__(channels, start=start)
+        self.gain = gain
+        Believed.built.append(channels)
+
+    built: ClassVar[list[int]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gain
+
+
+def test_an_identity_is_run_and_not_believed(base: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ATTENTION, "Believed", Believed)
+    monkeypatch.setattr(identity_check, "_PROBLEMS", {})
+    torch.manual_seed(1)
+    follows = torch.rand(3)
+    torch.manual_seed(1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"Believed with the options {start: identity} does not start as the iden"):
+            insert(base, "Believed@neck", start="identity")
+    assert Believed.built == [64]  # once for all places, and for all requests
+    insert(base, "Believed(gain=1.0)@neck", start="identity")
+    assert Believed.built == [64, 64]
+    insert(base, "Believed@neck")
+    assert Believed.built == [64, 64]
+    assert torch.equal(torch.rand(3), follows)
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTENTION) - {"Timm"}))
+def test_every_module_of_the_zoo_passes_the_check_of_its_identity(base: ModelSpec, name: str) -> None:
+    for place in ("backbone.P3", "backbone.sppf", "neck.P4"):
+        assert insert(base, f"{name}@{place}", start="identity").layers

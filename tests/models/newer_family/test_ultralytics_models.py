@@ -161,7 +161,7 @@ def test_another_number_of_classes(images: torch.Tensor) -> None:
     [
         ("yolo11n.yaml", "CBAM@neck.P6", r"yolo11n.yaml: no place 'neck.P6'; it has backbone.P1, .*neck.P5, neck, b"),
         ("yolo11n.yaml", "CBBM", "Expected the name of an attention module but got 'CBBM'; did you mean 'CBAM'"),
-        ("yolo11n.yaml", "SE(x=1)@neck", "Expected options of SE but got 'x'"),
+        ("yolo11n.yaml", "SE(x=1)@neck", "SE has no option 'x'; it takes start, reduction"),
         ("yolo11n.yaml", "SE@23", "no place 23"),
         ("yolo11.yaml", "SE", "yolo11.yaml: expected a scale behind the number, one of n, s, m, l, x"),
         ("yolo11n.yaml", "SE@each", "@each is a study of every place in turn, for compare.py"),

@@ -109,10 +109,11 @@ def fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, nn.Modu
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.3, 0.3)
             module.running_var.uniform_(0.5, 2)
-    for name in ("ChannelAttention", "SpatialAttention", "CBAMBlock", "SEAttention", "CoordAtt"):
-        monkeypatch.setattr(globals()[name], "__module__", "models.common")
-        monkeypatch.setattr(models.common, name, globals()[name], raising=False)
-    torch.save(as_original(model, data), tmp_path / "fork.pt")
+    with monkeypatch.context() as fork_only:  # in the fork these classes are in models/common.py
+        for name in ("ChannelAttention", "SpatialAttention", "CBAMBlock", "SEAttention", "CoordAtt"):
+            fork_only.setattr(globals()[name], "__module__", "models.common")
+            fork_only.setattr(models.common, name, globals()[name], raising=False)
+        torch.save(as_original(model, data), tmp_path / "fork.pt")
     for bottleneck in model.model[4].m:
         bottleneck.attention = bottleneck._modules.pop("ca")
     return tmp_path / "fork.pt", model.float().eval()

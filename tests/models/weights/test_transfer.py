@@ -260,3 +260,15 @@ def test_every_overlay_takes_every_tensor_of_its_base() -> None:
         spec = load_spec(file)
         rows = match_rows(base, spec)
         assert sorted(s for t, s in rows.items() if spec.layers[t].base_row is not None) == list(range(25)), file.name
+
+
+def test_the_report_asks_about_wiring_that_leaves_fitting_tensors_over(base: DetectionModel) -> None:
+    data = layout("yolov5", 5)
+    data["backbone"].insert(7, [-1, 1, "CBAM", []])
+    data["head"][-1][0] = [18, 21, 24]
+    report = transfer(build_model(checked_spec({**data, "wiring": "free"}, "half.yaml")), base)
+    last = report.overview.splitlines()[-1]
+    assert last.startswith("Is the wiring meant? Behind the inserted row 7 (CBAM), 56 tensors in row 21, 24 start at")
+    data["head"][9][0], data["head"][12][0] = [-1, 15], [-1, 11]
+    for spec in (checked_spec(data), insert(base.spec, "CBAM@6"), base.spec):
+        assert transfer(build_model(spec), base).question == ""
