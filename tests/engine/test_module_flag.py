@@ -9,7 +9,7 @@ import torch
 
 from engine import load_model
 from engine.config import detect_config, export_config, val_config
-from engine.config.train_config import ResumeRequest, parse_train_args
+from engine.config.train_request import ResumeRequest, parse_train_args
 from engine.detection.run_detection import run_detection
 from engine.exporting.run_export import export
 from engine.training.run_training import train
@@ -47,7 +47,7 @@ def test_train_py_checks_and_stores_the_file(workshop, trained, monkeypatch):
     words = ["--cfg", str(workshop / "nano.yaml"), "--data", str(workshop / "set.yaml"), "--attention", "Gate@neck.P3"]
     with pytest.raises(ValueError, match=r"name of an attention module but got 'Gate'.* a file named with --module"):
         parse_train_args(words)
-    config = parse_train_args([*words, "--module", "own.py"])
+    config = parse_train_args([*words, "--module", "own.py"]).config
     assert config.module == (str(trained / "own.py"),)
     assert type(config).from_dict(config.to_dict()) == config
     assert "module" not in make_config(workshop, trained).to_dict()  # as in runs from before there was the flag

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import yaml
 
-from engine.config.train_config import ResumeRequest, parse_train_args
+from engine.config.train_request import ResumeRequest, parse_train_args
 from engine.training import loggers
 from engine.training.results_csv import ResultsFile
 from engine.training.run_training import train
