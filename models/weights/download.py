@@ -58,7 +58,7 @@ def find_weights(path: str | Path) -> Path:
     if str(path) and is_folder(given):
         raise ValueError(f"{path}: expected a weights file but this is a folder; try {given / 'weights' / 'best.pt'}")
     near = difflib.get_close_matches(given.name[:100], [*STOCK, *(p.name for p in FOLDER.glob("*.pt"))], n=2)
-    hint = f"nearest known: {', '.join(near)}" if near else f"fetched by name: {STOCK[0]} to {STOCK[-1]}"
+    hint = f"nearest known: {', '.join(near)}" if near else f"fetched by name: {min(STOCK)} to {max(STOCK)}"
     raise ValueError(
         f"weights file {str(path)[:200]!r} was not found here or in weights/; give the path of a .pt file, such as "
         f"runs/train/exp/weights/best.pt; {hint}"

@@ -82,7 +82,7 @@ class CompareRequest:
 
     Attributes:
         axes: The matrix; None for a merge.
-        shared: Settings of `TrainConfig` that every run has; `hyp` is None where each data set's own is taken.
+        shared: Settings of `TrainConfig` that every run has; `hyp` is empty where each data set's own is taken.
         folder: Where the runs and the report go.
         task: The split of the figures.
         jobs: Runs at the same time; 0 for as many as the machine has room for.

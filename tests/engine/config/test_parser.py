@@ -150,7 +150,7 @@ def test_a_script_that_is_told_to_end_finishes_its_files(root: Path, number: int
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # ignored in a shell's background and below nohup
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)

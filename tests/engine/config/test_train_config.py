@@ -91,9 +91,9 @@ def test_flags_set_what_they_set_in_yolov5(dataset, words, name, value):
 def test_yolov5_defaults():
     defaults = vars(create_parser().parse_args([]))
     wanted = {
-        "weights": None,  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
+        "weights": "",  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
         "cfg": "",
-        "hyp": None,  # what the data set names, else hyp.scratch-low.yaml
+        "hyp": "",  # what the data set names, else hyp.scratch-low.yaml
         "epochs": 100,
         "batch_size": 16,
         "imgsz": 640,

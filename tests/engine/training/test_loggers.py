@@ -210,7 +210,6 @@ def test_clearml_gets_scalars_by_plot_and_series(monkeypatch):
     [
         (["--logger", "wandb"], "--logger wandb: the package wandb is not installed; pip install wandb"),
         (["--logger", "comet"], "--logger comet: the package comet-ml is not installed; pip install comet-ml"),
-        (["--logger", "mlflow", "--entity", "me"], "--entity me: it is W&B's or Comet's; add --logger wandb or"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_made(words, message, monkeypatch):
