@@ -40,7 +40,7 @@ def require_writable(folder: str | Path, flag: str) -> None:
     try:
         Path(tempfile.mkdtemp(dir=there, prefix=".writable-")).rmdir()
     except OSError as error:
-        reason = _REASONS.get(error.errno, error.strerror)
+        reason = _REASONS.get(error.errno or 0, error.strerror)
         raise CannotWriteError(f"{flag} {folder}: {there} takes no files: {reason}; give another {flag}") from error
     if shutil.disk_usage(there).free < FULL_BYTES:
         raise CannotWriteError(

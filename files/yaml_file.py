@@ -99,7 +99,8 @@ def _compose(file: Path) -> yaml.Node | None:
 
 def _told(error: yaml.MarkedYAMLError, text: str) -> str:
     """What is wrong with the syntax, in a line."""
-    line = (error.problem_mark or error.context_mark).line
+    mark = error.problem_mark or error.context_mark
+    line = mark.line if mark else 0
     rows = text.splitlines()
     row = rows[line] if line < len(rows) else ""
     if "\t" in row[: len(row) - len(row.lstrip())]:

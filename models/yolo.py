@@ -58,7 +58,7 @@ class Detect(nn.Module):
     def _start_biases(self, strides: Sequence[float]) -> None:
         """Begin near what an average image holds: 8 objects at 640 px, classes rare (Lin et al. 2017, section 3.3)."""
         for conv, stride in zip(self.m, strides, strict=True):
-            bias = conv.bias.detach().view(self.na, self.no)
+            bias = conv.get_parameter("bias").detach().view(self.na, self.no)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
             bias[:, 5:] += math.log(0.6 / (self.nc - 0.99999))
 

@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from files.find import ROOT, find_file
+from files.kinds import is_dict, is_list
 from files.paths import exists, is_file, is_folder
 from files.text import shown
 from files.yaml_file import read_yaml
@@ -119,9 +121,9 @@ def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     if root is None:
         missing = [home / text for entries in texts.values() for text in entries]
         raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
-    found = {split: tuple(_below(root, text, synth is not None) for text in texts[split]) for split in SPLITS}
-    own = {"file": file, "file_names": file_names, "download": download, "hyp": _hyp(content, file), "synth": synth}
-    return DatasetSpec(root, **found, names=names, nc=len(names), **own)
+    train, val, test = (tuple(_below(root, text, synth is not None) for text in texts[split]) for split in SPLITS)
+    hyp = _hyp(content, file)
+    return DatasetSpec(root, train, val, test, names, len(names), file, file_names, download, hyp, synth)
 
 
 def label_path(image: str) -> str:
@@ -172,9 +174,9 @@ def find_dataset(name_or_path: str | Path) -> Path:
     return find_file(name_or_path, (FOLDER,), "data set").resolve()
 
 
-def _read(file: Path) -> dict[str, object]:
+def _read(file: Path) -> dict[str, Any]:
     content = read_yaml(file)
-    if not isinstance(content, dict):
+    if not is_dict(content):
         raise ValueError(f"{file}: Expected `path:`, `train:`, `val:` and `names:` but got a {type(content).__name__}")
     for key in content:
         nearest = get_close_matches(str(key).lower(), _KEYS, n=1, cutoff=0.75)
@@ -197,9 +199,9 @@ def _hyp(content: Mapping[str, object], file: Path) -> str | None:
 def _names(content: Mapping[str, object], file: Path) -> dict[int, str]:
     """Return the class names by index."""
     given = content.get("names")
-    if isinstance(given, list):
+    if is_list(given):
         given = dict(enumerate(given))
-    if not isinstance(given, dict) or not given:
+    if not is_dict(given) or not given:
         raise ValueError(
             f"{file}: Expected `names:` to be a list or a mapping of class names, e.g. [car, truck], but got "
             f"{shown(given)}"
@@ -229,7 +231,7 @@ def _entry_texts(content: Mapping[str, object], split: str, file: Path) -> list[
     given = content.get(split)
     if given in (None, "", []):
         return []
-    texts = given if isinstance(given, list) else [given]
+    texts: list[Any] = given if is_list(given) else [given]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{file}: {split}: Expected a folder, a .txt file or a list of those but got {shown(given)}")
     return list(texts)
@@ -281,7 +283,7 @@ def _walk(folder: Path) -> list[str]:
     files: list[str] = []
     seen = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):
-        inner = []
+        inner: list[str] = []
         for name in folders:
             real = os.path.realpath(os.path.join(parent, name))
             if not name.startswith(".") and real not in seen:
@@ -299,7 +301,7 @@ def _rows(file: Path, root: Path | None) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: Expected a UTF-8 list of image paths: {error}") from error
     bases = [file.parent, Path.cwd(), *([root] if root else [])]
-    paths = []
+    paths: list[str] = []
     for row in filter(None, (row.strip() for row in rows)):
         tried = [os.path.normpath(base / row) for base in bases]
         paths.append(next((path for path in tried if os.path.exists(path)), tried[0]))

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def write_cache(
     outlines = [outline for entry in entries for outline in entry.polygons if outline is not None]
     sizes = [-1 if outline is None else len(outline) for entry in entries for outline in entry.polygons]
     notes = [[entry.state, entry.problems, entry.duplicates] for entry in entries]
-    arrays = {
+    arrays: dict[str, Any] = {
         "version": np.array([VERSION, class_count]),
         "images": np.frombuffer(json.dumps(list(images)).encode(), np.uint8),
         "keys": np.array(keys, np.int64).reshape(-1, 4),
@@ -131,7 +131,7 @@ def _unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, FileKey], Entry
     sizes = arrays["outline_sizes"]
     outlines = iter(np.split(arrays["outlines"], np.cumsum(sizes[sizes >= 0])[:-1]))
     per_label = iter([None if size < 0 else next(outlines) for size in sizes])
-    entries = {}
+    entries: dict[tuple[str, FileKey], Entry] = {}
     for image, key, shape_wh, rows, (state, problems, duplicates) in zip(
         images, arrays["keys"].tolist(), arrays["shapes_wh"].tolist(), labels, notes, strict=True
     ):

@@ -40,7 +40,8 @@ def read_rows(path: Path, class_count: int) -> LabelRows:
         raise ValueError(f"label file cannot be read: {error}") from error
     rows: list[np.ndarray] = []
     polygons: list[np.ndarray | None] = []
-    problems, duplicates = [], []
+    problems: list[str] = []
+    duplicates: list[str] = []
     first_seen: dict[bytes, int] = {}
     for number, line in enumerate(lines, 1):
         texts = line.split()

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -62,7 +63,7 @@ class ScanReport:
 
         Broken things take a line each, backgrounds one line for all.
         """
-        lines = []
+        lines: list[str] = []
         for kind, items in (
             ("corrupt, left out", self.corrupt),
             ("bad row, dropped", self.bad_rows),
@@ -112,14 +113,15 @@ def scan_labels(
     """
     keys = [FileKey.of(image, label_path(image)) for image in images]
     known = read_cache(cache, class_count) if cache else {}
-    entries = [known.get((image, key)) for image, key in zip(images, keys, strict=True)]
-    todo = [index for index, entry in enumerate(entries) if entry is None]
+    pairs = list(zip(images, keys, strict=True))
+    todo = [index for index, pair in enumerate(pairs) if pair not in known]
+    fresh: dict[int, Entry] = {}
     if todo:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            found = pool.map(lambda index: scan_image(images[index], class_count), todo)
+            found = pool.map(partial(scan_image, class_count=class_count), [pairs[index][0] for index in todo])
             bar = tqdm(found, f"{split}: scanning", len(todo), leave=False, disable=None if progress else True)
-            for index, entry in zip(todo, bar, strict=True):
-                entries[index] = entry
+            fresh.update(zip(todo, bar, strict=True))
+    entries = [fresh[index] if index in fresh else known[pair] for index, pair in enumerate(pairs)]
     if cache and (todo or len(known) != len(images)):
         write_cache(cache, class_count, images, keys, entries)
     report = _report(split, images, entries)

@@ -6,7 +6,7 @@ import multiprocessing.util
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -123,7 +123,7 @@ def create_loader(
     processes = min(workers, available_cores(), batch_size if batch_size > 1 else 0)
     if processes:
         multiprocessing.util.get_temp_dir()  # made here it goes with this process; each worker's own would stay
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(  # torch types it by its data set, not by what `collate_fn` makes of that
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -134,6 +134,7 @@ def create_loader(
         persistent_workers=processes > 0,
         generator=torch.Generator().manual_seed(seed),  # leaves the global one alone
     )
+    return loader
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -184,7 +184,10 @@ class DetectionDataset(Dataset[Item]):
         labels, polygons = self._objects(index)
         labels[:, 1:] = labels[:, 1:] * boxed.ratio + (boxed.pad_xy_px * 2)
         if polygons is not None:
-            polygons = [None if line is None else line * boxed.ratio + np.float32(boxed.pad_xy_px) for line in polygons]
+            polygons = [
+                None if line is None else line * boxed.ratio + np.asarray(boxed.pad_xy_px, np.float32)
+                for line in polygons
+            ]
         original_hw = self._original_hw(index)
         ratio = image.shape[0] / original_hw[0] * boxed.ratio
         return Sample(boxed.image, labels, polygons), ImageShape(original_hw, ratio, boxed.pad_xy_px)
@@ -267,5 +270,6 @@ def _normalised(sample: Sample) -> np.ndarray:
 def _channels_first(image: np.ndarray) -> np.ndarray:
     """(H, W, C) -> contiguous (C, H, W)."""
     result = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
-    cv2.split(image, list(result))
+    planes: list[Any] = list(result)  # views, which OpenCV fills
+    cv2.split(image, planes)
     return result

@@ -86,7 +86,8 @@ def _in_list(file: Path) -> list[Path | Trouble]:
 
 
 def _ordered(files: Sequence[Path]) -> list[Path | Trouble]:
-    return sorted(files, key=lambda path: (path.suffix.lower() in VIDEO_SUFFIXES, str(path)))
+    images_first = sorted(files, key=lambda path: (path.suffix.lower() in VIDEO_SUFFIXES, str(path)))
+    return [*images_first]
 
 
 def _expected_suffixes() -> str:
@@ -148,11 +149,11 @@ class FileSource:
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
             waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None, int]] = deque()
             for number, entry in enumerate(self.entries, start=1):
-                is_image = isinstance(entry, Path) and entry.suffix.lower() not in VIDEO_SUFFIXES
-                size = _decoded_bytes(entry) if is_image else 0
+                image = entry if isinstance(entry, Path) and entry.suffix.lower() not in VIDEO_SUFFIXES else None
+                size = _decoded_bytes(image) if image else 0
                 while waiting and (len(waiting) > 2 * _READERS or size + sum(w[3] for w in waiting) > _MOST_BYTES):
                     yield from self._frames_of(*waiting.popleft()[:3])
-                waiting.append((number, entry, pool.submit(read, entry) if is_image else None, size))
+                waiting.append((number, entry, pool.submit(read, image) if image else None, size))
             while waiting:
                 yield from self._frames_of(*waiting.popleft()[:3])
 

@@ -26,8 +26,8 @@ class Screen:
             ValueError: If mss is not installed, there is no display, or the monitor does not exist.
         """
         try:
-            import mss
-            from mss.exception import ScreenShotError
+            import mss  # pyright: ignore[reportMissingImports]  (optional)
+            from mss.exception import ScreenShotError  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ValueError(
                 "--source screen needs the package mss, which is not installed: pip install mss"

@@ -45,7 +45,7 @@ def _set_log_level(level: int) -> int:
     """Set OpenCV's log level, 0 for silence; returns the one before."""
     if hasattr(cv2.utils, "logging"):  # since OpenCV 5
         return cv2.utils.logging.setLogLevel(level)
-    return cv2.setLogLevel(level)
+    return cv2.setLogLevel(level)  # pyright: ignore[reportAttributeAccessIssue]  (the stubs are of OpenCV 5)
 
 
 def open_capture(address: str | int, timeout_s: float) -> cv2.VideoCapture | None:

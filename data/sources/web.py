@@ -104,22 +104,22 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     Raises:
         TimeoutError: If it is not there in time; the thread ends with the process at the latest.
     """
-    done: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(1)
+    done: queue.Queue[tuple[T] | BaseException] = queue.Queue(1)
 
     def run() -> None:
         try:
-            done.put((work(), None))
+            done.put((work(),))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for it
-            done.put((None, error))
+            done.put(error)
 
     threading.Thread(target=run, name="transfer", daemon=True).start()
     try:
-        value, error = done.get(timeout=seconds)
+        outcome = done.get(timeout=seconds)
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return value
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome[0]
 
 
 def _length(answer: http.client.HTTPResponse) -> int:

@@ -26,6 +26,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise (B, C, H, W)."""
         if not self.training or not _is_served(self, x):
             return super().forward(x)
+        assert self.num_batches_tracked is not None  # it tracks
         self.num_batches_tracked.add_(1)
         return _BatchNorm.apply(x, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps)
 
@@ -66,7 +67,7 @@ def _is_served(norm: nn.BatchNorm2d, x: Tensor) -> bool:
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,  # noqa: ANN401
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -142,6 +143,10 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         """Take a batch's statistics into the running ones."""
+        assert self.num_batches_tracked is not None  # it tracks
+        assert self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 def is_traced() -> bool:
     """Whether a compiler or an exporter is looking."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  (documented)
 
 
 def records_graph() -> bool:

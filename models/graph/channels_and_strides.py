@@ -78,7 +78,7 @@ def _check_names(spec: ModelSpec) -> None:
     unknown = [row for row in range(len(spec.layers)) if not _is_known(spec, row)]
     if not unknown:
         return
-    parts = []
+    parts: list[str] = []
     for row in unknown:
         near = nearest_modules(spec.layers[row].module)
         names = f"nearest known: {', '.join(near)}; e.g. {row_text(spec, row, module=near[0])}" if near else ""

@@ -7,9 +7,11 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from torch import nn
+
+from files.kinds import is_int, is_tuple
 
 _ACTIVATIONS = ("SiLU", "ReLU", "ReLU6", "LeakyReLU", "Hardswish", "Mish", "GELU", "ELU", "Sigmoid", "Identity")
 _MAX_SIDE = 255  # of a kernel, a padding or a dilation; anything larger is a mistake
@@ -17,7 +19,7 @@ _MAX_SIDE = 255  # of a kernel, a padding or a dilation; anything larger is a mi
 
 class _Check(NamedTuple):
     expected: str
-    test: Callable[[Any], bool]
+    test: Callable[[object], bool]
 
 
 def bind_arguments(
@@ -79,30 +81,30 @@ def parse_activation(text: str) -> nn.Module:
         raise ValueError(f"activation: {text!r} cannot be read: {error}") from error
 
 
-def is_whole(value: object, least: int = 1, most: int = 65_536) -> bool:
+def is_whole(value: object, least: int = 1, most: int = 65_536) -> TypeGuard[int]:
     """Whether a value is a whole number in a range; booleans are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    return is_int(value) and least <= value <= most
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a positive, finite number; booleans are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
 
 
 def _side(value: object, least: int = 1) -> bool:
     """A whole number, or one for the height and one for the width."""
-    if isinstance(value, tuple):
+    if is_tuple(value):
         return len(value) == 2 and all(is_whole(v, least, _MAX_SIDE) for v in value)
     return is_whole(value, least, _MAX_SIDE)
 
 
 def _kernel(value: object) -> bool:
-    return _side(value) or (isinstance(value, tuple) and bool(value) and all(is_whole(v, 1, _MAX_SIDE) for v in value))
+    return _side(value) or (is_tuple(value) and bool(value) and all(is_whole(v, 1, _MAX_SIDE) for v in value))
 
 
 def _padding(value: object) -> bool:
     """As `_side`, from 0; four numbers for nn.ZeroPad2d."""
-    four = isinstance(value, tuple) and len(value) == 4 and all(is_whole(v, 0, _MAX_SIDE) for v in value)
+    four = is_tuple(value) and len(value) == 4 and all(is_whole(v, 0, _MAX_SIDE) for v in value)
     return value is None or four or _side(value, 0)
 
 
@@ -110,18 +112,38 @@ def _activation(value: object) -> bool:
     return isinstance(value, (bool, nn.Module))
 
 
+def _flag(value: object) -> bool:
+    return isinstance(value, bool) or value in (0, 1)
+
+
+def _scale(value: object) -> bool:
+    return is_number(value) and value <= 64
+
+
+def _up_to_64(value: object) -> bool:
+    return is_whole(value, 1, 64)
+
+
+def _none_or_up_to_64(value: object) -> bool:
+    return value is None or is_whole(value, 1, 64)
+
+
+def _one(value: object) -> bool:
+    return not isinstance(value, bool) and value == 1
+
+
 _SIDE = _Check("a whole number from 1 to 255, or a pair of them", _side)
 _KERNEL = _Check("a whole number from 1 to 255, or a list of them", _kernel)
 _PADDING = _Check("a whole number from 0 to 255, or a list of them", _padding)
-_FLAG = _Check("True or False", lambda value: isinstance(value, bool) or value in (0, 1))
+_FLAG = _Check("True or False", _flag)
 _COUNT = _Check("a whole number of at least 1", is_whole)
-_SCALE = _Check("a number above 0, at most 64", lambda value: is_number(value) and value <= 64)
+_SCALE = _Check("a number above 0, at most 64", _scale)
 
 _CHECKS: dict[str, _Check] = {
     "k": _KERNEL,
     "kernel_size": _SIDE,
-    "s": _Check("a whole number from 1 to 64", lambda value: is_whole(value, 1, 64)),
-    "stride": _Check("a whole number from 1 to 64", lambda value: value is None or is_whole(value, 1, 64)),
+    "s": _Check("a whole number from 1 to 64", _up_to_64),
+    "stride": _Check("a whole number from 1 to 64", _none_or_up_to_64),
     "p": _PADDING,
     "p1": _PADDING,
     "p2": _PADDING,
@@ -137,8 +159,8 @@ _CHECKS: dict[str, _Check] = {
     "shortcut": _FLAG,
     "bias": _FLAG,
     "act": _Check("True, False or an activation such as nn.ReLU()", _activation),
-    "gain": _Check("a whole number from 1 to 64", lambda value: is_whole(value, 1, 64)),
+    "gain": _Check("a whole number from 1 to 64", _up_to_64),
     "scale_factor": _SCALE,
-    "dimension": _Check("1, the channels", lambda value: value == 1 and not isinstance(value, bool)),
+    "dimension": _Check("1, the channels", _one),
 }
 """By the name of a constructor's parameter; the same names mean the same in every block."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from files.kinds import is_mapping
 from models import common
 from models.attention import ALIASES, ATTENTION, canonical_name, create_attention
 from models.attention.parts.base import OUT_CHANNELS
@@ -233,9 +234,8 @@ def _inner_attention(value: Any, block: Block) -> Callable[[int], nn.Module]:  #
     """`CoordAtt` or `{CoordAtt: {reduction: 16}}` as a maker of attention modules."""
     if block.cls is not convolutions.C3 and block.cls is not convolutions.Bottleneck:
         raise ValueError(f"{block.cls.__name__} takes no `attention`; C3 and Bottleneck do")
-    one = isinstance(value, Mapping) and len(value) == 1
-    name, options = next(iter(value.items())) if one else (value, None)
-    if not isinstance(name, str) or not (options is None or isinstance(options, Mapping)):
+    name, options = next(iter(value.items())) if is_mapping(value) and len(value) == 1 else (value, None)
+    if not isinstance(name, str) or not (options is None or is_mapping(options)):
         raise ValueError(f"attention: expected a name, or one name with its options, but got {value!r}")
     options = dict(options or {})
     check_options(name, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from files.kinds import is_mapping
 from models.attention.parts.registry import attention_class
 from models.graph.row_plan import inner_attention, is_known
 from models.spec.model_spec import ModelSpec
@@ -15,10 +16,10 @@ _OURS = ("models.attention.", "models.blocks.", "torch.")
 
 def user_classes(spec: ModelSpec) -> dict[str, Path]:
     """The names of the user's classes in a model, those of attention inside C3 too, and the file of each."""
-    found = {}
+    found: dict[str, Path] = {}
     for layer in spec.layers[:-1]:
         inner = layer.options.get("attention", inner_attention(layer.module))
-        for name in (layer.module, *(inner if isinstance(inner, Mapping) else [inner])):
+        for name in (layer.module, *(inner if is_mapping(inner) else [inner])):
             cls = (find_class(name) or attention_class(name)) if isinstance(name, str) else None
             if cls is not None and not cls.__module__.startswith(_OURS):
                 found[name] = class_file(name, cls)

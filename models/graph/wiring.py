@@ -132,7 +132,8 @@ class _Comparison:
     def _differences(self, row: int, wanted: tuple[int, ...]) -> Iterator[Remark]:
         """The remark on a row of the graph, or on the inserted row that it reads, if there is one to make."""
         source = list(self.layers[row].source)
-        bases, problems = [self._base(read) for read in source], []
+        bases = [self._base(read) for read in source]
+        problems: list[str] = []
         astray = [] if Counter(bases) == Counter(wanted) else [i for i, b in enumerate(bases) if b != wanted[i]]
         for position in astray:
             read, stock = source[position], wanted[position]

@@ -34,7 +34,7 @@ def wiring_error(spec: ModelSpec, verdict: Verdict, origin: Path | None = None) 
 
 def wiring_notes(spec: ModelSpec, verdict: Verdict, origin: Path | None = None) -> list[str]:
     """The warnings: rows that may be wrong, and rows that differ and are marked as meant."""
-    notes = []
+    notes: list[str] = []
     if verdict.doubtful:
         rows = "\n".join(remark_texts(spec, verdict.doubtful, origin))
         notes.append(f"{spec.file}: probably a forgotten index:\n{rows}\nIf it is meant, mark it: {MARK}")

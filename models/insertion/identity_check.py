@@ -36,8 +36,8 @@ def check_identity(name: str, channels: int, options: Mapping[str, Any]) -> None
 
 
 def _problem(name: str, channels: int, options: Mapping[str, Any]) -> str:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():  # pyright: ignore[reportUnknownMemberType]  (torch gives it no types)
+        torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]  (torch gives it no types)
         image = torch.randn(1, channels, *_SIZE)
         result = create_attention(name, channels, **options).eval()(image)
     if result.shape != image.shape:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from files.kinds import is_int, is_list, is_mapping
 from files.text import shown
 from models.attention import canonical_name
 from models.graph.checked import analyse
@@ -25,7 +26,7 @@ from models.insertion.places import (
     resolve_places,
 )
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec
-from models.spec.parse_layer_list import is_int, literal
+from models.spec.parse_layer_list import literal
 
 __all__ = [
     "DEFAULT_PLACES",
@@ -156,12 +157,12 @@ def parse_entries(entries: Any, file: str) -> list[Insertion]:  # noqa: ANN401  
         ValueError: Naming the file and the entry.
     """
     example = "{after: neck.P3, attention: CoordAtt}"
-    if not isinstance(entries, list) or not entries:
+    if not is_list(entries) or not entries:
         raise ValueError(f"{file}: insert: expected a list such as [{example}] but got {shown(entries)}")
-    insertions = []
+    insertions: list[Insertion] = []
     for number, entry in enumerate(entries):
         where = f"{file}: insert[{number}]"
-        if not isinstance(entry, Mapping) or not {"after", "attention"} <= set(entry):
+        if not is_mapping(entry) or not {"after", "attention"} <= set(entry):
             raise ValueError(f"{where}: expected {example}, with options beside, but got {shown(entry)}")
         try:
             insertions.append(_entry(entry, where))
@@ -171,13 +172,13 @@ def parse_entries(entries: Any, file: str) -> list[Insertion]:  # noqa: ANN401  
 
 
 def _entry(entry: Mapping[str, Any], where: str) -> Insertion:
-    after = entry["after"] if isinstance(entry["after"], list) else [entry["after"]]
+    after = entry["after"] if is_list(entry["after"]) else [entry["after"]]
     if not after or not all(isinstance(place, str) or is_int(place) for place in after):
         raise ValueError(f"after: expected a place, a row of the base, or a list of them, but got {shown(after)}")
     if not isinstance(entry["attention"], str):
         raise ValueError(f"attention: expected the name of a module but got {shown(entry['attention'])}")
     readers = entry.get("readers")
-    if "readers" in entry and not (isinstance(readers, list) and readers and all(map(is_int, readers))):
+    if "readers" in entry and not (is_list(readers) and readers and all(map(is_int, readers))):
         raise ValueError(f"readers: expected rows of the base, e.g. [18], but got {shown(readers)}")
     options = literal({k: v for k, v in entry.items() if k not in ("after", "attention", "readers")}, where)
     canonical_name(entry["attention"])
@@ -214,7 +215,7 @@ def _insert_at(spec: ModelSpec, row: int, layer: LayerSpec, readers: Collection[
 
 def _ends(spec: ModelSpec, base: int, reader: int) -> list[int]:
     """The rows that a reader reads which are `base`, or lead back to it through inserted rows alone."""
-    found = []
+    found: list[int] = []
     for source in spec.layers[reader].source:
         row = source
         while row not in (base, IMAGE) and spec.layers[row].base_row is None:

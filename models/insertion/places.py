@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from files.kinds import is_int
 from files.text import shown
 from models.attention import canonical_name
 from models.graph.channels_and_strides import GraphRow
 from models.graph.checked import analyse
 from models.spec.model_spec import ModelSpec
-from models.spec.parse_layer_list import is_int, literal
+from models.spec.parse_layer_list import literal
 
 DEFAULT_PLACES = ("neck",)
 """Where `--attention CBAM` puts the module: on every map that Detect reads."""
@@ -132,23 +133,24 @@ def _call(text: str, where: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(name, ast.Name) or (isinstance(call, ast.Call) and call.args):
         raise ValueError("no name, or an option without its name")
     options: dict[str, Any] = {}
-    for keyword in call.keywords if isinstance(call, ast.Call) else []:
+    keywords = call.keywords if isinstance(call, ast.Call) else []
+    for keyword in keywords:
         if keyword.arg is None or keyword.arg in options:
             raise ValueError(f"option {keyword.arg} is given twice" if keyword.arg else "** is no option")
         try:
             options[keyword.arg] = ast.literal_eval(keyword.value)
         except ValueError:
-            advice = _with_quotes(call, where) if isinstance(keyword.value, ast.Name) else ""
+            advice = _with_quotes(name.id, keywords, where) if isinstance(keyword.value, ast.Name) else ""
             raise ValueError(f"option {keyword.arg} is no number, text or list{advice}") from None
     return name.id, options
 
 
-def _with_quotes(call: ast.Call, where: str) -> str:
+def _with_quotes(name: str, keywords: Sequence[ast.keyword], where: str) -> str:
     """The request with quotes around every bare word that is an option's value, to paste."""
-    name, renamed = call.func.id, {}
-    if name == "Timm" and not any(k.arg == "layer" for k in call.keywords):
+    renamed: dict[str | None, str] = {}
+    if name == "Timm" and not any(k.arg == "layer" for k in keywords):
         renamed["name"] = "layer"
-    values = {k.arg: repr(k.value.id) if isinstance(k.value, ast.Name) else ast.unparse(k.value) for k in call.keywords}
+    values = {k.arg: repr(k.value.id) if isinstance(k.value, ast.Name) else ast.unparse(k.value) for k in keywords}
     options = ", ".join(f"{renamed.get(option, option)}={value}" for option, value in values.items())
     called = "; Timm's option is called layer" if renamed.keys() & values.keys() else ""
     return f': text needs quotes{called}; try --attention "{name}({options}){where}"'

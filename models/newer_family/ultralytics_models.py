@@ -75,8 +75,9 @@ def build(
     from ultralytics.nn import tasks
 
     check_rows(data, tasks, file)
+    config: Any = data  # its stub wants a file's name alone
     try:
-        model = tasks.DetectionModel(data, ch=data.get("channels", 3), nc=nc, verbose=False)
+        model = tasks.DetectionModel(config, ch=data.get("channels", 3), nc=nc, verbose=False)
     except _UNFIT as error:
         raise ValueError(f"{file.name}: the ultralytics package cannot build it: {error}") from error
     if insertions:
@@ -86,7 +87,7 @@ def build(
 
 def places(model: DetectionModel) -> dict[str, int]:
     """Every placement name of a model and the row behind which it inserts, as `models.insertion.places.places`."""
-    return named_places(_graph(model), len(model.yaml["backbone"]))
+    return named_places(_graph(model), len(_layer_list(model)["backbone"]))
 
 
 def insert(
@@ -104,14 +105,14 @@ def insert(
     """
     graph, spec = _graph(model), _spec(model)
     wide = insert_rows(spec, request, named_places(graph, spec.backbone_rows), start=start)
-    old, parameter = list(model.model), next(model.parameters())
+    old, parameter = _children(model), next(model.parameters())
     modules: list[nn.Module] = []
     for layer in wide.layers:
         if layer.base_row is None:
-            behind = layer.source[0]
-            while wide.layers[behind].base_row is None:
-                behind = wide.layers[behind].source[0]
-            module = _attention(layer, graph[wide.layers[behind].base_row], spec, wide.layers[behind].base_row)
+            behind = wide.layers[layer.source[0]]
+            while (row := behind.base_row) is None:
+                behind = wide.layers[behind.source[0]]
+            module = _attention(layer, graph[row], spec, row)
             modules.append(module.to(device=parameter.device, dtype=parameter.dtype).train(model.training))
         else:
             modules.append(old[layer.base_row])
@@ -130,7 +131,7 @@ def transfer(model: DetectionModel, source: DetectionModel | str | Path) -> Tran
     Raises:
         ValueError: If the file holds no such model, or one of another layer list or scale.
     """
-    here, there = _rows(list(model.model)), _read_source(source)
+    here, there = _rows(_children(model)), _read_source(source)
     pairs = _match(here, there)
     state = model.state_dict()
     for key, tensor in state.items():
@@ -172,11 +173,11 @@ def _rows(children: Sequence[Any], state: Mapping[str, Tensor] | None = None, na
 
 def _read_source(source: DetectionModel | str | Path) -> _Rows:
     if isinstance(source, nn.Module):
-        return _rows(list(source.model), source.state_dict())
+        return _rows(_children(source), source.state_dict())
     file = Path(source)
     try:
         data = read_weights(file, newer=True)
-        root = (data.get("ema") or data.get("model")) if isinstance(data, Mapping) else data
+        root: Any = (data.get("ema") or data.get("model")) if isinstance(data, Mapping) else data
         children = list(vars(vars(root)["_modules"]["model"])["_modules"].values())
         return _rows(children, stub_state_dict(root), file.name)
     except RefusedGlobalError as error:
@@ -209,10 +210,10 @@ def _inserted(rows: _Rows) -> dict[tuple[int, str, int], int]:
         if base is not None:
             continue
         behind = rows.behind[i]
-        while rows.base[behind] is None:
+        while (place := rows.base[behind]) is None:
             behind = rows.behind[behind]
-        count = sum(key[:2] == (rows.base[behind], rows.modules[i]) for key in found)
-        found[rows.base[behind], rows.modules[i], count] = i
+        count = sum(key[:2] == (place, rows.modules[i]) for key in found)
+        found[place, rows.modules[i], count] = i
     return found
 
 
@@ -225,24 +226,35 @@ def _attention(layer: LayerSpec, behind: GraphRow, spec: ModelSpec, row: int) ->
     return module
 
 
-def _rewire(model: DetectionModel, wide: ModelSpec, modules: Sequence[nn.Module]) -> None:
+def _children(model: DetectionModel) -> list[Any]:
+    """The modules of its rows, to which the package gives attributes of its own."""
+    rows: Any = model.model
+    return list(rows)
+
+
+def _layer_list(model: DetectionModel) -> dict[str, Any]:
+    """The mapping that it was built from."""
+    written: Any = model.yaml
+    return written
+
+
+def _rewire(model: Any, wide: ModelSpec, modules: Sequence[Any]) -> None:  # noqa: ANN401  (untyped attributes)
     """Give the model its rows in the package's terms: `f` and `i` of each, the maps to keep, and the layer list."""
     old_rows = [*model.yaml["backbone"], *model.yaml["head"]]
     old_base = [getattr(module, "base_row", i) for i, module in enumerate(model.model)]
     rows = []
     for i, (layer, module) in enumerate(zip(wide.layers, modules, strict=True)):
-        new = layer.base_row is None
+        base = layer.base_row
+        new = base is None
         written = [-1] if new else module.f if isinstance(module.f, list) else [module.f]
         read = [-1 if w == -1 and s == i - 1 else s for w, s in zip(written, layer.source, strict=True)]
         module.f = read if not new and isinstance(module.f, list) else read[0]
-        module.i, module.base_row = i, None if new else old_base[layer.base_row]
+        module.i, module.base_row = i, None if base is None else old_base[base]
         if new:
             module.type = f"{type(module).__module__}.{type(module).__name__}"
             module.np = sum(p.numel() for p in module.parameters())
-        rest = (
-            [1, layer.module, [dict(layer.options)] if layer.options else []] if new else old_rows[layer.base_row][1:]
-        )
-        rows.append([module.f, *rest])
+        own = [1, layer.module, [dict(layer.options)] if layer.options else []]
+        rows.append([module.f, *(own if base is None else old_rows[base][1:])])
     model.model = nn.Sequential(*modules)
     model.save = sorted({s for row in rows for s in (row[0] if isinstance(row[0], list) else [row[0]]) if s != -1})
     model.yaml = {**model.yaml, "backbone": rows[: wide.backbone_rows], "head": rows[wide.backbone_rows :]}
@@ -250,23 +262,24 @@ def _rewire(model: DetectionModel, wide: ModelSpec, modules: Sequence[nn.Module]
 
 def _spec(model: DetectionModel) -> ModelSpec:
     """The rows with absolute sources; only what insertion by indices reads."""
-    rows = [*model.yaml["backbone"], *model.yaml["head"]]
-    layers = []
-    for i, (row, module) in enumerate(zip(rows, model.model, strict=True)):
+    data = _layer_list(model)
+    rows = [*data["backbone"], *data["head"]]
+    layers: list[LayerSpec] = []
+    for i, (row, module) in enumerate(zip(rows, _children(model), strict=True)):
         written = module.f if isinstance(module.f, list) else [module.f]
         layers.append(LayerSpec(tuple(i + s if s < 0 else s for s in written), 1, row[2]))
-    file = str(model.yaml.get("yaml_file", "model"))
-    return ModelSpec(tuple(layers), model.yaml["nc"], 1, backbone_rows=len(model.yaml["backbone"]), file=file)
+    file = str(data.get("yaml_file", "model"))
+    return ModelSpec(tuple(layers), data["nc"], 1, backbone_rows=len(data["backbone"]), file=file)
 
 
 def _graph(model: DetectionModel) -> tuple[GraphRow, ...]:
     """Channels and strides of every row, from a blank image; 0 for a row that does not give one map."""
     outputs: list[Any] = []
-    hooks = [module.register_forward_hook(lambda _m, _i, output: outputs.append(output)) for module in model.model]
+    hooks = [module.register_forward_hook(lambda _m, _i, output: outputs.append(output)) for module in _children(model)]
     parameter, training = next(model.parameters()), model.training
     try:
         with torch.no_grad():
-            model.eval()(parameter.new_zeros(1, model.yaml.get("channels", 3), _TRY_OUT_PX, _TRY_OUT_PX))
+            model.eval()(parameter.new_zeros(1, _layer_list(model).get("channels", 3), _TRY_OUT_PX, _TRY_OUT_PX))
     finally:
         model.train(training)
         for hook in hooks:

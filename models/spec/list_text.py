@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 
@@ -56,7 +56,7 @@ def mended(text: str, old: ModelSpec, new: ModelSpec, inserted: Collection[int])
 
 
 def _rows(text: str) -> list[_RowText]:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = cast("Any", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]  (no types in its stub)
     parts = {key.value: value for key, value in root.value}
     return [_row(node) for part in ("backbone", "head") for node in parts[part].value]
 

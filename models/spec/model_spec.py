@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from files.kinds import is_int, is_items, is_mapping
+
 IMAGE = -1  # the `source` of a row that reads the network's input
 FREE = {"wiring": "free"}  # among the options of a row that is meant to read other maps than in YOLOv5
 
@@ -42,7 +44,7 @@ class LayerSpec:
     number: int
     module: str
     args: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     base_row: int | None = None
 
 
@@ -83,7 +85,7 @@ class ModelSpec:
         Raises:
             ValueError: If `nc` is not a positive whole number.
         """
-        if not isinstance(nc, int) or isinstance(nc, bool) or nc < 1:
+        if not is_int(nc) or nc < 1:
             raise ValueError(f"{self.file}: expected at least one class but got nc={nc!r}")
         return replace(self, nc=nc)
 
@@ -153,9 +155,9 @@ def row_text(spec: ModelSpec, row: int, source: tuple[int, ...] | None = None, m
 
 def flow(value: Any) -> str:  # noqa: ANN401  (nested literals)
     """A literal as YAML on one line; reading it back gives the same value."""
-    if isinstance(value, (list, tuple)):
+    if is_items(value):
         return f"[{', '.join(map(flow, value))}]"
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in value.items()) + "}"
     import yaml
 
@@ -176,6 +178,6 @@ def _bypass(spec: ModelSpec, row: int) -> str:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (nested data)
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+    return [_plain(v) for v in value] if is_items(value) else value

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from files.kinds import is_dict, is_int, is_items, is_list, is_mapping
 from files.text import shown
 from models.spec.model_spec import FREE, IMAGE, LayerSpec, ModelSpec, flow
 
@@ -103,15 +104,14 @@ def parse_anchors(value: Any, file: str) -> tuple[tuple[float, ...], ...] | int:
     """
     if is_int(value) and 0 < value <= _MAX_ANCHORS:
         return value
-    good = isinstance(value, (list, tuple)) and value and all(isinstance(level, (list, tuple)) for level in value)
-    good = good and all(_is_size(x) for level in value for x in level)
-    lengths = {len(level) for level in value} if good else set()
+    levels: list[Any] = list(value) if is_items(value) and all(map(is_items, value)) else []
+    lengths = {len(level) for level in levels} if all(_is_size(x) for level in levels for x in level) else set[int]()
     if len(lengths) != 1 or min(lengths) < 2 or min(lengths) % 2:
         raise ValueError(
             f"{file}: anchors: expected one list of w, h pairs a level, all of the same length and in pixels, or the "
             f"number of anchors a level (at most {_MAX_ANCHORS}), but got {shown(value)}; try anchors: 3"
         )
-    return tuple(tuple(float(x) for x in level) for level in value)
+    return tuple(tuple(float(x) for x in level) for level in levels)
 
 
 def parse_activation_name(value: Any, file: str) -> str | None:  # noqa: ANN401  (YAML value)
@@ -135,9 +135,9 @@ def literal(value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401  (YA
     """
     if depth > _MAX_DEPTH:
         raise ValueError(f"{where}: args: nested more than {_MAX_DEPTH} deep")
-    if isinstance(value, (list, tuple)):
+    if is_items(value):
         return tuple(literal(v, where, depth + 1) for v in value)
-    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+    if is_dict(value) and all(isinstance(k, str) for k in value):
         return {k: literal(v, where, depth + 1) for k, v in value.items()}
     if isinstance(value, str):
         return ast.literal_eval(value) if value in ("None", "True", "False") else value
@@ -148,18 +148,13 @@ def literal(value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401  (YA
     )
 
 
-def is_int(value: object) -> bool:
-    """Whether a value is a whole number; booleans are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_size(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1e6
 
 
 def _rows(data: Mapping[str, Any], part: str, file: str) -> list[Any]:
     rows = data[part]
-    if not isinstance(rows, list) or not rows:
+    if not is_list(rows) or not rows:
         raise ValueError(f"{file}: {part}: expected a list of rows [from, number, module, args] but got {shown(rows)}")
     return rows
 
@@ -167,11 +162,11 @@ def _rows(data: Mapping[str, Any], part: str, file: str) -> list[Any]:
 def _parse_row(row: int, value: Any, backbone_rows: int, file: str) -> LayerSpec:  # noqa: ANN401  (YAML value)
     part = "backbone" if row < backbone_rows else "head"
     where = f"{file}: row {row} ({part}[{row - (0 if row < backbone_rows else backbone_rows)}])"
-    if not isinstance(value, list) or len(value) not in (3, 4):
+    if not is_list(value) or len(value) not in (3, 4):
         raise ValueError(
             f"{where}: expected [from, number, module, args] but got {shown(value)}; e.g. [-1, 3, C3, [128]]"
         )
-    source, repeats, module, args = [*value, []][:4]
+    source, repeats, module, args = _entries(value)
     if not isinstance(module, str):
         raise ValueError(f"{where}: module: expected a name but got {shown(module)}; e.g. {_pasted(value, 2, 'C3')}")
     if not is_int(repeats) or not 1 <= repeats <= MAX_REPEATS:
@@ -179,22 +174,22 @@ def _parse_row(row: int, value: Any, backbone_rows: int, file: str) -> LayerSpec
             f"{where}: number: expected a whole number of repeats from 1 to {MAX_REPEATS} but got {shown(repeats)}; "
             f"write {_pasted(value, 1, 1)}"
         )
-    if isinstance(args, Mapping):
+    if is_mapping(args):
         args = [args]
-    if not isinstance(args, list):
+    if not is_list(args):
         raise ValueError(
             f"{where}: args: expected a list, or a mapping of options, but got {shown(args)}; "
             f"write {_pasted(value, 3, [args])}"
         )
     literals = [literal(a, where) for a in args]
-    options = literals.pop() if literals and isinstance(literals[-1], dict) else {}
+    options: dict[str, Any] = literals.pop() if literals and isinstance(literals[-1], dict) else {}
     _check_wiring(options.get("wiring"), where)
     return LayerSpec(_parse_sources(source, row, value, where), repeats, module, tuple(literals), options)
 
 
 def _parse_sources(source: Any, row: int, value: list[Any], where: str) -> tuple[int, ...]:  # noqa: ANN401  (YAML value)
     """The absolute indices of a `from`; negative entries count back from the row itself."""
-    written = source if isinstance(source, list) else [source]
+    written = source if is_list(source) else [source]
     wrong = next((i for i, s in enumerate(written) if not is_int(s) or not _in_range(s, row)), None)
     if wrong is None and written:
         return tuple(IMAGE if row == 0 else row + s if s < 0 else s for s in written)
@@ -216,9 +211,15 @@ def _in_range(source: int, row: int) -> bool:
     return source == -1 if row == 0 else -row <= source < row
 
 
+def _entries(value: Sequence[Any]) -> list[Any]:
+    """The four entries of a row; arguments left out are `[]`."""
+    entries: list[Any] = [*value, []]
+    return entries[:4]
+
+
 def _pasted(value: Sequence[Any], position: int, new: Any) -> str:  # noqa: ANN401  (YAML value)
     """A row with one entry replaced, as YAML; `…` for what is no literal."""
-    row = [*value, []][:4]
+    row = _entries(value)
     row[position] = new
     try:
         return flow([literal(v, "") for v in row])
@@ -229,7 +230,7 @@ def _pasted(value: Sequence[Any], position: int, new: Any) -> str:  # noqa: ANN4
 def _numbered(layers: Sequence[LayerSpec], inserted: Any, file: str) -> tuple[LayerSpec, ...]:  # noqa: ANN401  (YAML value)
     """The rows with their `base_row`: counted from 0, leaving out those that were inserted."""
     last = len(layers) - 1
-    good = isinstance(inserted, list) and all(is_int(i) and 0 <= i < last for i in inserted)
+    good = is_list(inserted) and all(is_int(i) and 0 <= i < last for i in inserted)
     if not good or len(set(inserted)) != len(inserted):
         raise ValueError(
             f"{file}: inserted: expected the indices of the rows that the base model does not have, from 0 to "
@@ -279,6 +280,6 @@ def _with_plain_head(spec: ModelSpec) -> ModelSpec:
 
 def _numbers(value: Any) -> Any:  # noqa: ANN401  (nested literals)
     """Nested numbers with 10.0 and 10 made equal."""
-    if isinstance(value, (list, tuple)):
+    if is_items(value):
         return [_numbers(v) for v in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from files.kinds import is_int, is_items, is_list, is_mapping
 from files.text import shown
 from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import (
     MAX_REPEATS,
     check_keys,
-    is_int,
     literal,
     number,
     parse_activation_name,
@@ -26,10 +25,10 @@ def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file ho
         ValueError: If a field is missing, unknown or of the wrong type.
     """
     stored = "the stored model spec"
-    if not isinstance(data, Mapping):
+    if not is_mapping(data):
         raise ValueError(f"{stored} is not a mapping but {shown(data)}")
     check_keys(data, set(ModelSpec.__dataclass_fields__), list(ModelSpec.__dataclass_fields__), stored)
-    if not isinstance(data["layers"], list) or not data["layers"]:
+    if not is_list(data["layers"]) or not data["layers"]:
         raise ValueError(f"{stored}: expected a list of layers but got {shown(data['layers'])}")
     backbone_rows = data["backbone_rows"]
     if not is_int(backbone_rows) or not 0 <= backbone_rows < len(data["layers"]):
@@ -56,11 +55,11 @@ def spec_from_dict(data: Any) -> ModelSpec:  # noqa: ANN401  (whatever a file ho
 
 def _stored_layer(row: int, data: Any, stored: str) -> LayerSpec:  # noqa: ANN401  (whatever a file holds)
     where = f"{stored}: row {row}"
-    if not isinstance(data, Mapping):
+    if not is_mapping(data):
         raise ValueError(f"{where}: expected a mapping but got {shown(data)}")
     check_keys(data, set(LayerSpec.__dataclass_fields__), list(LayerSpec.__dataclass_fields__), where)
     source, repeats, base_row, options = data["source"], data["number"], data["base_row"], data["options"]
-    good = isinstance(source, (list, tuple)) and all(map(is_int, source)) and isinstance(data["module"], str)
+    good = is_items(source) and all(map(is_int, source)) and isinstance(data["module"], str)
     good = good and is_int(repeats) and 1 <= repeats <= MAX_REPEATS and (base_row is None or is_int(base_row))
     if not good or not isinstance(data["args"], (list, tuple)) or not isinstance(options, dict):
         raise ValueError(f"{where}: expected a row but got {shown(dict(data))}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from files.atomic import atomic_file
 from files.disk import raise_interrupt
+from files.kinds import is_dict, is_items, is_mapping
 from files.literals import check_extent
 from models.graph.checked import checked_with_weights
 from models.graph.user_classes import check_present, origins
@@ -48,7 +49,7 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     names: dict[int, str]
     stride: list[float]
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict[str, Any])
     kind: str = "native"
     path: Path | None = None
 
@@ -78,7 +79,7 @@ def save_model(
         model.set_names(names)
     if model.is_fused:
         raise ValueError(f"{path}: a fused model cannot be written, its layer list no longer has its tensors")
-    state, stride = model.state_dict(), model.stride.tolist()
+    state, stride = model.state_dict(), model.stride.tolist()  # pyright: ignore[reportUnknownMemberType]  (untyped stub)
     save_checkpoint(Checkpoint(model.spec, state, model.names, stride, dict(training or {})), path, half=half)
 
 
@@ -93,7 +94,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Fa
         key: t.half() if half and t.is_floating_point() and key != anchors_key else t
         for key, t in ((key, t.detach().cpu()) for key, t in checkpoint.state_dict.items())
     }
-    data = {
+    data: dict[str, Any] = {
         "format": FORMAT,
         "state_dict": state,
         "spec": checkpoint.spec.to_dict(),
@@ -131,9 +132,9 @@ def _plain(value: Any, where: str) -> Any:  # noqa: ANN401  (nested data)
     """
     if isinstance(value, Tensor) or type(value) in _PLAIN:
         return value
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {_plain(k, f"{where} key"): _plain(v, f"{where}.{k}") for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if is_items(value):
         items = [_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     for kind in (bool, int, float, str):
@@ -203,7 +204,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ValueError(_refused(file, str(error))) from None
     except DAMAGED as error:
         raise ValueError(_damaged(file, error)) from error
-    if isinstance(data, dict) and data.get("format") == FORMAT:
+    if is_dict(data) and data.get("format") == FORMAT:
         return _native(data, file)
     return _from_original(data, file)
 

@@ -97,7 +97,8 @@ def fetch(address: str, target: Path, sha256: str) -> Path:
     try:
         with atomic_file(target) as file, urllib.request.urlopen(address, timeout=30) as answer:
             total = int(answer.headers.get("Content-Length") or 0)
-            with tqdm.wrapattr(answer, "read", total=total or None, desc=target.name) as source:
+            wrapped = tqdm.wrapattr(answer, "read", total=total or None, desc=target.name)  # pyright: ignore[reportUnknownMemberType]
+            with wrapped as source:
                 shutil.copyfileobj(source, file, 1 << 20)
             if total and file.tell() != total:
                 raise OSError(f"{file.tell()} of {total} bytes arrived")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from files.kinds import is_dict, is_list, is_mapping
 from files.literals import check_extent
 from models.graph.checked import analyse, checked_with_weights
 from models.graph.row_plan import inner_attention
@@ -39,9 +40,9 @@ def read_original(data: object, file: str) -> Original:
         ValueError: If there is no detection model in it, or its layer list is wrong.
         AttributeError, TypeError, …: If attributes are not what the original's classes have.
     """
-    model = (data.get("ema") or data.get("model")) if isinstance(data, Mapping) else data
+    model = (data.get("ema") or data.get("model")) if is_mapping(data) else data
     config = getattr(model, "yaml", None)
-    if not isinstance(model, Stub) or not isinstance(config, dict) or not isinstance(config.get("head"), list):
+    if not isinstance(model, Stub) or not is_dict(config) or not is_list(config.get("head")):
         raise ValueError(_foreign(data))
     given, stride = getattr(model, "names", None), getattr(model, "stride", ())
     check_extent([config, given], "its layer list and names")
@@ -52,7 +53,7 @@ def read_original(data: object, file: str) -> Original:
     spec = _with_narrow_bottlenecks(spec, state)
     state = _with_inner_keys(spec, state)
     given = given or [str(i) for i in range(spec.nc)]
-    names = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
+    names = dict(given) if is_mapping(given) else dict(enumerate(given))
     return Original(spec, state, {int(i): str(name) for i, name in names.items()}, [float(s) for s in stride])
 
 
@@ -60,7 +61,7 @@ def _layer_list(config: Mapping[str, Any], model: Stub) -> dict[str, Any]:
     """The model's own YAML; the first releases wrote numbers and channels into Detect's arguments."""
     data = {key: config[key] for key in MODEL_KEYS if config.get(key) is not None}
     *rows, head = data["head"]
-    if isinstance(head, list) and len(head) == 4:
+    if is_list(head) and len(head) == 4:
         if head[2] in _OTHER_HEADS:
             raise ValueError(
                 f"holds {_OTHER_HEADS[head[2]]} of the original YOLOv5 (its head is {head[2]}); expected a detection "
@@ -82,7 +83,8 @@ def _first_activation(model: Stub) -> str | None:
 
 
 def _activation_text(module: Stub) -> str | None:
-    act = (vars(module).get("_modules") or {}).get("act")
+    inner: dict[str, Any] = vars(module).get("_modules") or {}
+    act = inner.get("act")
     name = type(act).__name__
     if act is None or name == "SiLU":
         return None
@@ -128,7 +130,7 @@ def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, 
         own = {f"model.{row}.{key}": shape for key, shape in planned.plan.tensor_shapes().items()}
         for key in (key for key in state if key.startswith(f"model.{row}.m.") and key not in own):
             *start, rest = key.split(".", 4)  # model, row, m, number of the bottleneck
-            for inner in (rest, rest.partition(".")[2], RELEASED_NAMES.get(rest)):
+            for inner in (rest, rest.partition(".")[2], RELEASED_NAMES.get(rest, rest)):
                 name = ".".join([*start, "attention", inner])
                 if own.get(name) == state[key].shape:
                     renamed[key] = name
@@ -137,7 +139,7 @@ def _with_inner_keys(spec: ModelSpec, state: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _foreign(data: object) -> str:
-    if isinstance(data, Mapping):
+    if is_mapping(data):
         keys = ", ".join(map(str, list(data)[:5]))
         found = f"a mapping with the keys {keys}" if keys else "an empty mapping"
         if data and all(isinstance(value, Tensor) for value in data.values()):

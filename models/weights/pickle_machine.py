@@ -11,18 +11,22 @@ from __future__ import annotations
 import pickle
 import pickletools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
+
+from files.kinds import is_tuple
 
 MAX_WORK = 500_000  # opcodes, and a part of what calls copy; the largest original checkpoints need about 200,000
 _COPIED = 4  # items or characters that a call may copy for the work of one opcode
-_COUNTED = (str, bytes, tuple, list, dict)
+_COUNTED: tuple[type[Sized], ...] = (str, bytes, tuple, list, dict)
 _KEYS = (str, int, float, bool, bytes, type(None))  # flat: the hash of a deep tuple exhausts the stack of the process
 
 
 class Stub:
     """Stands in for an object of somebody's code: attributes only, no behaviour."""
+
+    stub_state: object  # where it is no mapping
 
     def __init__(self, *args: object) -> None:
         self.stub_args = args
@@ -84,7 +88,7 @@ class Machine:
 
     def call(self, function: object, args: object) -> None:
         """Put what a global gives onto the stack."""
-        if not isinstance(function, Global) or not isinstance(args, tuple):
+        if not isinstance(function, Global) or not is_tuple(args):
             raise pickle.UnpicklingError(f"a call of {type(function).__name__}, which is nothing to call")
         self.spend(sum(len(arg) for arg in args if isinstance(arg, _COUNTED)) // _COPIED)
         self.stack.append(function.make(*args))
@@ -97,14 +101,22 @@ class Machine:
             return
         if not isinstance(target, Stub):
             raise pickle.UnpicklingError(f"a state for {type(target).__name__}, which takes none")
-        if type(state) is not dict:
+        if not _is_own_dict(state):
             target.stub_state = state
             return
         self.spend(len(state) // _COPIED)
         vars(target).update((key, value) for key, value in state.items() if type(key) is str)
 
 
-def set_items(target: object, pairs: Iterable[tuple[Any, Any]]) -> None:
+def _is_own_dict(value: object) -> TypeGuard[dict[Any, Any]]:
+    return type(value) is dict  # no subclass
+
+
+def _is_own_list(value: object) -> TypeGuard[list[Any]]:
+    return type(value) is list  # no subclass
+
+
+def set_items(target: Any, pairs: Iterable[tuple[Any, Any]]) -> None:  # noqa: ANN401  (whatever a machine made)
     """Fill a mapping that a machine made.
 
     Raises:
@@ -119,7 +131,7 @@ def set_items(target: object, pairs: Iterable[tuple[Any, Any]]) -> None:
 
 
 def _append(target: object, items: list[Any]) -> None:
-    if type(target) is not list:
+    if not _is_own_list(target):
         raise pickle.UnpicklingError(f"items for {type(target).__name__}, which takes none")
     target += items
 
@@ -212,7 +224,7 @@ _CONSTANTS = (
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINUNICODE", "SHORT_BINUNICODE"),
 )
-_STEPS: dict[str, Callable[[Machine, Any], None]] = {
+_STEPS: dict[str, Callable[[Machine, Any], object]] = {
     **dict.fromkeys(_CONSTANTS, _push),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _put),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, index: machine.stack.append(machine.memo[index])),

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from files.archive import GROWTH, SPARE_BYTES
+from files.kinds import is_tuple
 from models.weights.pickle_machine import Global, Stub, set_items
 from models.weights.torch_file import Storage, StorageType, read_torch_file
 
@@ -114,7 +115,7 @@ class _Globals:
 
     def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:  # noqa: ANN401  (whatever the file holds)
         """A view of a storage that lies inside it, as `torch._utils._rebuild_tensor_v2` without its hooks."""
-        good = isinstance(storage, Storage) and all(isinstance(v, tuple) and len(v) <= 16 for v in (size, stride))
+        good = isinstance(storage, Storage) and all(is_tuple(v) and len(v) <= 16 for v in (size, stride))
         if not good or len(size) != len(stride) or not all(_is_count(v) for v in (offset, *size, *stride)):
             raise pickle.UnpicklingError("a tensor without a storage, a size and strides")
         elements = math.prod(size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -30,7 +31,8 @@ def stub_state_dict(stub: Stub) -> dict[str, Tensor]:
         attributes = vars(module)
         transient = attributes.get("_non_persistent_buffers_set") or ()
         for kind in ("_parameters", "_buffers"):
-            for name, tensor in (attributes.get(kind) or {}).items():
+            entries: dict[Any, Any] = attributes.get(kind) or {}
+            for name, tensor in entries.items():
                 if isinstance(tensor, Tensor) and name not in transient:
                     found[f"{path}.{name}" if path else str(name)] = tensor
         if len(found) > _MOST_TENSORS:
@@ -50,9 +52,9 @@ def stub_modules(root: Stub) -> Iterator[tuple[str, Stub]]:
             return
         path, module = waiting.pop()
         yield path, module
-        children = (vars(module).get("_modules") or {}).items()
+        children: dict[Any, Any] = vars(module).get("_modules") or {}
         start = f"{path}." if path else ""
-        waiting += reversed([(f"{start}{name}", child) for name, child in children if isinstance(child, Stub)])
+        waiting += reversed([(f"{start}{name}", child) for name, child in children.items() if isinstance(child, Stub)])
         if len(path) > _LONGEST_PATH or len(waiting) > _MOST_MODULES:
             break
     raise ValueError("modules without end, or more of them than any YOLOv5 model has")

@@ -13,12 +13,13 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from files.archive import open_archive
+from files.kinds import is_dict, is_list, is_tuple
 from models.weights.pickle_machine import Global, Machine
 
 MAX_PICKLE_BYTES = 16 << 20  # the largest original checkpoints have half a megabyte
@@ -97,7 +98,7 @@ def _read_archive(path: Path, find: Find) -> Any:  # noqa: ANN401  (whatever the
 
 def _parts(identifier: object, count: int) -> tuple[StorageType, str, int]:
     """Type, key and number of elements of a persistent id, which can name nothing but a storage."""
-    if not isinstance(identifier, tuple) or len(identifier) != count or identifier[0] != "storage":
+    if not is_tuple(identifier) or len(identifier) != count or identifier[0] != "storage":
         raise pickle.UnpicklingError("a persistent id that names no storage")
     kind, key, _, elements = identifier[1:5]
     good = isinstance(kind, StorageType) and type(elements) is int and elements >= 0 and identifier[5:] in ((), (None,))
@@ -127,11 +128,11 @@ class _ArchiveStorages:
 def _read_stream(file: mmap.mmap, find: Find) -> Any:  # noqa: ANN401  (whatever the file holds)
     """Magic number, protocol, machine, objects, keys of storages, then the storages in the order of their keys."""
     storages = _StreamStorages(len(file))
-    machine = Machine(file, find, storages.load)
+    machine = Machine(cast("BinaryIO", file), find, storages.load)
     if (machine.read(), machine.read()) != (_MAGIC, _PROTOCOL):
         raise pickle.UnpicklingError("neither of the two formats of torch.save")
     about = machine.read()
-    if not isinstance(about, dict) or about.get("little_endian", True) is not True:
+    if not is_dict(about) or about.get("little_endian", True) is not True:
         raise ValueError("written by a machine of another byte order; expected little, that of this machine")
     data = machine.read()
     storages.fill(file, machine.read())
@@ -151,7 +152,7 @@ class _StreamStorages:
 
     def load(self, identifier: object) -> Storage | Global:
         """A storage, or the class of a module, beside which those releases wrote its source code: it is left out."""
-        if isinstance(identifier, tuple) and len(identifier) == 4 and identifier[0] == "module":
+        if is_tuple(identifier) and len(identifier) == 4 and identifier[0] == "module":
             kind = identifier[1]
             if not isinstance(kind, Global) or not isinstance(kind.make, type):
                 raise pickle.UnpicklingError("a persistent id of a module that names no class")
@@ -168,7 +169,7 @@ class _StreamStorages:
         return found
 
     def fill(self, file: mmap.mmap, keys: object) -> None:
-        if not isinstance(keys, list) or set(self.known) != set(keys):
+        if not is_list(keys) or set(self.known) != set(keys):
             raise pickle.UnpicklingError("the list of its storages is not that of its tensors")
         for key in keys:
             values = self.known[key].values

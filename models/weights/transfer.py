@@ -135,7 +135,8 @@ def _question(entries: Sequence[Entry], spec: ModelSpec) -> str:
         return ""
     first = min(inserted)
     left = [e for e in entries if e.fate == "unused" and _split(e.source)[0] >= first]
-    shapes, fresh = Counter(e.shape for e in left), []
+    shapes = Counter(e.shape for e in left)
+    fresh: list[int] = []
     for entry in entries:
         row = _split(entry.target)[0]
         if entry.fate == "new" and row > first and row not in inserted and shapes[entry.shape]:
@@ -276,7 +277,7 @@ def _copy_mixed(key: str, tensor: Tensor, source_key: str, value: Tensor, mix: T
     pixels, rest = divmod(value.shape[1], there) if value.ndim == 4 else (0, 0)
     if not pixels or rest or tensor.shape != (len(value), pixels * here, *value.shape[2:]):
         return _copy_whole(key, tensor, source_key, value)
-    parts = value.float().unflatten(1, (pixels, there))
+    parts = value.float().reshape(len(value), pixels, there, *value.shape[2:])
     tensor.copy_(torch.einsum("opchw,cd->opdhw", parts, mix).flatten(1, 2))
     return Entry("partly", key, source_key, tuple(tensor.shape), f"kernels for {there} channels mixed for {here}")
 

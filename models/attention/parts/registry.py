@@ -268,4 +268,5 @@ def _from_identity(module: nn.Module) -> nn.Module:
 
 
 def _blend(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-    return torch.lerp(inputs[0], output.to(inputs[0].dtype), module.identity_strength.to(inputs[0].dtype))
+    strength: Any = module.identity_strength
+    return torch.lerp(inputs[0], output.to(inputs[0].dtype), strength.to(inputs[0].dtype))

@@ -174,6 +174,16 @@ def test_c3se_with_its_layers_in_the_bottleneck(tmp_path: Path, bottleneck_e: fl
         torch.testing.assert_close(loaded(images), expected, rtol=1e-5, atol=1e-4)
 
 
+def test_a_bottleneck_with_a_tensor_of_its_own_is_named_as_a_misfit(tmp_path: Path) -> None:
+    data = layout("yolov5", 3)
+    data["backbone"][4][2] = "C3SE"
+    model = build_model(checked_spec(data, "fork.yaml"))
+    model.model[4].m[0].extra = nn.Linear(3, 3)
+    torch.save(as_original(model, data), tmp_path / "fork.pt")
+    with pytest.raises(ValueError, match=r"2 tensors differ .* in row 4 \(C3SE\), e.g. model.4.m.0.extra"):
+        load_model(tmp_path / "fork.pt")
+
+
 def test_a_fork_with_an_unknown_module_names_rows_and_nearest(tmp_path: Path) -> None:
     data = layout("yolov5", 3)
     model = build_model(checked_spec(data))
