@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -242,18 +242,33 @@ def _has_its_end(encoded: np.ndarray) -> bool:
     return start != _PNG_START or end == _PNG_END
 
 
+def open_image(file: str | Path | IO[bytes]) -> Image.Image:
+    """Pillow's image, of which no pixel is decoded yet.
+
+    ultralytics, once imported, has put another function in the place of Pillow's, which asks for a package for HEIF
+    files where it recognises nothing; what it raises is told as Pillow tells it.
+
+    Raises:
+        PIL.UnidentifiedImageError: If it is no image of a known format.
+    """
+    try:
+        return Image.open(file)
+    except ImportError as error:
+        raise Image.UnidentifiedImageError(str(error)) from error
+
+
 def _decode_with_pillow(encoded: np.ndarray, name: str, *, alpha: bool) -> np.ndarray:
     """Decode with Pillow: alpha, and formats and defects that OpenCV does not handle."""
     import io
 
     try:
-        with Image.open(io.BytesIO(encoded.tobytes())) as image:
+        with open_image(io.BytesIO(encoded.tobytes())) as image:
             return from_pillow(image, name=name, alpha=alpha)
     except ImageReadError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageReadError(f"{name}: {error}") from error
-    except (Image.UnidentifiedImageError, ImportError) as error:  # ultralytics, once imported, asks for a HEIF package
+    except Image.UnidentifiedImageError as error:
         raise ImageReadError(f"{name}: is no image of a known format") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageReadError(f"{name}: cannot be decoded as an image: {error}") from error

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from data.convert.records import Example, Notes, SourceBox, SourceImage
 from data.convert.train_val_split import fingerprint
-from data.images import ImageReadError, read_image
+from data.images import ImageReadError, open_image, read_image
 
 _SMALLEST_SIDE_PX = 1.0
 _ORIENTATION_TAG = 0x0112
@@ -59,7 +59,7 @@ def _read(image: Path) -> _Picture | str:
         return str(error)
     height, width = rgb.shape[:2]
     try:
-        with Image.open(image) as header:
+        with open_image(image) as header:
             stored, orientation = header.size, int(header.getexif().get(_ORIENTATION_TAG, 1))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         stored, orientation = (width, height), 1  # a format only OpenCV reads: it has no EXIF to disagree about

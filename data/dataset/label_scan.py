@@ -23,7 +23,7 @@ from tqdm import tqdm
 from data.dataset.dataset_yaml import label_path
 from data.dataset.label_cache import Entry, FileKey, is_writable, read_cache, short_hash, user_cache_folder, write_cache
 from data.dataset.label_file import beyond_names, read_rows
-from data.images import ImageReadError, read_image
+from data.images import ImageReadError, open_image, read_image
 from files.text import printable
 
 MIN_SIDE_PX = 10
@@ -160,14 +160,14 @@ def image_size(path: str) -> tuple[int, int]:
         ImageReadError: If it cannot be opened, is truncated or too small.
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, open_image(file) as image:
             width, height = image.size
             kind = image.format
             turned = _is_turned(image)
             image.verify()
             file.seek(-2, os.SEEK_END)
             whole = kind not in ("JPEG", "MPO") or file.read(2) == b"\xff\xd9"
-    except (Image.UnidentifiedImageError, ImportError):  # ultralytics, once imported, asks for a HEIF package
+    except Image.UnidentifiedImageError:
         return _size_by_decoding(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageReadError(f"cannot be read as an image: {error}") from error

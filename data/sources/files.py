@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.images import IMAGE_SUFFIXES, ImageReadError, read_image
+from data.images import IMAGE_SUFFIXES, ImageReadError, open_image, read_image
 from data.sources.frame import VIDEO_SUFFIXES, Frame, Trouble, image_frame
 from data.sources.video import quiet_opencv, read_video
 
@@ -99,7 +99,7 @@ def _decoded_bytes(file: Path) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 return image.width * image.height * 3
     except Image.DecompressionBombError:
         return _MOST_BYTES
