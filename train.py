@@ -1,7 +1,7 @@
 """Train a detection model: `python train.py --data signs.yaml --cfg yolov5n.yaml --weights '' --img 320`."""
 
 from engine.config.parser import run_cli
-from engine.config.train_config import EvolveRequest, parse_train_args
+from engine.config.train_request import EvolveRequest, parse_train_args
 from engine.runtime.memory_allocator import keep_freed_memory
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 
-from files.paths import is_file
+from files.find import find_file
 from files.text import shown
 from files.yaml_file import read_yaml
 
@@ -125,7 +125,7 @@ def load_hyp(name_or_path: str | Path) -> Hyperparameters:
     Raises:
         ValueError: If the file is missing or not YAML, or holds an unknown name or a value out of range.
     """
-    file = _find(name_or_path)
+    file = find_hyp(name_or_path)
     content = read_yaml(file)
     if content is None:
         content = {}
@@ -134,15 +134,13 @@ def load_hyp(name_or_path: str | Path) -> Hyperparameters:
     return Hyperparameters.from_dict(content, source=str(file))
 
 
-def _find(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    candidates = [Path(text), FOLDER / text, FOLDER / f"{text}.yaml", FOLDER / f"hyp.{text}.yaml"]
-    for candidate in candidates:
-        if is_file(candidate):
-            return candidate
-    available = sorted(file.name for file in FOLDER.glob("*.yaml"))
-    nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
-    raise ValueError(f"{text}: no such hyperparameter file, also not in {FOLDER}; nearest there: {', '.join(nearest)}")
+def find_hyp(name_or_path: str | Path) -> Path:
+    """The file that `load_hyp` reads.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return find_file(name_or_path, (FOLDER,), "hyperparameter", ("{}.yaml", "hyp.{}.yaml"))
 
 
 def _number(name: str, value: object) -> float:

@@ -7,12 +7,12 @@ Python files of the user under `modules`, whose classes rows may then name; they
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from files.find import find_file
 from files.paths import is_file
 from files.text import shown
 from files.yaml_file import read_yaml
@@ -58,16 +58,7 @@ def find_spec(path: str | Path) -> Path:
     Raises:
         ValueError: If there is none; gives the nearest names.
     """
-    given = Path(path)
-    if given.name:
-        names = [given] if given.suffix in (".yaml", ".yml") else [given, given.with_name(given.name + ".yaml")]
-        for folder in (Path(), FOLDER.parent, FOLDER, FOLDER / "overlays"):
-            for name in names:
-                if is_file(folder / name):
-                    return folder / name
-    near = difflib.get_close_matches(given.name, sorted({p.name for p in FOLDER.glob("**/*.yaml")}), n=3, cutoff=0.4)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    raise ValueError(f"model file {shown(str(path))} was not found in the current folder or in models/{hint}")
+    return find_file(path, (FOLDER, FOLDER / "overlays"), "model")
 
 
 def _load(file: Path, above: tuple[Path, ...], run_modules: bool) -> ModelSpec:

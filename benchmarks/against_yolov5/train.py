@@ -29,8 +29,9 @@ import yaml
 
 from benchmarks.against_yolov5.detect import quiet_environment
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
-from engine.config.files import ROOT, resolve_file
+from engine.config.files import ROOT
 from engine.config.parser import run_cli
+from models.model_yaml import find_spec
 
 PLACES = "neck.P3,neck.P4,neck.P5"
 VAL_IMAGES = 16
@@ -174,7 +175,7 @@ def main() -> None:
     environment = {**quiet_environment(args.threads), "WANDB_MODE": "disabled"}
     with tempfile.TemporaryDirectory() as folder:
         data, images = write_data(args.data, args.images, Path(folder))
-        cfg = resolve_file(args.cfg, ("models",), "model").resolve()
+        cfg = find_spec(args.cfg).resolve()
         hyp = ROOT / "data" / "hyps" / "hyp.scratch-low.yaml"
         common = ["--weights", "", "--cfg", cfg, "--data", data, "--hyp", hyp, "--img", args.img]
         common += ["--batch", args.batch, "--epochs", args.epochs, "--workers", args.workers, "--device", args.device]

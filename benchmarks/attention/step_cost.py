@@ -22,7 +22,7 @@ from data.hyp import load_hyp
 from engine.config.parser import run_cli
 from engine.runtime.device import choose_precision
 from engine.runtime.memory_allocator import keep_freed_memory
-from engine.training.lightning_module import scale_images
+from engine.training.forward_and_loss import batch_losses, scale_images
 from models import build_model, load_spec
 from models.insertion.insert import insert
 from models.loss import DetectionLoss
@@ -54,9 +54,8 @@ def make_step(cfg: str, request: str, image_px: int, batch: int, start: str) -> 
     targets = torch.cat((number.view(-1, 1), torch.zeros(count, 1), centres, sides), 1)
 
     def step() -> None:
-        with precision.autocast(device):
-            raw = model(scale_images(images, precision))
-        loss(raw, targets).total.backward()
+        scaled = scale_images(images, precision)
+        batch_losses(model, loss, scaled, targets, precision.autocast(device)).total.backward()
         model.zero_grad(set_to_none=True)
 
     return step

@@ -109,7 +109,7 @@ def _score(network: Network, spec: DatasetSpec, image_px: int) -> float:
     loader = create_loader(
         spec, "val", image_px=image_px, batch_size=8, stride_px=network.stride_px, workers=0, shuffle=False
     )
-    return evaluate(network, loader, names=spec.names, device=CPU).map50_95
+    return evaluate(network, loader, names=spec.names).map50_95
 
 
 def _latencies(networks: list[Network], image_px: int, repeats: int) -> list[float]:

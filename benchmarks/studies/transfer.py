@@ -11,7 +11,6 @@ stopped and given again, and two commands with --part 1/2 and --part 2/2 share t
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,13 +22,13 @@ import numpy as np
 
 from data.dataset.dataset_yaml import load_dataset_spec
 from engine.config.parser import run_cli
+from engine.runtime.child_process import last_words, run_process
 from engine.training.results_csv import ResultsFile
 from files.text import write_rows
 
 if TYPE_CHECKING:
     from models.yolo import DetectionModel
 
-ROOT = Path(__file__).resolve().parents[2]
 PLACES = "neck.P3,neck.P4,neck.P5"
 METRICS = {"mAP50": "metrics/mAP_0.5", "mAP50-95": "metrics/mAP_0.5:0.95"}
 COLOURS = {
@@ -101,7 +100,7 @@ def run(arm: Arm, seed: int, args: argparse.Namespace) -> None:
 
     folder = args.project / arm.folder(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in (folder / "results.csv", folder / "weights" / "last.pt"):
+    for stale in (folder / "results.csv", folder / "weights" / "last.pt", folder / "train.log"):
         stale.unlink(missing_ok=True)
     names = load_dataset_spec(args.data).names
     save_model(initial_model(arm, args.base, len(names), seed), folder / "start.pt", names=names)
@@ -109,10 +108,9 @@ def run(arm: Arm, seed: int, args: argparse.Namespace) -> None:
     command += ["--img", args.img, "--batch", args.batch, "--epochs", args.epochs, "--workers", args.workers]
     command += ["--seed", seed, "--cache", "ram", "--noplots", "--device", args.device]
     command += ["--project", args.project, "--name", folder.name, "--exist-ok"]
-    with (folder / "train.log").open("w", encoding="utf-8") as log:
-        code = subprocess.run([str(c) for c in command], cwd=ROOT, stdout=log, stderr=log, check=False).returncode
-    if code:
-        raise ValueError(f"{folder}: train.py ended with exit code {code}; see train.log there")
+    log = folder / "train.log"
+    if code := run_process([str(word) for word in command], log, one_thread=False):
+        raise ValueError(f"{log}: train.py ended with exit code {code}: {last_words(log)}")
 
 
 def curve(folder: Path) -> list[dict[str, float]]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from files.find import ROOT, find_file
 from files.paths import exists, is_file, is_folder
 from files.text import shown
 from files.yaml_file import read_yaml
 
 FOLDER = Path(__file__).resolve().parents[1]
-ROOT = FOLDER.parent
 SPLITS = ("train", "val", "test")
 _KEYS = ("path", *SPLITS, "names", "nc", "download", "synth", "hyp")
 
@@ -30,8 +30,8 @@ class DatasetSpec:
     """What a data set YAML says, with every path resolved.
 
     `train`, `val` and `test` hold folders and .txt files, empty where the YAML has no such entry. `names` and `nc` are
-    what a model is built for; with `single_cls` that is one class, while `file_nc` stays the number of classes the
-    label files may use.
+    what a model is built for; with `single_cls` that is one class, while `file_names` stay those of the label files.
+    `synth` are the options of a generated set, whose images `drawn` makes sure of.
     """
 
     path: Path
@@ -41,9 +41,23 @@ class DatasetSpec:
     names: dict[int, str]
     nc: int
     file: Path
-    file_nc: int
+    file_names: dict[int, str]
     download: str | None = None
     hyp: str | None = None
+    synth: Mapping[str, object] | None = None
+
+    @property
+    def file_nc(self) -> int:
+        """The number of classes that the label files may use."""
+        return len(self.file_names)
+
+    def drawn(self) -> DatasetSpec:
+        """The same, after the images of a generated set are made where they are missing."""
+        if self.synth is not None:
+            from data.synth import ensure
+
+            ensure(self.path, self.synth)
+        return self
 
     def entries(self, split: str) -> tuple[Path, ...]:
         """Return the folders and .txt files of a split.
@@ -81,9 +95,14 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     Raises:
         ValueError: If the file is missing or wrong, or no split can be found; lists the places tried.
     """
-    file = _find(name_or_path)
+    return read_dataset_spec(name_or_path, single_cls=single_cls).drawn()
+
+
+def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> DatasetSpec:
+    """`load_dataset_spec` without drawing anything, for what is to be known before that."""
+    file = find_dataset(name_or_path)
     content = _read(file)
-    names, file_nc = _names(content, file)
+    file_names = names = _names(content, file)
     if single_cls:
         names = {0: names[0] if len(names) == 1 else "item"}
     texts = {split: _entry_texts(content, split, file) for split in SPLITS}
@@ -94,27 +113,15 @@ def load_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     roots = _candidate_roots(content.get("path"), file)
     root = _first_with_images(roots, texts)
     home = _home(content.get("path"), file)
-    if "synth" in content:
-        from data.synth import ensure
-
-        root = root or home
-        ensure(root, content["synth"])
+    synth = content.get("synth")
+    if root is None and synth is not None:
+        root = home
     if root is None:
         missing = [home / text for entries in texts.values() for text in entries]
         raise ValueError(_missing_text(file, "", missing, [*roots, home], download))
-    found = {split: tuple(_below(root, text) for text in texts[split]) for split in SPLITS}
-    own = {"file": file, "file_nc": file_nc, "download": download, "hyp": _hyp(content, file)}
+    found = {split: tuple(_below(root, text, synth is not None) for text in texts[split]) for split in SPLITS}
+    own = {"file": file, "file_names": file_names, "download": download, "hyp": _hyp(content, file), "synth": synth}
     return DatasetSpec(root, **found, names=names, nc=len(names), **own)
-
-
-def own_hyp(name_or_path: str | Path) -> str | None:
-    """The hyperparameter file that a data set YAML names, without looking for its images or drawing them.
-
-    Raises:
-        ValueError: If the YAML is missing or wrong, or `hyp:` is no text.
-    """
-    file = _find(name_or_path)
-    return _hyp(_read(file), file)
 
 
 def label_path(image: str) -> str:
@@ -156,15 +163,13 @@ def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[st
     return images
 
 
-def _find(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    for candidate in (Path(text), FOLDER / text, FOLDER / f"{text}.yaml"):
-        if is_file(candidate):
-            return candidate.resolve()
-    available = sorted(file.name for file in FOLDER.glob("*.yaml"))
-    nearest = get_close_matches(Path(text).name, available, n=3, cutoff=0.3) or available
-    hint = f"nearest there: {', '.join(nearest)}" if nearest else "which holds none"
-    raise ValueError(f"{text}: no such data set YAML, also not in {FOLDER}; {hint}")
+def find_dataset(name_or_path: str | Path) -> Path:
+    """The YAML of a path, or of a name in `data/`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return find_file(name_or_path, (FOLDER,), "data set").resolve()
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -186,11 +191,11 @@ def _hyp(content: Mapping[str, object], file: Path) -> str | None:
     if given is not None and not isinstance(given, str):
         raise ValueError(f"{file}: hyp: Expected the name of a hyperparameter file but got {given!r}")
     beside = file.parent / given if given else None
-    return str(beside) if beside and beside.is_file() else given
+    return str(beside) if beside and is_file(beside) else given
 
 
-def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], int]:
-    """Return the class names by index and their number."""
+def _names(content: Mapping[str, object], file: Path) -> dict[int, str]:
+    """Return the class names by index."""
     given = content.get("names")
     if isinstance(given, list):
         given = dict(enumerate(given))
@@ -217,7 +222,7 @@ def _names(content: Mapping[str, object], file: Path) -> tuple[dict[int, str], i
             f"{file}: `nc: {nc}` disagrees with `names:`, which has {len(given)} classes; leave `nc:` out, since "
             "the names are counted, or correct them"
         )
-    return {index: str(given[index]) for index in range(len(given))}, len(given)
+    return {index: str(given[index]) for index in range(len(given))}
 
 
 def _entry_texts(content: Mapping[str, object], split: str, file: Path) -> list[str]:
@@ -255,12 +260,12 @@ def _home(path: object, file: Path) -> Path:
     return Path(os.path.normpath(base / given))
 
 
-def _below(root: Path, text: str) -> Path:
+def _below(root: Path, text: str, generated: bool = False) -> Path:
     """Resolve one entry of a split; exports that say `../train/images` often mean `train/images`."""
     path = Path(os.path.normpath(root / text))
     if not exists(path) and text.startswith("../"):
         inner = Path(os.path.normpath(root / text[3:]))
-        return inner if exists(inner) else path
+        return inner if generated or exists(inner) else path
     return path
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.boxes import convert_boxes
+
 TOLERANCE = 1e-3  # values this far outside 0..1 come from rounding: they are moved to the border and kept
 
 
@@ -101,3 +103,21 @@ def _check_class(value: float, class_count: int) -> None:
 def beyond_names(class_id: int, class_count: int) -> str:
     """What is wrong with a row of a class that the data set does not have."""
     return f"class {class_id} but the data set has {class_count} classes, 0 to {class_count - 1}"
+
+
+def label_text(
+    classes: np.ndarray, boxes_xyxy_px: np.ndarray, hw_px: tuple[int, int], *more: np.ndarray, form: str = "cxcywh_norm"
+) -> str:
+    """The text of a label file.
+
+    Args:
+        classes: (n,) class numbers.
+        boxes_xyxy_px: (n, 4) corners in pixels.
+        hw_px: Height and width of the image.
+        more: (n,) numbers each, which follow the box.
+        form: Of the boxes in the file, normalised by the image's size; see `convert_boxes`.
+    """
+    height, width = hw_px
+    boxes = convert_boxes(boxes_xyxy_px, "xyxy_px", form, width, height)
+    rows = np.column_stack([classes, boxes, *more]).tolist()
+    return "".join(" ".join(f"{value:g}" for value in row) + "\n" for row in rows)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.config.files import module_files
-from engine.config.parser import ArgumentParser, add_module_flag
+from engine.config.flags import MODULE_TEXT, SHARE, Check, add_flags, at_least, check, flag, settings
+from engine.config.parser import ArgumentParser
+from engine.config.predict_config import DEFAULT_WEIGHTS
 
 FORMATS = ("torchscript", "onnx", "openvino", "engine")
 ALIASES = {"ts": "torchscript", "ov": "openvino", "tensorrt": "engine", "trt": "engine"}
-DEFAULT_WEIGHTS = "weights/yolov5n_ca_signs.pt"
 DEFAULT_OPSET = 17
 LEAST_OPSET, MOST_OPSET = 12, 20
 
@@ -43,59 +44,39 @@ _IGNORED_FLAGS = {
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """One run of export.py, checked. Fields are named after YOLOv5's flags.
+    """One run of export.py, checked; fields are named after YOLOv5's flags, which say what they mean.
 
-    Attributes:
-        weights: A .pt file.
-        include: Formats to write, of `FORMATS`.
-        imgsz: Height and width of the input in pixels, multiples of the model's stride.
-        batch_size: Images in a batch; with `dynamic` only an example.
-        data: A data set whose val images are compared on, and int8 is calibrated on.
-        half: Weights in fp16.
-        int8: Quantise weights and maps, OpenVINO only.
-        dynamic: Any batch, height and width.
-        nms: Put the suppression into the file; the output becomes (B, topk_all, 6).
-        simplify: Simplify the ONNX graph.
-        opset: ONNX operator set.
-        workspace: Memory for TensorRT's search, GB.
-        images: Images that int8 is calibrated on, at most.
+    `imgsz` is height and width, multiples of the stride; with `dynamic`, it and `batch_size` are only an example; with
+    `nms` the output is (B, topk_all, 6).
     """
 
-    weights: str = DEFAULT_WEIGHTS
-    include: tuple[str, ...] = ("torchscript",)
-    imgsz: tuple[int, int] = (640, 640)
-    batch_size: int = 1
-    data: str | None = None
-    device: str = "cpu"
-    half: bool = False
-    int8: bool = False
-    dynamic: bool = False
-    nms: bool = False
-    simplify: bool = False
-    opset: int = DEFAULT_OPSET
-    workspace: float = 4.0
-    topk_all: int = 100
-    conf_thres: float = 0.25
-    iou_thres: float = 0.45
-    images: int = 300
-    module: tuple[str, ...] = ()
+    weights: str = flag(DEFAULT_WEIGHTS, "weights file (.pt)", nargs="+", default=[DEFAULT_WEIGHTS])
+    module: tuple[str, ...] = flag((), MODULE_TEXT, metavar="FILE")
+    include: tuple[str, ...] = flag(("torchscript",), f"formats: {', '.join(FORMATS)}")
+    imgsz: tuple[int, int] = flag((640, 640), "input size: h [w], px", "--img", "--img-size", check=at_least(1))
+    batch_size: int = flag(1, "images in a batch", check=at_least(1))
+    data: str | None = flag(None, "data set whose val images the file is compared on, and int8 is calibrated on")
+    device: str = flag("cpu", "cpu, or a GPU number for engine")
+    half: bool = flag(False, "weights in fp16")
+    int8: bool = flag(False, "quantise (openvino), calibrated on the val images of --data")
+    dynamic: bool = flag(False, "any batch, height and width")
+    nms: bool = flag(False, "put non-maximum suppression into the file")
+    simplify: bool = flag(False, "simplify the ONNX graph with onnxslim")
+    opset: int = flag(
+        DEFAULT_OPSET,
+        "ONNX operator set",
+        check=Check(lambda value: LEAST_OPSET <= value <= MOST_OPSET, f"{LEAST_OPSET} to {MOST_OPSET}"),
+    )
+    workspace: float = flag(
+        4.0, "memory for TensorRT's search, GB", check=Check(lambda value: value > 0, "more than 0 GB")
+    )
+    topk_all: int = flag(100, "with --nms: detections per image", check=at_least(1))
+    conf_thres: float = flag(0.25, "with --nms: confidence threshold", check=SHARE)
+    iou_thres: float = flag(0.45, "with --nms: IoU threshold", check=SHARE)
+    images: int = flag(300, "with --int8: images to calibrate on, at most", check=at_least(1))
 
     def __post_init__(self) -> None:
-        for flag, value in (
-            ("--imgsz", min(self.imgsz)),
-            ("--batch-size", self.batch_size),
-            ("--topk-all", self.topk_all),
-            ("--images", self.images),
-        ):
-            if value < 1:
-                raise ValueError(f"{flag} {value}: expected at least 1")
-        for flag, share in (("--conf-thres", self.conf_thres), ("--iou-thres", self.iou_thres)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{flag} {share}: expected a number from 0 to 1")
-        if not LEAST_OPSET <= self.opset <= MOST_OPSET:
-            raise ValueError(f"--opset {self.opset}: expected {LEAST_OPSET} to {MOST_OPSET}")
-        if self.workspace <= 0:
-            raise ValueError(f"--workspace {self.workspace:g}: expected more than 0 GB")
+        check(self)
         self._check_formats()
 
     def _check_formats(self) -> None:
@@ -139,25 +120,7 @@ class ExportConfig:
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults where they make sense here."""
     parser = ArgumentParser(prog="export.py", description="Write a trained model for other runtimes.")
-    add = parser.add_argument
-    add("--weights", nargs="+", default=[DEFAULT_WEIGHTS], help="weights file (.pt)")
-    add_module_flag(parser)
-    add("--include", nargs="+", default=["torchscript"], help=f"formats: {', '.join(FORMATS)}")
-    add("--imgsz", "--img", "--img-size", nargs="+", type=int, default=[640], help="input size: h [w], px")
-    add("--batch-size", type=int, default=1, help="images in a batch")
-    add("--data", help="data set whose val images the file is compared on, and int8 is calibrated on")
-    add("--device", default="cpu", help="cpu, or a GPU number for engine")
-    add("--half", action="store_true", help="weights in fp16")
-    add("--int8", action="store_true", help="quantise (openvino), calibrated on the val images of --data")
-    add("--dynamic", action="store_true", help="any batch, height and width")
-    add("--nms", action="store_true", help="put non-maximum suppression into the file")
-    add("--simplify", action="store_true", help="simplify the ONNX graph with onnxslim")
-    add("--opset", type=int, default=DEFAULT_OPSET, help="ONNX operator set")
-    add("--workspace", type=float, default=4.0, help="memory for TensorRT's search, GB")
-    add("--topk-all", type=int, default=100, help="with --nms: detections per image")
-    add("--conf-thres", type=float, default=0.25, help="with --nms: confidence threshold")
-    add("--iou-thres", type=float, default=0.45, help="with --nms: IoU threshold")
-    add("--images", type=int, default=300, help="with --int8: images to calibrate on, at most")
+    add_flags(parser, ExportConfig)
     parser.unsupported(_UNSUPPORTED_FLAGS)
     parser.ignored(_IGNORED_FLAGS)
     return parser
@@ -173,13 +136,12 @@ def parse_config(arguments: Sequence[str] | None = None) -> ExportConfig:
         ValueError: On formats that are not written, values out of range and flags that contradict each other.
         SystemExit: With code 2 on unknown and unsupported flags, 0 on `--help`.
     """
-    given = vars(build_parser().parse_args(arguments))
-    sides, weights = given.pop("imgsz"), given.pop("weights")
+    given = settings(ExportConfig, vars(build_parser().parse_args(arguments)))
+    if len(given["weights"]) > 1:
+        named = " ".join(given["weights"])
+        raise ValueError(f"--weights {named}: one model is exported at a time; run export.py for each")
+    (given["weights"],) = given["weights"]
+    names = (ALIASES.get(name, name) for word in given["include"] for name in word.lower().split(",") if name)
+    given["include"] = tuple(dict.fromkeys(names))
     given["module"] = module_files(given["module"])
-    if len(weights) > 1:
-        raise ValueError(f"--weights {' '.join(weights)}: one model is exported at a time; run export.py for each")
-    if len(sides) > 2:
-        raise ValueError(f"--imgsz {' '.join(map(str, sides))}: expected one number, or height and width")
-    names = (ALIASES.get(name, name) for word in given.pop("include") for name in word.lower().split(",") if name)
-    include = tuple(dict.fromkeys(names))
-    return ExportConfig(include=include, imgsz=(sides[0], sides[-1]), weights=weights[0], **given)
+    return ExportConfig(**given)

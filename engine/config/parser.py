@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.config.flags import MODULE_TEXT
 from engine.runtime.console import note
 from engine.runtime.launcher import place
 from files.disk import results_in
@@ -106,9 +107,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def add_module_flag(group: argparse._ActionsContainer) -> None:
-    """Declare `--module`, which every script has that opens or builds a model."""
-    text = "run these Python files, whose nn.Module classes rows and --attention may then name"
-    group.add_argument("--module", nargs="+", default=[], metavar="FILE", help=text)
+    """Declare `--module` where there are no settings with it."""
+    group.add_argument("--module", nargs="+", default=[], metavar="FILE", help=MODULE_TEXT)
 
 
 def module_words(files: Sequence[str]) -> list[str]:

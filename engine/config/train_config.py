@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
-from data.dataset.dataset_yaml import load_dataset_spec, own_hyp
-from data.hyp import load_hyp
-from engine.config.files import module_files, resolve_file
-from engine.config.train_parser import DEFAULT_HYP, create_parser, require_loggers
-from engine.runtime.console import note, say
-from engine.runtime.launcher import check_local_rank, place
-from files.disk import require_writable
-from models.model_yaml import load_spec
-from models.weights.download import find_weights, stock_at_hand
+from engine.config.flags import MODULE_TEXT, PRECISIONS, Check, at_least, check, flag
 
-RESUME_KEEPS = ("device", "workers", "epochs", "module")  # what may be given beside --resume
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
+CACHES = ("auto", "ram", "disk", "val", "none")
+STARTS = ("identity", "paper")
+DEFAULT_HYP = "hyp.scratch-low.yaml"
+
+# Services that figures can be sent to: the module that must be there, and what pip calls it.
+LOGGERS = {
+    "wandb": ("wandb", "wandb"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "comet": ("comet_ml", "comet-ml"),
+    "clearml": ("clearml", "clearml"),
+}
+
+OUTPUT = "output"
+_data, _training, _output = (partial(flag, group=title) for title in ("model and data", "training", OUTPUT))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of a training run under YOLOv5's names; files are absolute paths, empty text where there is none.
 
@@ -30,78 +34,105 @@ class TrainConfig:
         ValueError: If a value is out of range or settings contradict each other.
     """
 
-    data: str
-    hyp: str
-    weights: str = ""
-    cfg: str = ""
-    attention: tuple[str, ...] = ()
-    attention_start: str = "identity"
-    module: tuple[str, ...] = ()
-    class_map: tuple[str, ...] = ()  # `own name=name in the weights`, as on the command line
-    epochs: int = 100
-    batch_size: int = 16
-    imgsz: int = 640
-    rect: bool = False
-    nosave: bool = False
-    noval: bool = False
-    noautoanchor: bool = False
-    noplots: bool = False
-    cache: str = "auto"
-    device: str = ""
-    precision: str = "auto"
-    multi_scale: bool = False
-    single_cls: bool = False
-    optimizer: str = "SGD"
-    workers: int = 8
-    project: str = "runs/train"
-    name: str = "exp"
-    exist_ok: bool = False
-    cos_lr: bool = False
-    label_smoothing: float = 0.0
-    patience: int = 100
-    freeze: tuple[str, ...] = ("0",)
-    thaw_after: int = 0
-    save_period: int = -1
-    folds: int = 0
-    fold: int = -1
-    image_weights: bool = False
-    class_weights: float = 0.0
-    logger: tuple[str, ...] = ()
-    entity: str = ""
-    seed: int = 0
-    sync_bn: bool = False
-    compile: bool = False
-    local_rank: int = -1  # always; launchers set it on the command line only
+    weights: str = _data(
+        "",
+        "start from these, e.g. yolov5s.pt; '' trains from scratch; without it the stock weights of the model's size",
+    )
+    cfg: str = _data("", "model YAML; empty: the model inside --weights")
+    attention: tuple[str, ...] = _data(
+        (),
+        "insert attention modules, e.g. CoordAtt@neck.P3,neck.P4 or 'CBAM(kernel_size=3)@backbone.P5'; may be repeated",
+        action="append",
+        nargs=None,
+        metavar="MODULE@PLACE",
+    )
+    module: tuple[str, ...] = _data((), MODULE_TEXT, metavar="FILE")
+    attention_start: str = _data("identity", "how inserted modules begin", choices=STARTS)
+    class_map: tuple[str, ...] = _data(
+        (),
+        "take a class's weights from one of another name, e.g. 'stop=stop sign'; equal names are found without it",
+        metavar="CLASS=CLASS",
+    )
+    data: str = _data("signs.yaml", "dataset YAML")
+    folds: int = _data(0, "cross-validation: deal the train and val images into K folds", metavar="K")
+    fold: int = _data(-1, "the fold that is validated, from 0; the others are trained on", metavar="I")
+    hyp: str = _data("", f"hyperparameter YAML; without it the one that the data set names, else {DEFAULT_HYP}")
+    imgsz: int = _data(640, "training and validation image size, pixels", "--img", "--img-size", check=at_least(32))
+    single_cls: bool = _data(False, "treat all classes as one")
+    freeze: tuple[str, ...] = _data(
+        ("0",),
+        "rows of the base not trained: 10 is the first ten; 0 1 2, 0-9, backbone, 'backbone,!attention' name them",
+        metavar="ROWS",
+    )
+    thaw_after: int = _data(0, "first train only the inserted modules for so long", check=at_least(0), metavar="EPOCHS")
+    rect: bool = _data(False, "rectangular batches by aspect ratio; no mosaic, no shuffling")
+    cache: str = _data(
+        "auto",
+        "keep decoded images: all at once in memory (ram) or on disk, those for validation (val), in memory what has "
+        "been read where that takes at most a quarter of what is free (auto), or none",
+        nargs="?",
+        const="ram",
+        choices=CACHES,
+    )
+    noautoanchor: bool = _data(False, "keep the model's anchors even if they do not fit the labels")
+
+    epochs: int = _training(100, "number of epochs", check=at_least(1))
+    batch_size: int = _training(
+        16,
+        "images per batch, of all processes together; -1 finds a number for one process",
+        "--batch",
+        check=Check(lambda value: value >= 1 or value == -1, "at least 1, or -1 to find one"),
+    )
+    optimizer: str = _training("SGD", "optimiser", choices=OPTIMIZERS)
+    cos_lr: bool = _training(False, "cosine instead of linear learning rate decay")
+    label_smoothing: float = _training(
+        0.0, "epsilon of the class targets", check=Check(lambda value: 0 <= value < 1, "0 to below 1")
+    )
+    image_weights: bool = _training(False, "draw images of rare and badly detected classes more often")
+    class_weights: float = _training(
+        0.0,
+        "weigh objects in the class loss by (1 / labels of their class) ** POWER; without a number 1",
+        check=Check(lambda value: 0 <= value <= 1, "0, equal weights, to 1, balanced classes"),
+        nargs="?",
+        const=1.0,
+        metavar="POWER",
+    )
+    multi_scale: bool = _training(False, "vary the image size by +/- 50%% from batch to batch")
+    patience: int = _training(100, "stop after so many epochs without improvement; 0 never", check=at_least(0))
+    seed: int = _training(0, "seed of everything random", check=at_least(0))
+    device: str = _training("", "cpu, mps, a GPU number or several as in 0,1; empty: a GPU if there is one")
+    sync_bn: bool = _training(False, "batch normalisation over the images of all processes")
+    compile: bool = _training(False, "run the network through torch.compile; on a CPU it has been slower")
+    precision: str = _training("auto", "arithmetic of the network; the loss is always fp32", choices=PRECISIONS)
+    workers: int = _training(8, "most loader processes, for each training process", check=at_least(0))
+    # Always -1: launchers set it on the command line only.
+    local_rank: int = _training(-1, "set by launchers; leave it out", "--local_rank")
+
+    project: str = _output("runs/train", "parent of the run folder")
+    name: str = _output("exp", "name of the run folder; 'cfg' takes the model's name")
+    logger: tuple[str, ...] = _output(
+        (),
+        "also send the figures there; mlflow writes into the run folder unless MLFLOW_TRACKING_URI is set",
+        choices=LOGGERS,
+    )
+    entity: str = _output("", "team or workspace at W&B or Comet")
+    exist_ok: bool = _output(False, "write into an existing run folder")
+    nosave: bool = _output(False, "save only after the last epoch")
+    noval: bool = _output(False, "validate only after the last epoch")
+    noplots: bool = _output(False, "draw nothing")
+    save_period: int = _output(-1, "also keep the weights of every so many epochs; below 1 never")
 
     def __post_init__(self) -> None:
-        self._check_ranges()
+        check(self)
         self._check_combinations()
         self._check_folds()
         requests = (self.attention,) if isinstance(self.attention, str) and self.attention else self.attention
         object.__setattr__(self, "attention", tuple(requests))
-        object.__setattr__(self, "module", tuple(self.module))
         object.__setattr__(self, "cache", self.cache or "auto")  # None in runs from before there was auto
+        object.__setattr__(self, "module", tuple(self.module))
         object.__setattr__(self, "class_map", tuple(self.class_map))
         object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
         object.__setattr__(self, "logger", tuple(dict.fromkeys(self.logger)))
-
-    def _check_ranges(self) -> None:
-        for name, low in (
-            ("epochs", 1),
-            ("imgsz", 32),
-            ("workers", 0),
-            ("patience", 0),
-            ("seed", 0),
-            ("thaw_after", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least {low}")
-        if self.batch_size < 1 and self.batch_size != -1:
-            raise ValueError(f"--batch-size {self.batch_size}: expected at least 1, or -1 to find one")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"--label-smoothing {self.label_smoothing}: expected 0 to below 1")
-        if not 0 <= self.class_weights <= 1:
-            raise ValueError(f"--class-weights {self.class_weights}: expected 0, equal weights, to 1, balanced classes")
 
     def _check_combinations(self) -> None:
         if not self.cfg and not self.weights:
@@ -144,7 +175,7 @@ class TrainConfig:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Flags without an effect."""
-        notes = []
+        notes: list[str] = []
         if self.compile and not self.compiles:
             other = "--rect" if self.rect else "--multi-scale"
             notes.append(f"--compile is ignored: it makes code for one image size, and {other} varies it")
@@ -154,14 +185,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints; `module` only where files are named."""
-        values = {
-            **asdict(self),
-            "attention": list(self.attention),
-            "class_map": list(self.class_map),
-            "freeze": list(self.freeze),
-            "logger": list(self.logger),
-            "module": list(self.module),
-        }
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return values if self.module else {name: value for name, value in values.items() if name != "module"}
 
     @classmethod
@@ -175,153 +199,3 @@ class TrainConfig:
         if unknown:
             raise ValueError(f"the run's settings have unknown names: {', '.join(unknown)}")
         return cls(**values)
-
-
-@dataclass(frozen=True)
-class EvolveRequest:
-    """`--evolve`: a number of runs with the same settings and hyperparameters drawn for each, in one folder.
-
-    Raises:
-        ValueError: If a value is out of range or a setting cannot be one of several runs.
-    """
-
-    config: TrainConfig
-    trials: int
-
-    def __post_init__(self) -> None:
-        if place().launcher:
-            raise ValueError("--evolve: start it as it is, without a launcher; --device 0,1 gives each trial two GPUs")
-        if self.trials < 1:
-            raise ValueError(f"--evolve {self.trials}: expected at least 1 trial")
-        if self.config.batch_size == -1:
-            raise ValueError("--batch-size -1: the trials of --evolve need the same batch; give a number")
-        if find_spec("optuna") is None:
-            raise ValueError("--evolve: the package optuna is not installed; pip install optuna")
-
-
-@dataclass(frozen=True)
-class ResumeRequest:
-    """`--resume`: a checkpoint, or None for the newest interrupted run below `project`.
-
-    `device`, `workers` and `epochs` replace the run's own where they are given; more epochs than before go on with a
-    finished run too. Files of `module` are run because they stand here, never because the run had them.
-    """
-
-    checkpoint: Path | None
-    project: Path
-    device: str | None = None
-    workers: int | None = None
-    epochs: int | None = None
-    module: tuple[str, ...] = ()
-
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        """The run's settings with what was given beside `--resume`."""
-        given = {"device": self.device, "workers": self.workers, "epochs": self.epochs}
-        given = {name: value for name, value in given.items() if value is not None}
-        return replace(config, **given, module=self.module)
-
-
-def parse_train_args(argv: Sequence[str] | None = None) -> TrainConfig | ResumeRequest | EvolveRequest:
-    """Read the command line; every file named there exists afterwards.
-
-    Of several processes the first alone fetches weights and draws data; the others take its settings when they join.
-
-    Raises:
-        ValueError: If a file is missing or wrong, or a value is out of range.
-    """
-    parser = create_parser()
-    given = _given(parser, argv)
-    values = vars(parser.parse_args(argv))
-    check_local_rank(values.pop("local_rank"))
-    resume, trials = values.pop("resume"), values.pop("evolve")
-    values["module"] = module_files(values["module"])
-    if resume:
-        return _resume_request(resume, values, given)
-    if "attention_start" in given and not values["attention"]:
-        raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
-    values["hyp"] = hyp_file(values["hyp"] or DEFAULT_HYP)
-    if values["cfg"]:
-        values["cfg"] = str(resolve_file(values["cfg"], ("models",), "model").resolve())
-    first = place().rank == 0
-    if "weights" not in given:
-        values["weights"] = stock_at_hand(values["cfg"])
-    if values["weights"] and first:
-        values["weights"] = str(find_weights(values["weights"]).resolve())
-    if values["name"] == "cfg":
-        values["name"] = Path(values["cfg"] or values["weights"]).stem
-    if "evolve" in given and "project" not in given:
-        values["project"] = "runs/evolve"
-    if first:
-        require_writable(values["project"], "--project")
-    config = TrainConfig(**values)
-    require_loggers(config.logger)
-    request = EvolveRequest(config, trials) if "evolve" in given else None
-    if not first:
-        return config
-    _check_model(config)
-    config = _completed(config, given)
-    return replace(request, config=config) if request else config
-
-
-def _completed(config: TrainConfig, given: Collection[str]) -> TrainConfig:
-    """With what the data set decides, after a word on what was not asked for."""
-    if "hyp" not in given and (own := own_hyp(config.data)):
-        config = replace(config, hyp=hyp_file(own))
-        say(f"Hyperparameters from {own}, as {Path(config.data).name} says; --hyp takes others")
-    # Last, because reading a generated set for the first time draws it.
-    data = load_dataset_spec(config.data, single_cls=config.single_cls).file
-    if "weights" not in given and config.weights:
-        say(f"Weights from {config.weights}, stock ones of this size; --weights '' starts from scratch")
-    return replace(config, data=str(data.resolve()))
-
-
-def hyp_file(name: str) -> str:
-    """A hyperparameter file's absolute path, after a check that it can be read."""
-    file = str(resolve_file(name, ("data/hyps",), "hyperparameter").resolve())
-    load_hyp(file)
-    return file
-
-
-def _check_model(config: TrainConfig) -> None:
-    """Find mistakes in the layer list and the requests for attention before a data set is drawn."""
-    if config.module:
-        from models.user_modules import load_modules  # with torch
-
-        load_modules(config.module)
-    spec = load_spec(config.cfg) if config.cfg else None
-    if not config.attention:
-        return
-    from models.insertion.insert import insert, parse_request  # with torch
-
-    if spec is not None:
-        insert(spec, config.attention, start=config.attention_start)
-    else:  # its places are known when the weights are read
-        for request in config.attention:
-            parse_request(request)
-
-
-def _given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
-    """Names of the settings that stand on the command line."""
-    unset: list[str] = []  # argparse appends to a copy, so that identity tells for repeatable flags too
-    namespace = argparse.Namespace(**{action.dest: unset for action in parser._actions})
-    return {name for name, value in vars(parser.parse_args(argv, namespace)).items() if value is not unset}
-
-
-def _resume_request(resume: str | bool, values: Mapping[str, Any], given: set[str]) -> ResumeRequest:
-    if "evolve" in given:
-        raise ValueError("--resume and --evolve: the same --evolve command given again goes on; leave --resume out")
-    extra = sorted(given - {"resume", "project", "local_rank", *RESUME_KEEPS})
-    if extra:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
-        kept = ", ".join("--" + name for name in RESUME_KEEPS)
-        note(f"--resume goes on with the run's own settings: {flags} has no effect (only {kept} may be given anew)")
-    checkpoint = None
-    if isinstance(resume, str):
-        checkpoint = Path(resume)
-        if checkpoint.is_dir():
-            checkpoint = checkpoint / "weights" / "last.pt"
-        if not checkpoint.is_file():
-            raise ValueError(f"--resume {resume}: there is no such checkpoint; name a run's weights/last.pt")
-        require_writable(checkpoint.parent, "--resume")
-    kept = {name: values[name] if name in given else None for name in RESUME_KEEPS if name != "module"}
-    return ResumeRequest(checkpoint, Path(values["project"]), **kept, module=values["module"])

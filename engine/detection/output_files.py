@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from data.boxes import convert_boxes
+from data.dataset.label_file import label_text
 from data.images import write_image
 from data.sources.frame import Frame
 from data.sources.video import quiet_opencv
@@ -157,13 +158,11 @@ class LabelWriter:
         if not len(found.class_ids):
             file.unlink(missing_ok=True)  # of an earlier run with --exist-ok
             return
-        height, width = frame.image.shape[:2]
-        boxes = convert_boxes(found.boxes_xyxy_px.astype(np.float64), "xyxy_px", self._format, width, height)
-        columns = [found.class_ids, boxes]
-        columns += [found.confidences] if self._confidences else []
-        columns += [] if found.track_ids is None else [found.track_ids]
-        rows = np.column_stack(columns)
-        file.write_text("".join(" ".join(f"{value:.6g}" for value in row) + "\n" for row in rows), encoding="utf-8")
+        more = [found.confidences] if self._confidences else []
+        more += [] if found.track_ids is None else [found.track_ids]
+        boxes = found.boxes_xyxy_px.astype(np.float64)
+        text = label_text(found.class_ids, boxes, frame.image.shape[:2], *more, form=self._format)
+        file.write_text(text, encoding="utf-8")
         self.files += 1
 
     def close(self) -> None:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from data.dataset.dataset_yaml import find_dataset
 from data.images import WITH_ALPHA
 from data.sources.frame import Frame, Source, Trouble
 from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
-from engine.config.files import ROOT, new_run_folder, resolve_file
+from engine.config.files import ROOT, new_run_folder
 from engine.config.parser import Terminated
 from engine.detection.background_writer import Recorder
 from engine.inference.image_size import note_fixed_size, whole_strides
@@ -144,7 +145,7 @@ def _image_hw(wanted: tuple[int, int], network: Network) -> tuple[int, int]:
 
 def _read_names(data: str, count: int) -> dict[int, str]:
     """The class names of a data set YAML, whose images need not be here."""
-    file = resolve_file(data, ("data",), "data set")
+    file = find_dataset(data)
     content = read_yaml(file)
     given = content.get("names") if isinstance(content, dict) else None
     names = dict(enumerate(given)) if isinstance(given, list) else given

@@ -71,14 +71,12 @@ def write_report(outcomes: Sequence[Outcome], searched: Sequence[str], folder: P
 
 def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, file: Path) -> None:
     """Fitness over each hyperparameter, later trials darker, the best one marked."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     done = [outcome for outcome in outcomes if outcome.fitness is not None]
     rows = math.ceil(len(searched) / COLUMNS_OF_THE_PLOT)
     figure = Figure(figsize=(3 * COLUMNS_OF_THE_PLOT, 2.6 * rows))
     figure.subplots_adjust(0.045, 0.03, 0.99, 0.97, wspace=0.25, hspace=0.3)
-    FigureCanvasAgg(figure)
     fitness = np.array([outcome.fitness for outcome in done], float)
     ages = [outcome.number for outcome in done]
     for position, name in enumerate(searched, 1):

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.files import ROOT, is_strange, numbered
-from engine.config.parser import module_words
-from engine.config.train_parser import command_words
+from engine.config.files import is_strange, numbered
+from engine.config.train_parser import run_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
+from engine.runtime.child_process import last_words, run_process
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 from engine.training.results_csv import ResultsFile
@@ -36,7 +34,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-    from engine.config.train_config import EvolveRequest, TrainConfig
+    from engine.config.train_config import TrainConfig
+    from engine.config.train_request import EvolveRequest
 
 # YOLOv5's ranges. Left out: iou_t, which the loss does not use, and anchors, a number that changes the model.
 SPACE = {
@@ -142,7 +141,7 @@ class Search:
     """
 
     def __init__(self, request: EvolveRequest, folder: Path) -> None:
-        self.request, self.folder, self.base = request, folder, load_hyp(request.config.hyp)
+        self.request, self.folder, self.base = request, folder, request.hyp or load_hyp(request.config.hyp)
         # Widened where the given value lies outside, so that the first trial is one of the space.
         given = self.base.to_dict()
         self.space = {name: (min(low, given[name]), max(high, given[name])) for name, (low, high) in SPACE.items()}
@@ -268,25 +267,11 @@ def _train(config: TrainConfig, claim: Claim) -> str:
     state = read_checkpoint(last).training if last.is_file() else {}
     if "epochs_done" in state:
         return ""
+    values = {**config.to_dict(), "hyp": str(claim.folder / "hyp.yaml")}
     if "optimizer" in state:
-        words = ["--resume", str(last), "--device", config.device, "--workers", str(config.workers)]
-        words += module_words(loaded_files())  # those that the model YAML names too
-    else:
-        place = {"project": str(claim.folder.parent), "name": claim.folder.name, "exist_ok": True}
-        words = command_words({**config.to_dict(), **place, "hyp": str(claim.folder / "hyp.yaml")})
+        values["module"] = loaded_files()  # those that the model YAML names too
+    words = run_words(values, claim.folder, resume="optimizer" in state)
     log = claim.folder / "log.txt"
-    with log.open("ab") as stream:
-        options = {"cwd": ROOT, "stdout": stream, "stderr": subprocess.STDOUT, "start_new_session": True}
-        if os.name == "posix":
-            options["pass_fds"] = (claim.lock,)
-        process = subprocess.Popen([sys.executable, "train.py", *words], **options)
-        try:
-            status = process.wait()
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)  # Ctrl-C is not heard by what was started in the background
-                process.wait()
-    if status == 0:
-        return ""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"{lines[-1] if lines else 'it said nothing'} (exit code {status}, {log})"
+    keep_open = (claim.lock,) if os.name == "posix" else ()
+    status = run_process([sys.executable, "train.py", *words], log, keep_open=keep_open, one_thread=False)
+    return f"{last_words(log)} (exit code {status}, {log})" if status else ""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
 from engine.inference.network import OPENVINO_FOLDER, Network
-from engine.runtime.console import note
+from engine.runtime.console import first_line, note
 from engine.runtime.optional_package import require
 from files.literals import MAX_TEXT, read_literal
 from files.yaml_file import read_yaml
@@ -98,7 +98,7 @@ def _torchscript(file: Path, device: torch.device) -> ExportedNetwork:
             warnings.simplefilter("ignore")  # TorchScript is deprecated, and still asked for
             network = torch.jit.load(str(file), _extra_files=extra, map_location=device).eval()
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{file}: not a readable TorchScript file: {_first(error)}") from error
+        raise ValueError(f"{file}: not a readable TorchScript file: {first_line(error)}") from error
     facts = _json_facts(extra[TORCHSCRIPT_EXTRA] or "{}", file)
     shape = facts.get("shape")
     if isinstance(shape, list) and len(shape) == 4:  # all that the original tells of the input
@@ -118,7 +118,7 @@ def _onnx(file: Path, device: torch.device) -> ExportedNetwork:
     try:
         session = runtime.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # its own errors share no other base
-        raise ValueError(f"{file}: not a readable ONNX file: {_first(error)}") from error
+        raise ValueError(f"{file}: not a readable ONNX file: {first_line(error)}") from error
     given = session.get_inputs()[0]
     metadata = _with_shape(session.get_modelmeta().custom_metadata_map, given.shape, file)
     dtype = np.float16 if given.type == "tensor(float16)" else np.float32
@@ -138,7 +138,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
         graph = onnx.load(str(file), load_external_data=False)
         shape = [axis.dim_value or None for axis in graph.graph.input[0].type.tensor_type.shape.dim]
     except Exception as error:  # protobuf's errors share no other base
-        raise ValueError(f"{file}: not a readable ONNX file: {_first(error)}") from error
+        raise ValueError(f"{file}: not a readable ONNX file: {first_line(error)}") from error
     facts = {entry.key: entry.value for entry in graph.metadata_props}
     metadata = _with_shape(facts, shape, file)
     if metadata.half:
@@ -146,7 +146,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     try:
         network = cv2.dnn.readNetFromONNX(str(file))
     except cv2.error as error:
-        raise ValueError(f"--dnn {file}: OpenCV cannot read this network: {_first(error)}") from error
+        raise ValueError(f"--dnn {file}: OpenCV cannot read this network: {first_line(error)}") from error
 
     def run(images: Tensor) -> np.ndarray:
         network.setInput(images.cpu().numpy(), INPUT)
@@ -249,7 +249,3 @@ def _json_facts(text: str | bytes, file: Path) -> dict[str, Any]:
             f"{file}: carries no class names and stride that can be read ({error}); expected a file of export.py"
         ) from error
     return facts
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

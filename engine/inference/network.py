@@ -85,8 +85,38 @@ class Network:
         return kept
 
 
-class TorchNetwork(Network):
-    """A model of this project, fused, in one arithmetic; boxes are always decoded in float32."""
+class PlainNetwork(Network):
+    """A model of this project as it is, e.g. while it is trained; boxes are always decoded in float32."""
+
+    def __init__(self, model: DetectionModel, device: torch.device, precision: Precision) -> None:
+        """Take a model that is on the device already.
+
+        Args:
+            model: Is put into eval mode.
+            device: Where it is.
+            precision: In which arithmetic to run.
+        """
+        self.model, self.device, self.precision = model.eval(), device, precision
+        self.names, self.stride_px, self.channels = dict(model.names), model.stride_px, model.channels
+        self.memory_format = precision.memory_format
+
+    def raw(self, images: Tensor) -> list[Tensor]:
+        """The head's raw maps in float32, which a loss takes; `decode` makes predictions of them."""
+        with self.precision.autocast(self.device):
+            raw = self.model.raw(images)
+        return [level.float() for level in raw]
+
+    def decode(self, raw: Sequence[Tensor]) -> Tensor:
+        """Raw maps -> predictions, see `__call__`."""
+        return self.model.detect.decode(raw)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """See the base class."""
+        return self.decode(self.raw(images))
+
+
+class TorchNetwork(PlainNetwork):
+    """A model of this project, fused."""
 
     def __init__(
         self, model: DetectionModel, device: torch.device, precision: Precision, *, augment: bool = False
@@ -99,25 +129,20 @@ class TorchNetwork(Network):
             precision: In which arithmetic.
             augment: Predict at several sizes, see `engine.inference.tta`.
         """
-        self.model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
+        model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
+        super().__init__(model, device, precision)
+        self.augment = augment
         if device.type == "cpu":
             self.parallel = True
             fuse_silu(self.model, precision.dtype)
         if not augment:  # whose smaller images are interpolated
             self.dtype = precision.dtype
-        self.device, self.precision, self.augment = device, precision, augment
-        self.names, self.stride_px, self.channels = dict(model.names), model.stride_px, model.channels
-        self.memory_format = precision.memory_format
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self.description = f"{parameters:,} parameters, {device}, {precision.reason}"
 
     def __call__(self, images: Tensor) -> Tensor:
         """See the base class."""
-        if self.augment:
-            return augmented_predictions(self.model, images, self.precision)
-        with self.precision.autocast(self.device):
-            raw = self.model.raw(images)
-        return self.model.detect.decode([level.float() for level in raw])
+        return augmented_predictions(self.model, images, self.precision) if self.augment else super().__call__(images)
 
 
 class Ensemble(Network):

@@ -6,18 +6,15 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data.images import Letterboxed, letterbox, to_channels, unletterbox
-from engine.inference.network import Network, TorchNetwork
-from engine.runtime.device import Precision, choose_precision
-
-if TYPE_CHECKING:
-    from models.yolo import DetectionModel
+from engine.inference.network import Network
+from engine.runtime.device import seconds_when_done
 
 
 class Detections(NamedTuple):
@@ -81,47 +78,39 @@ class Seconds:
 
 
 class Predictor:
-    """A model made ready to look at images.
-
-    Boxes are always decoded in float32.
-    """
+    """A network that looks at images."""
 
     def __init__(
         self,
-        model: DetectionModel | Network,
+        network: Network,
         *,
         image_px: int | tuple[int, int] = 640,
-        device: torch.device | None = None,
-        precision: Precision | None = None,
         selection: Selection | None = None,
         square: bool = False,
     ) -> None:
-        """Make a model ready, or take a network that is.
+        """Take a network.
 
         Args:
-            model: A `DetectionModel` is fused in place and put into eval mode.
+            network: The detector, with its device and its precision.
             image_px: Longest side, or (height, width), in pixels; multiples of the model's largest stride.
-            device: Where a `DetectionModel` runs; the CPU if None.
-            precision: In which arithmetic; fp32 if None.
             selection: Which predictions to keep.
             square: Pad to the full size instead of to the next multiple of the stride.
 
         Raises:
             ValueError: If `image_px` is no multiple of the stride, or not the one size that an exported file takes.
         """
-        if not isinstance(model, Network):
-            device = device or torch.device("cpu")
-            model = TorchNetwork(model, device, precision or choose_precision("32", device))
-        self.network = model
-        self.stride_px = model.stride_px
+        self.network = network
+        self.stride_px = network.stride_px
         self.image_hw = (image_px, image_px) if isinstance(image_px, int) else image_px
         if any(side < 1 or side % self.stride_px for side in self.image_hw):
             raise ValueError(f"Expected image_px to be multiples of {self.stride_px} but got {image_px}")
-        if model.image_hw not in (None, self.image_hw):
-            raise ValueError(f"Expected image_px to be {model.image_hw}, the size of the file, but got {self.image_hw}")
-        self.device, self.square = model.device, square or model.image_hw is not None
+        if network.image_hw not in (None, self.image_hw):
+            raise ValueError(
+                f"Expected image_px to be {network.image_hw}, the size of the file, but got {self.image_hw}"
+            )
+        self.device, self.square = network.device, square or network.image_hw is not None
         self.selection = selection or Selection()
-        self.names: dict[int, str] = dict(model.names)
+        self.names: dict[int, str] = dict(network.names)
         self.seconds = Seconds()
         self._adding = threading.Lock()
 
@@ -174,16 +163,16 @@ class Predictor:
     @torch.inference_mode()
     def _detect_same_shape(self, batch: Sequence[Prepared]) -> tuple[list[Detections], float, float]:
         """Detections, seconds of the network, seconds of what follows."""
-        start = self._now()
+        start = seconds_when_done(self.device)
         pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, C)
         images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, C, H, W)
         # Whole numbers to 255 are exact in every type, so the quotient is rounded once.
         images = images.to(self.network.dtype, memory_format=self.network.memory_format) / 255
         predictions = self.network(images)  # (B, N, 5 + classes)
-        done = self._now()
+        done = seconds_when_done(self.device)
         rows = self.network.select(predictions, **asdict(self.selection))
         found = [self._to_original(one.cpu().numpy(), prepared) for one, prepared in zip(rows, batch, strict=True)]
-        return found, done - start, self._now() - done
+        return found, done - start, seconds_when_done(self.device) - done
 
     @staticmethod
     def _to_original(rows: np.ndarray, prepared: Prepared) -> Detections:
@@ -197,11 +186,3 @@ class Predictor:
         empty: Tensor = torch.zeros(shape, device=self.device, dtype=self.network.dtype)
         with torch.inference_mode():
             self.network(empty.contiguous(memory_format=self.network.memory_format))
-
-    def _now(self) -> float:
-        """The time when the device has finished what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
-        return time.perf_counter()

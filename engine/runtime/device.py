@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from engine.runtime.console import note
 
-PRECISIONS = ("auto", "32", "bf16", "16")
+_ASKED_FOR = {"32": (torch.float32, "fp32"), "bf16": (torch.bfloat16, "bf16"), "16": (torch.float16, "fp16")}
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,15 @@ def choose_precision(text: str, device: torch.device) -> Precision:
     Raises:
         ValueError: If the text is none of these.
     """
-    if text not in PRECISIONS:
-        raise ValueError(f"--precision {text}: expected one of {', '.join(PRECISIONS)}")
-    if text == "32":
-        return Precision(torch.float32, True, "fp32: asked for")
-    if text == "bf16":
-        return Precision(torch.bfloat16, True, "bf16: asked for")
-    if text == "16":
-        if device.type == "cpu":
-            note("--half (--precision 16): fp16 needs a GPU, so fp32 is used; --precision bf16 is faster on many CPUs")
-            return Precision(torch.float32, True, "fp32: fp16 needs a GPU")
-        return Precision(torch.float16, True, "fp16: asked for")
-    return _automatic(device)
+    if text == "auto":
+        return _automatic(device)
+    if text not in _ASKED_FOR:
+        raise ValueError(f"--precision {text}: expected one of auto, {', '.join(_ASKED_FOR)}")
+    if text == "16" and device.type == "cpu":
+        note("--half (--precision 16): fp16 needs a GPU, so fp32 is used; --precision bf16 is faster on many CPUs")
+        return Precision(torch.float32, True, "fp32: fp16 needs a GPU")
+    dtype, name = _ASKED_FOR[text]
+    return Precision(dtype, True, f"{name}: asked for")
 
 
 def _automatic(device: torch.device) -> Precision:
@@ -128,3 +126,10 @@ def _cpu_bf16_feature() -> str | None:
         if flag in flags:
             return name
     return None
+
+
+def seconds_when_done(device: torch.device) -> float:
+    """The time of `perf_counter` when a device has finished what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()

@@ -20,7 +20,8 @@ import psutil
 import torch
 
 from engine.runtime.console import say
-from engine.training.lightning_module import scale_images
+from engine.runtime.device import seconds_when_done
+from engine.training.forward_and_loss import batch_losses, scale_images
 from models.loss import DetectionLoss
 
 if TYPE_CHECKING:
@@ -88,15 +89,12 @@ class Meter:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
         began = time.perf_counter()
-        with self.precision.autocast(self.device):
-            raw = self.model(scale_images(images.to(self.device), self.precision))
-        total = self.loss(raw, targets).total
+        scaled = scale_images(images.to(self.device), self.precision)
+        total = batch_losses(self.model, self.loss, scaled, targets, self.precision.autocast(self.device)).total
         used = psutil.Process().memory_info().rss
         total.backward()
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)
         self.model.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - began
+        seconds = seconds_when_done(self.device) - began
         return seconds, torch.cuda.max_memory_reserved(self.device) if on_gpu else used
 
 

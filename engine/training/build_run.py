@@ -15,8 +15,6 @@ from engine.runtime.console import say
 from engine.runtime.distributed import ALONE, Processes
 from models.autoanchor import check_anchors
 from models.cost import gigaflops
-from models.insertion.insert import insert
-from models.model_yaml import load_spec
 from models.weights.checkpoint import read_checkpoint
 from models.weights.transfer import TransferReport, transfer
 from models.yolo import DetectionModel, build_model
@@ -27,32 +25,23 @@ if TYPE_CHECKING:
     from data.dataset.dataset_yaml import DatasetSpec
     from data.hyp import Hyperparameters
     from engine.config.train_config import TrainConfig
+    from engine.config.train_request import TrainRequest
 
 SMALL_LABEL_PX = 3
 VAL_PAD = 0.5  # of a stride around validation images, as in YOLOv5
 
 
-def train_loader(
-    config: TrainConfig,
-    dataset: DatasetSpec,
-    hyp: Hyperparameters,
+def create_loaders(
+    request: TrainRequest,
     processes: Processes = ALONE,
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
-) -> DataLoader:
-    """Augmented batches of the training split: a process's share of each."""
-    return _loader(
-        config,
-        dataset,
-        "train",
-        processes,
-        batch_size=config.batch_size,
-        hyp=hyp,
-        augment=True,
-        rect=config.rect,
-        cache="none" if config.cache == "val" else config.cache,
-        shuffle=not config.rect,
-        **sizes,
-    )
+) -> tuple[DataLoader, DataLoader]:
+    """A process's share of augmented batches of the training split, and of the validation split's; see `val_loader`."""
+    config = request.config
+    cache = "none" if config.cache == "val" else config.cache
+    train = {"hyp": request.hyp, "augment": True, "rect": config.rect, "shuffle": not config.rect, **sizes}
+    loader = _loader(config, request.dataset, "train", processes, config.batch_size, cache, **train)
+    return loader, val_loader(config, request.dataset, processes, **sizes)
 
 
 def val_loader(
@@ -63,18 +52,8 @@ def val_loader(
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
 ) -> DataLoader:
     """Rectangular, padded batches of the validation split, or another, twice as large as those for training."""
-    cache = "ram" if config.cache == "val" else config.cache
-    return _loader(
-        config,
-        dataset,
-        split,
-        processes,
-        batch_size=config.batch_size * 2,
-        rect=True,
-        pad=VAL_PAD,
-        cache="none" if config.noval else cache,
-        **sizes,
-    )
+    cache = "none" if config.noval else "ram" if config.cache == "val" else config.cache
+    return _loader(config, dataset, split, processes, config.batch_size * 2, cache, rect=True, pad=VAL_PAD, **sizes)
 
 
 def _loader(
@@ -82,7 +61,6 @@ def _loader(
     dataset: DatasetSpec,
     split: str,
     processes: Processes,
-    *,
     batch_size: int,
     cache: str,
     **options: Any,  # noqa: ANN401  (create_loader's own)
@@ -113,7 +91,7 @@ class StartModel(NamedTuple):
     transfer: TransferReport | None
 
 
-def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters) -> StartModel:
+def create_model(request: TrainRequest) -> StartModel:
     """Build the model for the data set's classes and carry the weights over, if there are any.
 
     With `cfg` its layers and anchors are taken; without, those inside the weights file.
@@ -121,25 +99,20 @@ def create_model(config: TrainConfig, dataset: DatasetSpec, hyp: Hyperparameters
     Raises:
         ValueError: If the model or the weights are wrong, or the anchors can neither be read nor searched.
     """
+    config = request.config
     source = read_checkpoint(config.weights) if config.weights else None
-    spec = load_spec(config.cfg) if config.cfg else source.spec
-    spec = spec.with_classes(dataset.nc)
-    if hyp.anchors:
-        spec = replace(spec, anchors=round(hyp.anchors))
-    if config.noautoanchor and isinstance(spec.anchors, int):
-        raise ValueError(
-            "--noautoanchor: the model has only a number of anchors, so they must be searched; leave it out"
-        )
-    if config.attention:
-        spec = insert(spec, config.attention, start=config.attention_start)
+    spec = request.spec
+    if spec is None:
+        assert source is not None  # one of the two is given
+        spec = request.complete(source.spec)
     torch.manual_seed(config.seed)
     model, report = build_model(spec), None
-    model.set_names(dataset.names)
+    model.set_names(request.dataset.names)
     if source is not None:
         anchors = model.detect.anchors.clone()
         report = transfer(model, source, dict(pair.split("=", 1) for pair in config.class_map))
         say(report.overview)
-        if config.cfg or hyp.anchors:  # asked for: those of the weights do not replace them
+        if config.cfg or request.hyp.anchors:  # asked for: those of the weights do not replace them
             model.detect.anchors.copy_(anchors)
     else:
         say("Fresh weights: nothing was named with --weights, e.g. --weights yolov5s.pt")

@@ -24,7 +24,7 @@ def write_fold(dataset: DatasetSpec, folds: int, fold: int, seed: int, folder: P
     """Split the training and validation images of a data set anew, and describe the split in a folder.
 
     Args:
-        dataset: Read without `single_cls`; all images of its train and val entries are dealt out.
+        dataset: All images of its train and val entries are dealt out.
         folds: Number of parts.
         fold: The part that is validated, from 0; all others are trained on.
         seed: Of the dealing: folds of one seed do not overlap.
@@ -45,7 +45,7 @@ def write_fold(dataset: DatasetSpec, folds: int, fold: int, seed: int, folder: P
     for split, chosen in (("train", number != fold), ("val", number == fold)):
         rows = [path for path, wanted in zip(scan.paths, chosen.tolist(), strict=True) if wanted]
         (folder / f"{split}.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    content = {"path": str(folder.resolve()), "train": "train.txt", "val": "val.txt", "names": dataset.names}
+    content = {"path": str(folder.resolve()), "train": "train.txt", "val": "val.txt", "names": dataset.file_names}
     if dataset.test:
         content["test"] = [str(entry) for entry in dataset.test]
     if dataset.hyp:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.runtime.distributed import ALONE, Processes
+from engine.training.forward_and_loss import batch_losses, scale_images
 from engine.training.loss_and_memory_recovery import GoodState
 from engine.training.optimizer_and_schedule import MAX_GRADIENT_NORM, Schedule, apply_settings
 from engine.training.weight_average import ModelEMA
@@ -144,10 +145,10 @@ class DetectionModule(pl.LightningModule):
         apply_settings(self.optimizer, settings)
         images = self._network_input(batch.images, batch_idx)
         in_fp32 = step < self.fp32_steps
-        with torch.autocast(images.device.type, enabled=False) if in_fp32 else nullcontext():
-            network = self.model if in_fp32 or self.compiled is None else self.compiled
-            raw = raw_maps(network, images.float() if in_fp32 else images)
-        parts = self.loss(raw, batch.targets, **self._joint_loss)
+        network = self.model if in_fp32 or self.compiled is None else self.compiled
+        arithmetic = torch.autocast(images.device.type, enabled=False) if in_fp32 else nullcontext()
+        images = images.float() if in_fp32 else images
+        parts = batch_losses(network, self.loss, images, batch.targets, arithmetic, **self._joint_loss)
         if not self._count(self.trail.push(parts, batch.paths), batch_idx - 1):
             self.trail.flush()  # of this batch, computed with the weights that are given up
             self.last_update_step = step
@@ -229,28 +230,6 @@ class DetectionModule(pl.LightningModule):
         if size != list(images.shape[2:]):
             pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
         return scale_images(pixels, self.precision)
-
-
-def raw_maps(network: Callable[[Tensor], list[Tensor]], images: Tensor) -> list[Tensor]:
-    """The forward pass; says what to do where a single image cannot be normalised over the batch."""
-    try:
-        return network(images)
-    except ValueError as error:
-        if len(images) > 1 or "more than 1 value per channel" not in str(error):
-            raise
-        raise ValueError(
-            "a layer of this model normalises over the batch what it has pooled to one value, and this batch has "
-            "one image; choose a --batch-size above 1 that does not leave a single image at the end of an epoch"
-        ) from error
-
-
-def scale_images(images: Tensor, precision: Precision) -> Tensor:
-    """0..255 -> 0..1, in one pass over the input to the type and layout of the first convolution.
-
-    bf16 holds every integer to 256, so dividing in it rounds as dividing in fp32 and converting later would.
-    """
-    dtype = torch.bfloat16 if precision.dtype is torch.bfloat16 and images.dtype is torch.uint8 else torch.float32
-    return images.to(dtype=dtype, memory_format=precision.memory_format).div_(255)
 
 
 def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:

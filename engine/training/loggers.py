@@ -18,7 +18,7 @@ import lightning.pytorch as pl
 import yaml
 
 from engine.config.train_parser import require_loggers
-from engine.runtime.console import say
+from engine.runtime.console import first_line, say
 from files.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class LogFigures(pl.Callback):
                 self.logs[name] = OPEN[name](self.run, known.get(name))
             except Exception as error:  # each service raises kinds of its own
                 if not self.start_epoch:
-                    raise ValueError(f"--logger {name}: it cannot be started: {_first_line(error)}") from error
+                    raise ValueError(f"--logger {name}: it cannot be started: {first_line(error)}") from error
                 self._give_up(name, error)
         keys = {name: log.key for name, log in self.logs.items()}
         if keys:
@@ -283,8 +283,4 @@ class LogFigures(pl.Callback):
                 self._give_up(name, error)
 
     def _give_up(self, name: str, error: Exception) -> None:
-        say(f"WARNING: {name} takes no more figures of this run ({_first_line(error)}); results.csv has them all")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        say(f"WARNING: {name} takes no more figures of this run ({first_line(error)}); results.csv has them all")

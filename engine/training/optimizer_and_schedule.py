@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-OPTIMIZERS = ("SGD", "Adam", "AdamW")
+from engine.config.train_config import OPTIMIZERS
+
 NOMINAL_BATCH = 64  # the batch for which the hyperparameters are meant; smaller batches are accumulated up to it
 SHORTEST_WARMUP_STEPS = 100
 MAX_GRADIENT_NORM = 10.0

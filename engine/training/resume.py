@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.config.train_config import TrainConfig
+from engine.config.train_request import ResumeRequest
 from engine.runtime.folder_lock import trained_in
 from engine.runtime.launcher import place
 from models.weights.checkpoint import read_checkpoint

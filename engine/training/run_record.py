@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engine.inference.network import PlainNetwork
 from engine.runtime.console import say
 from engine.runtime.device import Precision
 from engine.runtime.distributed import ALONE, Processes
@@ -75,9 +76,14 @@ class Run:
         if changes:
             say(f"The data set is not the one that the run began with ({', '.join(changes)}); it goes on with this one")
 
-    def validate(self, model: DetectionModel, **options: Any) -> EvalResult:  # noqa: ANN401  (evaluate's own)
+    def validate(
+        self,
+        model: DetectionModel,
+        precision: Precision | None = None,
+        **options: Any,  # noqa: ANN401  (evaluate's own)
+    ) -> EvalResult:
         """Measure a model on the validation split, each process on its share; all get the whole result."""
+        network = PlainNetwork(model, self.device, precision or self.precision)
         if self.processes.world > 1:
             options = {"gather": self.processes.gather, **options}
-        fixed = {"names": self.names, "device": self.device, "single_cls": self.config.single_cls}
-        return evaluate(model, self.val, **{"precision": self.precision, **fixed, **options})
+        return evaluate(network, self.val, names=self.names, single_cls=self.config.single_cls, **options)

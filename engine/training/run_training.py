@@ -15,9 +15,10 @@ import torch
 import yaml
 
 from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
-from data.hyp import Hyperparameters, load_hyp
+from data.hyp import Hyperparameters
 from engine.config.files import new_run_folder
-from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.config.train_config import TrainConfig
+from engine.config.train_request import ResumeRequest, TrainRequest, read_request
 from engine.inference.image_size import training_px, whole_strides
 from engine.runtime.console import clock, note, say
 from engine.runtime.device import Precision, choose_precision
@@ -25,13 +26,12 @@ from engine.runtime.distributed import Processes, joined
 from engine.runtime.folder_lock import trained_in
 from engine.training.batch_size_search import Meter, find_batch
 from engine.training.build_run import (
+    create_loaders,
     create_model,
     fit_anchors,
     label_statistics,
     summary,
     tell_of_mirrored_classes,
-    train_loader,
-    val_loader,
 )
 from engine.training.cross_validation import FOLD_DATA, write_fold
 from engine.training.lightning_loop import Fit, warms_up_in_fp32
@@ -44,8 +44,8 @@ from engine.validation.result_table import EvalResult
 from files.disk import require_space, results_in
 from models.freeze import freeze
 from models.insertion.insert import layer_list
-from models.user_modules import load_modules
-from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_model
+from models.user_modules import load_modules, loaded_files
+from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from models.weights.transfer import TransferReport
@@ -64,38 +64,62 @@ class TrainResult:
     evaluation: EvalResult  # of those weights on the validation split
 
 
-def train(request: TrainConfig | ResumeRequest) -> TrainResult:
+def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
     """Train as configured, or go on with an interrupted run.
+
+    Args:
+        request: Settings alone are those of a run whose files are still to be read.
 
     Raises:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the last full epoch's weights are saved.
     """
-    load_modules(request.module)
+    load_modules(request.config.module if isinstance(request, TrainRequest) else request.module)
     with ExitStack() as alone:
-        interrupted = find_interrupted(request, alone) if isinstance(request, ResumeRequest) else None
-        config = interrupted.config if interrupted else request
+        if isinstance(request, ResumeRequest):
+            interrupted = find_interrupted(request, alone)
+            config, make = interrupted.config, partial(_resumed, interrupted)
+        elif isinstance(request, TrainRequest):
+            interrupted, config, make = None, request.config, lambda: request
+        else:
+            interrupted, config, make = None, request, partial(read_request, request)
         with results_in(Path(config.project)), joined(config.device) as processes:
-            return _train(processes.from_main(lambda: config), interrupted, processes, alone)
+            started = processes.from_main(make)
+            load_modules(processes.from_main(loaded_files))  # those that the model YAML names too
+            return _train(started, interrupted, processes, alone)
 
 
-def _train(config: TrainConfig, interrupted: Interrupted | None, processes: Processes, alone: ExitStack) -> TrainResult:
-    for warning in config.warnings:
+def _resumed(interrupted: Interrupted) -> TrainRequest:
+    """A run to go on with: on the images, and with the hyperparameters, that it began with."""
+    config = interrupted.config
+    data = interrupted.run_folder / FOLD_DATA if config.folds else config.data
+    hyp = Hyperparameters.from_dict(interrupted.state["hyp"])
+    return TrainRequest(config, hyp, load_dataset_spec(data, single_cls=config.single_cls))
+
+
+def _train(
+    request: TrainRequest, interrupted: Interrupted | None, processes: Processes, alone: ExitStack
+) -> TrainResult:
+    for warning in request.config.warnings:
         note(warning)
     started = time.perf_counter()
-    run, fit = _fit(config, interrupted, processes, alone)
+    run, fit = _fit(request, interrupted, processes, alone)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
     with results_in(run.folder, f"the weights are kept; to finish the run: python train.py --resume {run.last}"):
         return processes.from_main(lambda: _finish(run, fit))
 
 
 def _fit(
-    config: TrainConfig, interrupted: Interrupted | None, processes: Processes, alone: ExitStack
+    request: TrainRequest, interrupted: Interrupted | None, processes: Processes, alone: ExitStack
 ) -> tuple[Run, Fit]:
     """Train; where the first epoch does not fit into memory, begin again with half the batch."""
-    folder = None
+    if request.config.batch_size != -1:
+        processes.share_of(request.config.batch_size)  # before anything that takes long
+    folder = interrupted.run_folder if interrupted else None
+    if request.config.folds and not interrupted:  # made before the model, because the split is written into it
+        request, folder = processes.from_main(lambda: _with_fold(request, alone))
     while True:
-        run, model = _prepare(config, interrupted, processes, alone, folder)
+        run, model = _prepare(request, interrupted, processes, alone, folder)
         fit = Fit(run, model, interrupted)
         try:
             if not fit.finished:
@@ -103,7 +127,7 @@ def _fit(
                     fit.run_epochs()
             return run, fit
         except OutOfMemory:
-            config, folder = _halve(run, fit), run.folder
+            request, folder = replace(request, config=_halve(run, fit)), run.folder
         del run, model, fit  # or the next attempt would find the memory still taken
         gc.collect()
         if torch.cuda.is_available():
@@ -141,40 +165,34 @@ def _halve(run: Run, fit: Fit) -> TrainConfig:
 
 
 def _prepare(
-    config: TrainConfig,
+    request: TrainRequest,
     interrupted: Interrupted | None,
     processes: Processes,
     alone: ExitStack,
-    folder: Path | None = None,
+    folder: Path | None,
 ) -> tuple[Run, DetectionModel]:
-    """Read the data, build the model and make the run folder, unless it is made already."""
+    """Build the model, read the labels and make the run folder, unless it is made already."""
+    config, hyp, dataset = request.config, request.hyp, request.dataset
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
     device = processes.device
-    if config.batch_size != -1:
-        processes.share_of(config.batch_size)  # before anything that takes long
     precision = choose_precision(config.precision, device)
-    hyp = Hyperparameters.from_dict(interrupted.state["hyp"]) if interrupted else load_hyp(config.hyp)
     say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
-    folder = interrupted.run_folder if interrupted else folder
-    if config.folds and not folder:  # made before the model here, because the split is written into it
-        folder = processes.from_main(lambda: _fold_folder(config, alone))
-    data = folder / FOLD_DATA if config.folds else config.data
-    with processes.in_turns():  # reading a generated set for the first time draws it
-        dataset = load_dataset_spec(data, single_cls=config.single_cls)
+    with processes.in_turns():
+        dataset.drawn()  # on each machine
     if interrupted:
         model, report = model_from_checkpoint(interrupted.checkpoint), None
     else:
-        model, report = create_model(config, dataset, hyp)
+        model, report = create_model(request)
     start_epoch = interrupted.next_epoch if interrupted else 0
     frozen = freeze(model, config.freeze, only_inserted=start_epoch < config.thaw_after)
     stride_px = max(int(model.stride.max()), 32)
     image_px = training_px(config.imgsz, stride_px)
     wanted = config
     config = processes.from_main(lambda: _with_batch(wanted, processes, dataset, model, hyp, precision, image_px))
+    request = replace(request, config=config)
     sizes = {"image_px": image_px, "stride_px": stride_px, "pin_memory": device.type == "cuda"}
     sizes["channels"] = model.channels
-    train = train_loader(config, dataset, hyp, processes, **sizes)
-    val = val_loader(config, dataset, processes, **sizes)
+    train, val = create_loaders(request, processes, **sizes)
     if not interrupted and not config.noautoanchor:
         fit_anchors(model, train, image_px, hyp.anchor_t, config.seed)
     say(summary(model, image_px))
@@ -220,10 +238,12 @@ def _with_batch(
     return replace(config, batch_size=share * processes.world)
 
 
-def _fold_folder(config: TrainConfig, alone: ExitStack) -> Path:
+def _with_fold(request: TrainRequest, alone: ExitStack) -> tuple[TrainRequest, Path]:
+    """The run on one fold's images, and its folder, which holds the split."""
+    config = request.config
     folder = _new_folder(config, alone)
-    write_fold(load_dataset_spec(config.data), config.folds, config.fold, config.seed, folder)
-    return folder
+    file = write_fold(request.dataset, config.folds, config.fold, config.seed, folder)
+    return replace(request, dataset=load_dataset_spec(file, single_cls=config.single_cls)), folder
 
 
 def _new_folder(config: TrainConfig, alone: ExitStack) -> Path:
@@ -288,4 +308,4 @@ def _strip(file: Path, run: Run, fit: Fit) -> None:
     if file.is_file() and "optimizer" in (checkpoint := read_checkpoint(file)).training:
         kept = {name: checkpoint.training[name] for name in TO_MAKE_LONGER if name in checkpoint.training}
         state = {**kept, "epochs_done": len(fit.results.rows()), **run.settings()}
-        save_model(model_from_checkpoint(checkpoint), file, half=True, training=state)
+        save_checkpoint(replace(checkpoint, training=state), file, half=True)

@@ -16,7 +16,6 @@ from engine.validation.batch_mosaics import MAX_IMAGES, Marks, draw_mosaic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from data.loading.loader import Batch
@@ -30,16 +29,6 @@ RESULT_PANELS = (
 )
 
 
-def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, NDArray[np.object_]]:
-    """A figure of its own, outside pyplot's list of windows, so that no display is needed and nothing is left open."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
-
-
 def plot_labels(labels: NDArray[np.floating], names: Mapping[int, str], file: Path) -> None:
     """Draw how many labels each class has, the boxes over one another, and where and how large they are.
 
@@ -48,7 +37,10 @@ def plot_labels(labels: NDArray[np.floating], names: Mapping[int, str], file: Pa
         names: Class names by number.
         file: The picture.
     """
-    figure, axes = _figure(8, 8, 2, 2)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axes = figure.subplots(2, 2)
     counts = np.bincount(labels[:, 0].astype(int), minlength=len(names))
     colours = [tuple(value / 255 for value in class_colour(i)) for i in range(len(counts))]
     axes[0, 0].bar(range(len(counts)), counts, width=0.8, color=colours)
@@ -97,13 +89,15 @@ def plot_train_batch(batch: Batch, names: Mapping[int, str], file: Path) -> None
 
 def plot_results(results: ResultsFile, file: Path) -> None:
     """Draw the columns of results.csv over the epochs, with a smoothed line."""
+    from matplotlib.figure import Figure
     from scipy.ndimage import gaussian_filter1d
 
     rows = results.rows()
     if not rows:
         return
     epochs = [row["epoch"] for row in rows]
-    figure, axes = _figure(12, 6, 2, 5)
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    axes = figure.subplots(2, 5)
     for axis, column in zip(axes.ravel(), [name for panel in RESULT_PANELS for name in panel], strict=True):
         values = np.array([row[column] for row in rows])
         axis.plot(epochs, values, marker=".", linewidth=2, markersize=8, label="results")

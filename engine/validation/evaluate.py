@@ -7,9 +7,7 @@ images. The network runs in the precision asked for; boxes are always decoded in
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +18,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.boxes import convert_boxes
-from data.images import unletterbox
-from engine.inference.network import Network
-from engine.inference.nms import non_max_suppression
-from engine.inference.tta import augmented_predictions
-from engine.validation.observer import EvaluatedBatch, Observer
+from engine.inference.network import Network, PlainNetwork
+from engine.runtime.device import seconds_when_done
+from engine.validation.observer import EvaluatedBatch, Observer, to_original
 from engine.validation.result_table import HEADER, ClassResult, EvalResult, Speeds
 from engine.validation.tally import Tally
 
 if TYPE_CHECKING:
-    from data.loading.loader import Batch, ImageShape
-    from engine.runtime.device import Precision
-    from models.yolo import DetectionModel
+    from data.loading.loader import Batch
 
 
 class _Clock:
@@ -43,37 +37,27 @@ class _Clock:
         self.last = 0.0
 
     def start(self) -> None:
-        self.last = self._now()
+        self.last = seconds_when_done(self.device)
 
     def stop(self, stage: str) -> None:
-        now = self._now()
+        now = seconds_when_done(self.device)
         self.seconds[stage] += now - self.last
         self.last = now
 
     def per_image(self, images: int) -> Speeds:
         return Speeds(*(1000 * self.seconds[stage] / max(images, 1) for stage in Speeds._fields))
 
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
-        return time.perf_counter()
-
 
 def evaluate(
-    model: DetectionModel | Network,
+    network: Network,
     loader: Iterable[Batch],
     *,
     names: Mapping[int, str],
-    device: torch.device,
-    precision: Precision | None = None,
     conf_thres: float = 0.001,
     iou_thres: float = 0.6,
     max_det: int = 300,
     single_cls: bool = False,
     hybrid: bool = False,
-    augment: bool = False,
     save_dir: Path | None = None,
     plots: bool = False,
     loss: Callable[[list[Tensor], Tensor], Any] | None = None,
@@ -84,21 +68,18 @@ def evaluate(
     """Measure a detector on a data set.
 
     Args:
-        model: On `device`; a `DetectionModel` is put into eval mode and back afterwards, a `Network` has its own
-            precision and augmentation.
+        network: The detector, with its device, its precision and its augmentation.
         loader: Batches of letterboxed images.
         names: Class names by number, those of the data set.
-        device: Where to compute.
-        precision: The arithmetic of a `DetectionModel`.
         conf_thres: Confidence threshold; above 0.001 it cuts off the recall curve and lowers the figures.
         iou_thres: IoU threshold of the suppression.
         max_det: Detections kept per image at most.
         single_cls: Count every detection as class 0 and suppress across classes.
         hybrid: Add the labels to the predictions; the figures then say nothing about the model.
-        augment: Predict at several sizes, see `engine.inference.tta`; not together with `loss`.
         save_dir: Folder for the plots.
         plots: Write curves, confusion matrix and mosaics of the first three batches to `save_dir`.
-        loss: Gets the raw maps (float32) and the targets of a batch, returns an object with `box`, `obj` and `cls`.
+        loss: Gets the raw maps (float32) of a `PlainNetwork` and the targets of a batch, returns an object with `box`,
+            `obj` and `cls`.
         observers: Called with every batch after it is evaluated.
         progress: Show a progress bar if stderr is a terminal.
         gather: Given where several processes have taken the images in turn: brings together what each hands in. The
@@ -106,25 +87,21 @@ def evaluate(
 
     Raises:
         ValueError: If the model's classes are not as many as `names`, plots are wanted without a folder, or a loss
-            with `augment`.
+            of a network that gives no raw maps.
     """
-    if model.nc != len(names) and not single_cls:
-        raise ValueError(f"Expected a model of {len(names)} classes, those of the data set, but got {model.nc} classes")
-    if (augment or isinstance(model, Network)) and loss is not None:
-        raise ValueError("Expected a `DetectionModel` and no `augment` where the loss is wanted: it needs the raw maps")
-    if precision is None and not isinstance(model, Network):
-        raise ValueError("Expected the `precision` of a `DetectionModel` but got None")
-    if augment and isinstance(model, Network):
-        raise ValueError("Expected `augment` to be off: a `Network` brings its own augmentation")
+    if network.nc != len(names) and not single_cls:
+        wanted = f"Expected a model of {len(names)} classes, those of the data set,"
+        raise ValueError(f"{wanted} but got {network.nc} classes")
+    if loss is not None and type(network) is not PlainNetwork:
+        raise ValueError("Expected a `PlainNetwork` where the loss is wanted: it needs the raw maps")
     observers = [*observers, *_plotters(save_dir, names, plots)]
-    clock, tally, losses = _Clock(device), Tally(len(names)), []
+    clock, tally, losses = _Clock(network.device), Tally(len(names)), []
     suppression = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
-    detector = _Detector(model, device, precision, loss, hybrid, augment, suppression, clock)
-    with _in_eval_mode(model):
-        for batch in _with_bar(loader, progress):
-            detections, parts = detector.detect(batch)
-            losses += parts
-            _count(tally, batch, detections, single_cls, observers)
+    detector = _Detector(network, loss, hybrid, suppression, clock)
+    for batch in _with_bar(loader, progress):
+        detections, parts = detector.detect(batch)
+        losses += parts
+        _count(tally, batch, detections, single_cls, observers)
     speeds = clock.per_image(tally.images)
     if gather is not None:
         tallies, shares = zip(*gather((tally, [part.cpu() for part in losses])), strict=True)
@@ -138,29 +115,13 @@ def evaluate(
     return result
 
 
-@contextmanager
-def _in_eval_mode(model: DetectionModel | Network) -> Iterator[None]:
-    if isinstance(model, Network):
-        yield
-        return
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
 @dataclass(frozen=True)
 class _Detector:
     """From a batch to detections, with the clock running."""
 
-    model: DetectionModel | Network
-    device: torch.device
-    precision: Precision | None
+    network: Network
     loss: Callable[[list[Tensor], Tensor], Any] | None
     hybrid: bool
-    augment: bool
     suppression: Mapping[str, Any]
     clock: _Clock
 
@@ -168,37 +129,28 @@ class _Detector:
     def detect(self, batch: Batch) -> tuple[list[np.ndarray], list[Tensor]]:
         """Detections (n, 6) of each image in letterboxed pixels, and the loss parts (3,) if wanted."""
         self.clock.start()
-        images = batch.images.to(self.device, non_blocking=True)
-        images = images.contiguous(memory_format=self._memory_format()).float() / 255
+        device = self.network.device
+        images = batch.images.to(device, non_blocking=True)
+        images = images.contiguous(memory_format=self.network.memory_format).float() / 255
         self.clock.stop("preprocess")
-        raw, predictions = self._predict(images)
+        raw: list[Tensor] = []
+        if self.loss is not None and isinstance(self.network, PlainNetwork):
+            raw = self.network.raw(images)
+            predictions = self.network.decode(raw)
+        else:
+            predictions = self.network(images)
         self.clock.stop("inference")
         parts = []
         if self.loss is not None:
-            values = self.loss(raw, batch.targets.to(self.device))
+            values = self.loss(raw, batch.targets.to(device))
             parts = [torch.stack([part.detach().float().reshape(()) for part in (values.box, values.obj, values.cls)])]
             self.clock.start()
         labels = [torch.from_numpy(rows) for rows in _labels_px(batch, "cxcywh_px")] if self.hybrid else None
-        select = self.model.select if isinstance(self.model, Network) else non_max_suppression
-        found = select(predictions, multi_label=True, labels=labels, **self.suppression)
+        found = self.network.select(predictions, multi_label=True, labels=labels, **self.suppression)
         ends = np.cumsum([len(rows) for rows in found])[:-1]
         found = np.split(torch.cat(found).cpu().numpy(), ends)
         self.clock.stop("nms")
         return found, parts
-
-    def _memory_format(self) -> torch.memory_format:
-        return self.model.memory_format if isinstance(self.model, Network) else self.precision.memory_format
-
-    def _predict(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The raw maps in float32, none with augmentation, and the decoded predictions."""
-        if isinstance(self.model, Network):
-            return [], self.model(images)
-        if self.augment:
-            return [], augmented_predictions(self.model, images, self.precision)
-        with self.precision.autocast(self.device):
-            raw = self.model.raw(images)
-        raw = [level.float() for level in raw]
-        return raw, self.model.detect.decode(raw)
 
 
 def _labels_px(batch: Batch, target: str) -> list[np.ndarray]:
@@ -213,19 +165,17 @@ def _count(
     tally: Tally, batch: Batch, detections: list[np.ndarray], single_cls: bool, observers: list[Observer]
 ) -> None:
     """Compare the detections of a batch with its labels in the pixels of the original images."""
-    labels, native = _labels_px(batch, "xyxy_px"), []
-    for found, known, shape in zip(detections, labels, batch.shapes, strict=True):
+    native = []
+    for found, shape in zip(detections, batch.shapes, strict=True):
         if single_cls:
             found[:, 5] = 0
-        native.append(np.concatenate((_to_original(found[:, :4], shape), found[:, 4:]), 1))
-        tally.add(native[-1], np.concatenate((known[:, :1], _to_original(known[:, 1:], shape)), 1))
+        native.append(np.concatenate((to_original(found[:, :4], shape), found[:, 4:]), 1))
+    labels = _labels_px(batch, "xyxy_px")
     seen = EvaluatedBatch(batch.images, labels, detections, native, batch.paths, batch.shapes)
+    for found, known in zip(native, seen.native_labels, strict=True):
+        tally.add(found, known)
     for observer in observers:
         observer(seen)
-
-
-def _to_original(boxes_xyxy_px: np.ndarray, shape: ImageShape) -> np.ndarray:
-    return unletterbox(boxes_xyxy_px, shape.original_hw, shape.ratio, shape.pad_xy)
 
 
 def _result(tally: Tally, names: Mapping[int, str], speeds: Speeds, losses: list[Tensor]) -> EvalResult:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from data.images import unletterbox
+
 if TYPE_CHECKING:
     from data.loading.loader import ImageShape
 
@@ -30,6 +32,17 @@ class EvaluatedBatch(NamedTuple):
     native: list[np.ndarray]
     paths: Sequence[str]
     shapes: Sequence[ImageShape]
+
+    @property
+    def native_labels(self) -> list[np.ndarray]:
+        """The labels in pixels of the original image, clipped to it."""
+        pairs = zip(self.labels, self.shapes, strict=True)
+        return [np.concatenate((rows[:, :1], to_original(rows[:, 1:], shape)), 1) for rows, shape in pairs]
+
+
+def to_original(boxes_xyxy_px: np.ndarray, shape: ImageShape) -> np.ndarray:
+    """Boxes of a letterboxed image (n, 4) in pixels of the original one, clipped to it."""
+    return unletterbox(boxes_xyxy_px, shape.original_hw, shape.ratio, shape.pad_xy)
 
 
 Observer = Callable[[EvaluatedBatch], None]

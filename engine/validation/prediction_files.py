@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.boxes import convert_boxes
-from data.images import unletterbox
+from data.dataset.label_file import label_text
 from engine.validation.coco_metrics import COCO_LAYOUT, Evaluation
 
 if TYPE_CHECKING:
@@ -47,13 +46,11 @@ class LabelFileWriter:
         for path, rows, shape in zip(batch.paths, batch.native, batch.shapes, strict=True):
             if not len(rows):
                 continue
-            height, width = shape.original_hw
-            boxes = convert_boxes(rows[:, :4], "xyxy_px", "cxcywh_norm", width, height)
-            columns = [rows[:, 5:], boxes, rows[:, 4:5]] if self.confidence else [rows[:, 5:], boxes]
-            lines = [" ".join(f"{value:g}" for value in row) + "\n" for row in np.concatenate(columns, 1).tolist()]
+            more = [rows[:, 4]] if self.confidence else []
             file = self._file(path)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(lines), encoding="utf-8")
+            text = label_text(rows[:, 5], rows[:, :4], shape.original_hw, *more)
+            file.write_text(text, encoding="utf-8")
             self.files += 1
 
     def _file(self, path: str) -> Path:
@@ -79,14 +76,13 @@ class CocoWriter:
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Collect a batch."""
-        for path, rows, labels, shape in zip(batch.paths, batch.native, batch.labels, batch.shapes, strict=True):
+        for path, rows, labels, shape in zip(batch.paths, batch.native, batch.native_labels, batch.shapes, strict=True):
             image_id = self._image_id(Path(path))
             self._sizes[image_id] = shape.original_hw
             found = self._rows(image_id, rows[:, 5], rows[:, :4])
             scores = rows[:, 4].tolist()
             self.detections += [{**row, "score": round(score, 5)} for row, score in zip(found, scores, strict=True)]
-            boxes = unletterbox(labels[:, 1:], shape.original_hw, shape.ratio, shape.pad_xy)
-            self._labels += self._rows(image_id, labels[:, 0], boxes)
+            self._labels += self._rows(image_id, labels[:, 0], labels[:, 1:])
 
     def save(self, file: Path) -> None:
         """Write the detections."""

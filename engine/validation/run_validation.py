@@ -78,7 +78,6 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
         network,
         loader,
         names=spec.names,
-        device=network.device,
         conf_thres=config.conf_thres,
         iou_thres=config.iou_thres,
         max_det=config.max_det,

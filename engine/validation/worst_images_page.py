@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from data.images import ImageReadError, read_image, unletterbox
+from data.images import ImageReadError, read_image
 from engine.drawing.boxes_on_images import TextPainter
 from engine.validation.metrics import match_detections
 
@@ -62,9 +62,7 @@ class WorstImages:
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Judge the images of a batch."""
-        for path, labels, rows, shape in zip(batch.paths, batch.labels, batch.native, batch.shapes, strict=True):
-            boxes = unletterbox(labels[:, 1:], shape.original_hw, shape.ratio, shape.pad_xy)
-            truth = np.concatenate((labels[:, :1], boxes), 1)
+        for path, truth, rows in zip(batch.paths, batch.native_labels, batch.native, strict=True):
             case = _judge(path, self._images, truth, rows[rows[:, 4] >= _CONFIDENCE])
             self._images += 1
             self._perfect += not case.wrong

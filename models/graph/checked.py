@@ -7,6 +7,7 @@ Torch is imported only where it is needed: `checked` looks at indices alone.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from models.spec.parse_layer_list import parse_spec
 
 if TYPE_CHECKING:
     from models.graph.channels_and_strides import GraphRow
+
+# By a spec's identity, while it lives: what inserts, builds, fills and writes a model asks for the same graph.
+_graphs: dict[int, tuple[GraphRow, ...]] = {}
 
 
 def checked_spec(data: Mapping[str, Any], file: str = "model", origin: Path | None = None) -> ModelSpec:
@@ -77,11 +81,18 @@ def checked(spec: ModelSpec) -> ModelSpec:
 
 
 def analyse(spec: ModelSpec) -> tuple[GraphRow, ...]:
-    """Resolve channels and strides of every row, and check the graph.
+    """Resolve channels and strides of every row, and check the graph; of one spec once.
 
     Raises:
         SpecError: A ValueError that names the file, the row, what was read, what was expected and the row to write.
     """
+    if id(spec) not in _graphs:
+        _graphs[id(spec)] = _analysed(spec)
+        weakref.finalize(spec, _graphs.pop, id(spec))
+    return _graphs[id(spec)]
+
+
+def _analysed(spec: ModelSpec) -> tuple[GraphRow, ...]:
     from models.graph.channels_and_strides import resolve
 
     try:

@@ -78,19 +78,29 @@ def save_model(
         model.set_names(names)
     if model.is_fused:
         raise ValueError(f"{path}: a fused model cannot be written, its layer list no longer has its tensors")
-    anchors_key = f"model.{len(model.spec.layers) - 1}.anchors"
+    state, stride = model.state_dict(), model.stride.tolist()
+    save_checkpoint(Checkpoint(model.spec, state, model.names, stride, dict(training or {})), path, half=half)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = False) -> None:
+    """Write what a weights file holds, as `save_model`.
+
+    Raises:
+        ValueError: If `training` holds objects that a file of plain data cannot hold, or the file cannot be written.
+    """
+    anchors_key = f"model.{len(checkpoint.spec.layers) - 1}.anchors"
     state = {
         key: t.half() if half and t.is_floating_point() and key != anchors_key else t
-        for key, t in ((key, t.detach().cpu()) for key, t in model.state_dict().items())
+        for key, t in ((key, t.detach().cpu()) for key, t in checkpoint.state_dict.items())
     }
     data = {
         "format": FORMAT,
         "state_dict": state,
-        "spec": model.spec.to_dict(),
-        "names": dict(model.names),
-        "stride": model.stride.tolist(),
-        "modules": origins(model.spec),
-        "training": _plain(dict(training or {}), "training"),
+        "spec": checkpoint.spec.to_dict(),
+        "names": dict(checkpoint.names),
+        "stride": checkpoint.stride,
+        "modules": origins(checkpoint.spec),
+        "training": _plain(checkpoint.training, "training"),
         "versions": {package: version(package) for package in ("torch", "lightning")},
     }
     atomic_save(data, Path(path))

@@ -40,7 +40,9 @@ def align(source: ModelSpec, target: ModelSpec) -> dict[int, int]:
     Raises:
         ValueError: If two remain; shows both.
     """
-    a, b = (_Rows(spec, _keys(replace(spec, channels=target.channels))) for spec in (source, target))
+    if source.channels != target.channels:
+        source = replace(source, channels=target.channels)
+    a, b = (_Rows(spec, _keys(spec)) for spec in (source, target))
     exact = _by_base(a, b)
     if exact is not None:
         return exact

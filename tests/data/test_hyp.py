@@ -83,7 +83,7 @@ def test_mistakes_name_file_and_value(tmp_path: Path, text: str, message: str) -
 
 
 def test_a_missing_file_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"nearest there: hyp\.scratch-low\.yaml"):
+    with pytest.raises(ValueError, match=r"nearest: hyp\.scratch-low\.yaml"):
         load_hyp("hyp.scratch-lo.yaml")
 
 

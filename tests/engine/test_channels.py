@@ -16,6 +16,7 @@ import train
 import val
 from data.images import read_image, to_channels
 from engine.config.parser import run_cli
+from engine.inference.open_weights import open_network
 from models import load_model
 
 pytestmark = [
@@ -67,9 +68,14 @@ def test_from_training_to_detection(workshop, tmp_path, script, capsys, channels
         ]
         assert script(detect.main, "--weights", file, *source, *sizes, "--project", tmp_path / "runs") == 0
         assert f"at shape (1, {channels}, 64, 64)" in capsys.readouterr().out
-    source, exported = (np.loadtxt(tmp_path / "runs" / name / "labels" / "0.txt", ndmin=2) for name in ("exp2", "exp4"))
-    assert len(source) == len(exported) > 0
-    assert np.abs(source[:, None] - exported[None]).max(2).min(1).max() < 1e-3  # each row has its like
+    for name in ("exp2", "exp4"):
+        assert len(np.loadtxt(tmp_path / "runs" / name / "labels" / "0.txt", ndmin=2)) > 0
+    # Not the written boxes: after an epoch scores are equal to the last digit, and suppression keeps another of them.
+    images = torch.rand(1, channels, 64, 64)
+    source, exported = (
+        open_network([str(file)], torch.device("cpu"))(images) for file in (weights, weights.with_suffix(".onnx"))
+    )
+    torch.testing.assert_close(exported, source.detach(), rtol=0, atol=1e-3)
 
 
 def test_more_than_four_channels_are_refused_before_anything_is_read(workshop, tmp_path, script, capsys):

@@ -10,14 +10,14 @@ from data.dataset.label_scan import scan_labels
 from data.images import write_image
 from engine import demo
 from engine.config import detect_config, val_config
-from engine.config.train_config import parse_train_args
+from engine.config.train_request import parse_train_args
 
 
 def test_commands_are_those_of_the_scripts(root, monkeypatch) -> None:
     monkeypatch.chdir(root)
     (_, train), (_, val), (_, detect) = demo.commands("roadsigns", Path("runs/demo"))
     assert (train[0], val[0], detect[0]) == ("train.py", "val.py", "detect.py")
-    config = parse_train_args(train[1:])
+    config = parse_train_args(train[1:]).config
     assert config.weights == str(root / "weights" / "yolov5n.pt")
     assert config.class_map == ("stop=stop sign",)
     assert Path(config.data).name == "roadsigns_demo.yaml"

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from analysis.compare.execute.run_folder import FINISHED, RunFolder, execute, run_process
+from analysis.compare.execute.run_folder import FINISHED, RunFolder, execute
+from engine.runtime.child_process import run_process
 from engine.runtime.console import clock, say
 from engine.runtime.folder_lock import locked
 

@@ -20,11 +20,12 @@ from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import RunFolder
 from analysis.compare.plan.data_fingerprint import image_name
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
-from data.images import read_image, unletterbox, write_image
+from data.images import read_image, write_image
 from engine.config.parser import add_module_flag, run_cli
 from engine.config.train_config import TrainConfig
 from engine.drawing.boxes_on_images import Annotator, Style
 from engine.inference.image_size import training_px
+from engine.inference.network import PlainNetwork
 from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import val_loader
 from engine.validation.evaluate import evaluate
@@ -53,11 +54,10 @@ class ImageRecorder:
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Keep a batch."""
-        for path, found, labels, shape in zip(batch.paths, batch.native, batch.labels, batch.shapes, strict=True):
-            boxes = unletterbox(labels[:, 1:], shape.original_hw, shape.ratio, shape.pad_xy)
+        for path, found, labels in zip(batch.paths, batch.native, batch.native_labels, strict=True):
             number = np.full((len(found), 1), len(self.images))
             self._rows.append(np.concatenate((number, found[:, 4:]), 1))
-            self._correct.append(match_detections(found[:, :4], found[:, 5], boxes, labels[:, 0]))
+            self._correct.append(match_detections(found[:, :4], found[:, 5], labels[:, 1:], labels[:, 0]))
             self._truth.append(np.bincount(labels[:, 0].astype(int), minlength=self.dataset.nc))
             self.images.append(image_name(self.dataset, path))
 
@@ -127,11 +127,9 @@ def measure(folder: RunFolder) -> None:
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
     result = evaluate(
-        model,
+        PlainNetwork(model, device, precision),
         loader,
         names=dataset.names,
-        device=device,
-        precision=precision,
         single_cls=config.single_cls,
         observers=[recorder, coco, pictures],
     )

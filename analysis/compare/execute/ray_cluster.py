@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.compare.execute.local import outcome
-from analysis.compare.execute.run_folder import FINISHED, INTERRUPTED, TRAINED, RunFolder, execute, run_process
+from analysis.compare.execute.run_folder import FINISHED, INTERRUPTED, TRAINED, RunFolder, execute
 from engine.config.files import ROOT
+from engine.runtime.child_process import run_process
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
 
@@ -76,7 +77,7 @@ def run_remotely(name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
         if folder.progress not in (INTERRUPTED, TRAINED):  # nothing is left of an earlier try on this machine
             _store(folder, files)
         keep_open = () if lock is None else (lock,)
-        execute(folder, lambda command, log: run_process(command, log, lambda _: None, keep_open))
+        execute(folder, lambda command, log: run_process(command, log, keep_open=keep_open))
         found = _files(folder)
     shutil.rmtree(folder.path)
     return found

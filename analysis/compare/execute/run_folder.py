@@ -14,11 +14,9 @@ any training run leaves, and beside it:
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,10 @@ from typing import Any
 from analysis.compare.plan.data_fingerprint import data_digest
 from analysis.compare.plan.expand_plan import RunPlan
 from data.dataset.dataset_yaml import load_dataset_spec
-from engine.config.files import MARK, ROOT
+from engine.config.files import MARK
 from engine.config.parser import module_words
-from engine.config.train_parser import command_words
+from engine.config.train_parser import run_words
+from engine.runtime.child_process import last_words, log_lines
 from files.atomic import write_atomically
 from models.user_modules import load_modules
 from models.weights.checkpoint import read_checkpoint
@@ -128,7 +127,7 @@ def execute(folder: RunFolder, launch: Launch) -> str:
     progress = folder.progress
     if progress != TRAINED:
         began = time.perf_counter()
-        words = ["train.py", *train_words(plan, folder, resume=progress == INTERRUPTED)]
+        words = ["train.py", *run_words(plan.train, folder.path, resume=progress == INTERRUPTED)]
         try:
             status = launch([sys.executable, *words], log)
         finally:
@@ -146,15 +145,6 @@ def execute(folder: RunFolder, launch: Launch) -> str:
     if status or not (folder.path / "measured.json").is_file():
         return _fail(folder, "measuring", status)
     return FINISHED
-
-
-def train_words(plan: RunPlan, folder: RunFolder, *, resume: bool) -> list[str]:
-    """The command line of train.py for a run."""
-    values = {**plan.train, "project": str(folder.path.parent), "name": folder.path.name, "exist_ok": True}
-    if resume:
-        words = ["--resume", str(folder.last), "--device", values["device"], "--workers", str(values["workers"])]
-        return [*words, *_module(plan)]
-    return command_words(values)
 
 
 def _module(plan: RunPlan) -> list[str]:
@@ -178,46 +168,8 @@ def _batch_size(folder: RunFolder) -> int | None:
 
 def _fail(folder: RunFolder, stage: str, status: int, reason: str = "") -> str:
     """Record why a run failed: `reason`, or the last thing it said."""
-    lines = [line for line in log_text(folder).splitlines() if line.strip()]
-    reason = reason or (lines[-1] if lines else "it said nothing")
-    folder.write("error", {"stage": stage, "status": status, "error": reason, "log": "\n".join(lines)[-_LOG_TAIL:]})
+    log = folder.path / "log.txt"
+    reason = reason or last_words(log)
+    tail = "\n".join(log_lines(log))[-_LOG_TAIL:]
+    folder.write("error", {"stage": stage, "status": status, "error": reason, "log": tail})
     return FAILED
-
-
-def log_text(folder: RunFolder) -> str:
-    """What the run printed."""
-    file = folder.path / "log.txt"
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-
-
-def run_process(
-    command: list[str],
-    log: Path,
-    started: Callable[[subprocess.Popen[bytes]], None],
-    keep_open: Sequence[int] = (),
-) -> int:
-    """Run a command in the repository, on one thread unless OMP_NUM_THREADS says otherwise, and wait.
-
-    It has a session of its own, so that Ctrl-C reaches only its caller.
-
-    Args:
-        command: The words.
-        log: Its output is appended here.
-        started: Told about the process.
-        keep_open: File descriptors that the process inherits.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    # One thread, however many runs there are at a time: sums depend on how they are shared out.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-            pass_fds=tuple(keep_open),
-        )
-        started(process)
-        return process.wait()

@@ -9,14 +9,14 @@ from dataclasses import replace
 import torch
 
 from analysis.compare.plan.expand_plan import RunPlan
-from data.dataset.dataset_yaml import load_dataset_spec
-from data.hyp import load_hyp
 from data.loading.decoded_image_cache import free_memory
 from data.loading.loader import available_cores
 from engine.config.train_config import TrainConfig
+from engine.config.train_request import read_request
 from engine.inference.image_size import training_px
-from engine.runtime.device import choose_precision, select_device
-from engine.training.build_run import create_model, train_loader, val_loader
+from engine.runtime.device import choose_precision, seconds_when_done, select_device
+from engine.training.build_run import create_loaders, create_model
+from engine.training.forward_and_loss import batch_losses, scale_images
 from models.graph.checked import analyse
 from models.insertion.insert import insert
 from models.loss import DetectionLoss
@@ -65,19 +65,19 @@ def _run_bytes(plan: RunPlan) -> int:
 
 
 def _one(plan: RunPlan) -> float:
-    config = replace(TrainConfig.from_dict(plan.train), workers=0)
+    request = read_request(replace(TrainConfig.from_dict(plan.train), workers=0))
+    config = request.config
     device = select_device(config.device)
     if device.type == "cpu":
         torch.set_num_threads(1)  # as the runs have
     precision = choose_precision(config.precision, device)
-    dataset, hyp = load_dataset_spec(config.data, single_cls=config.single_cls), load_hyp(config.hyp)
-    model = create_model(config, dataset, hyp).model
+    model = create_model(request).model
     stride_px = max(int(model.stride.max()), 32)
     sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
     sizes["channels"] = model.channels
-    train, val = train_loader(config, dataset, hyp, **sizes), val_loader(config, dataset, **sizes)
+    train, val = create_loaders(request, **sizes)
     model.to(device=device, memory_format=precision.memory_format).train()
-    loss = DetectionLoss(model.detect, hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)
+    loss = DetectionLoss(model.detect, request.hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
 
     def step(training: bool) -> tuple[float, float]:
@@ -88,15 +88,13 @@ def _one(plan: RunPlan) -> float:
             began = time.perf_counter()
             batch = next(batches)
             loaded = time.perf_counter()
-            images = batch.images.to(device).contiguous(memory_format=precision.memory_format).float() / 255
-            with torch.set_grad_enabled(training), precision.autocast(device):
-                raw = model.raw(images)
+            images = scale_images(batch.images.to(device), precision)
+            with torch.set_grad_enabled(training):
+                parts = batch_losses(model.raw, loss, images, batch.targets, precision.autocast(device))
             if training:
-                loss([level.float() for level in raw], batch.targets.to(device)).total.backward()
+                parts.total.backward()
                 optimizer.step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append((loaded - began, time.perf_counter() - loaded))
+            times.append((loaded - began, seconds_when_done(device) - loaded))
         kept = times[1:] or times
         return min(t[0] for t in kept), min(t[1] for t in kept)
 

@@ -20,7 +20,7 @@ import torch
 
 from analysis.compare.execute.run_folder import FINISHED, RunFolder, folders
 from engine.config.parser import add_module_flag, run_cli
-from engine.runtime.device import choose_precision, select_device
+from engine.runtime.device import choose_precision, seconds_when_done, select_device
 from models.model_yaml import load_spec
 from models.user_modules import load_modules
 from models.yolo import build_model
@@ -81,8 +81,7 @@ def _ready(folder: RunFolder) -> Callable[[], None]:
     def run() -> None:
         with torch.inference_mode(), precision.autocast(device):
             model(image)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        seconds_when_done(device)
 
     return run
 

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config.files import is_strange, module_files, numbered, resolve_file
+from data.hyp import find_hyp, load_hyp
+from engine.config.files import is_strange, module_files, numbered
 from engine.config.parser import ArgumentParser
-from engine.config.train_config import hyp_file
-from engine.config.train_parser import IGNORED, STARTS, require_loggers
+from engine.config.train_config import STARTS
+from engine.config.train_parser import IGNORED, require_loggers
 from engine.config.train_parser import create_parser as create_train_parser
 from files.disk import require_writable
 from files.paths import is_file
 from files.text import shown
 from files.yaml_file import read_yaml
+from models.model_yaml import find_spec
 from models.weights.download import find_weights
 
 NONE = "none"
@@ -80,7 +82,7 @@ class CompareRequest:
 
     Attributes:
         axes: The matrix; None for a merge.
-        shared: Settings of `TrainConfig` that every run has; `hyp` is None where each data set's own is taken.
+        shared: Settings of `TrainConfig` that every run has; `hyp` is empty where each data set's own is taken.
         folder: Where the runs and the report go.
         task: The split of the figures.
         jobs: Runs at the same time; 0 for as many as the machine has room for.
@@ -132,7 +134,8 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
     shared_names = [action.dest for action in _shared_actions()]
     shared = {name: values[name] for name in shared_names}
     if shared["hyp"]:
-        shared["hyp"] = hyp_file(shared["hyp"])
+        shared["hyp"] = str(find_hyp(shared["hyp"]).resolve())
+        load_hyp(shared["hyp"])
     require_loggers(shared["logger"])
     if shared["batch_size"] == -1:
         raise ValueError(
@@ -286,7 +289,7 @@ def _models(cfg: Sequence[str], weights: Sequence[str]) -> tuple[tuple[str, ...]
     """Model YAMLs and weights, paired, as absolute paths."""
     if not cfg and not weights:
         raise ValueError("expected --cfg, --weights or both, e.g. --cfg yolov5n.yaml --weights base.pt")
-    files = [str(resolve_file(name, ("models", "models/overlays"), "model").resolve()) for name in cfg] or [""]
+    files = [str(find_spec(name).resolve()) for name in cfg] or [""]
     starts = [str(find_weights(name).resolve()) if name else "" for name in weights] or [""]
     if cfg and len(starts) == 1:
         starts *= len(files)

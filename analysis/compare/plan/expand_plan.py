@@ -15,9 +15,8 @@ from typing import Any
 from analysis.compare.plan.command_line import NONE, Axes
 from analysis.compare.plan.data_fingerprint import data_digest
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
-from data.hyp import load_hyp
-from engine.config.train_config import TrainConfig, hyp_file
-from engine.config.train_parser import DEFAULT_HYP
+from data.hyp import find_hyp, load_hyp
+from engine.config.train_config import DEFAULT_HYP, TrainConfig
 from models.attention import canonical_name
 from models.freeze import freeze
 from models.graph.user_classes import user_files
@@ -145,7 +144,7 @@ def expand(axes: Axes, shared: Mapping[str, Any], task: str = "val") -> list[Run
             own = {"cfg": cfg, "weights": weights, "data": str(dataset.file.resolve()), "imgsz": imgsz, "seed": seed}
             inserted = {"attention": (text,) if text else (), "attention_start": start or "identity"}
             own["module"] = modules[cfg, weights, text, start]
-            own["hyp"] = shared["hyp"] or hyp_file(dataset.hyp or DEFAULT_HYP)
+            own["hyp"] = shared["hyp"] or str(find_hyp(dataset.hyp or DEFAULT_HYP).resolve())
             config = TrainConfig(**{**shared, **own, **inserted, "noplots": True})
             run = replace(_run(config, text, start, dataset, task), data_digest=contents[dataset.file])
             runs.setdefault(run.key, run)
@@ -226,7 +225,7 @@ def _counted(config: TrainConfig) -> dict[str, Any]:
     """The settings that count in every digest, beside the named files."""
     left_out = (*_WITHOUT_EFFECT, *_NAMED_FILES, "attention", "attention_start", "seed", "module")
     values = config.to_dict()
-    defaults = TrainConfig(config.data, config.hyp, config.weights, config.cfg).to_dict()
+    defaults = TrainConfig(**{name: getattr(config, name) for name in _NAMED_FILES}).to_dict()
     return {
         name: value
         for name, value in values.items()

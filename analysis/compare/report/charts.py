@@ -83,7 +83,6 @@ def available(group: Group) -> list[Plot]:
 def render(plot: Plot, group: Group, ink: Ink, kind: str) -> bytes:
     """Draw a picture as `svg` or `png`."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     text = {name: ink.text for name in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
@@ -92,7 +91,6 @@ def render(plot: Plot, group: Group, ink: Ink, kind: str) -> bytes:
     # The same figures give the same file: no date, fixed names of clip paths.
     with mpl.rc_context(look):
         figure = Figure(figsize=(_WIDTH_IN, 4), layout="constrained")
-        FigureCanvasAgg(figure)
         plot.draw(figure, group, ink)
         for axis in figure.axes:
             axis.spines[["top", "right"]].set_visible(False)

@@ -105,8 +105,8 @@ def register(name: str) -> Callable[[_Class], _Class]:
     def enter(cls: _Class) -> _Class:
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             raise ValueError(f"@register({name!r}): expected a class of nn.Module but got {cls!r}")
-        old = ATTENTION.get(name, cls)
-        if (old.__module__, old.__qualname__) != (cls.__module__, cls.__qualname__):  # else its file was run again
+        old = ATTENTION.get(name)
+        if old is not None and (old is cls or _place(old) != _place(cls)):  # else its file was changed and run again
             raise ValueError(f"attention {name!r} is already {old.__module__}.{old.__name__}; choose another name")
         if name in ALIASES:
             raise ValueError(f"attention {name!r} is already an alias of {ALIASES[name]!r}; choose another name")
@@ -114,6 +114,10 @@ def register(name: str) -> Callable[[_Class], _Class]:
         return cls
 
     return enter
+
+
+def _place(cls: type[nn.Module]) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
 
 
 def list_attention() -> list[str]:

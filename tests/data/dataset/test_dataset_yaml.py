@@ -156,7 +156,7 @@ def test_entries_of_other_tools_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no such data set YAML, also not in .*data; nearest there: .*yaml"):
+    with pytest.raises(ValueError, match=r"data set file .* was not found; looked in .*data/; nearest: .*signs.yaml"):
         load_dataset_spec("singns.yaml")
 
 

@@ -1,5 +1,6 @@
 """train.py's command line: names and defaults, refusals by name, one line for every mistake."""
 
+import io
 import subprocess
 import sys
 from dataclasses import fields
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.config.train_config import EvolveRequest, ResumeRequest, TrainConfig, parse_train_args
+from engine.config.train_config import TrainConfig
 from engine.config.train_parser import IGNORED, UNSUPPORTED, command_words, create_parser
+from engine.config.train_request import EvolveRequest, ResumeRequest, TrainRequest, parse_train_args
 
 
 @pytest.fixture
@@ -24,8 +26,10 @@ def dataset(tmp_path: Path) -> Path:
     return file
 
 
-def parse(dataset: Path, *words: str) -> TrainConfig | ResumeRequest:
-    return parse_train_args(["--data", str(dataset), "--cfg", "yolov5n.yaml", "--weights", "", *words])
+def parse(dataset: Path, *words: str) -> TrainConfig | EvolveRequest:
+    """The settings of a run, or a search."""
+    request = parse_train_args(["--data", str(dataset), "--cfg", "yolov5n.yaml", "--weights", "", *words])
+    return request.config if isinstance(request, TrainRequest) else request
 
 
 def run_script(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -87,9 +91,9 @@ def test_flags_set_what_they_set_in_yolov5(dataset, words, name, value):
 def test_yolov5_defaults():
     defaults = vars(create_parser().parse_args([]))
     wanted = {
-        "weights": None,  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
+        "weights": "",  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
         "cfg": "",
-        "hyp": None,  # what the data set names, else hyp.scratch-low.yaml
+        "hyp": "",  # what the data set names, else hyp.scratch-low.yaml
         "epochs": 100,
         "batch_size": 16,
         "imgsz": 640,
@@ -217,19 +221,19 @@ def test_settings_survive_as_plain_data(dataset):
 def test_settings_become_the_words_they_came_from(dataset):
     words = ["--freeze", "1", "2", "--attention", "SE", "--attention", "CBAM@neck", "--attention-start", "paper"]
     config = parse(dataset, *words, "--rect", "--class-weights", "0.5", "--patience", "0", "--save-period", "-1")
-    assert parse_train_args(command_words(config.to_dict())) == config
+    assert parse_train_args(command_words(config.to_dict())).config == config
     plain = parse(dataset)
-    assert parse_train_args(command_words(plain.to_dict())) == plain
+    assert parse_train_args(command_words(plain.to_dict())).config == plain
 
 
 def test_evolve_request(dataset, monkeypatch):
-    monkeypatch.setattr("engine.config.train_config.find_spec", lambda name: name)
+    monkeypatch.setattr("engine.config.train_request.find_package", lambda name: name)
     request = parse(dataset, "--evolve")
     assert isinstance(request, EvolveRequest)
     assert (request.trials, request.config.project) == (300, "runs/evolve")
     assert parse(dataset, "--evolve", "7", "--project", "p").trials == 7
     assert parse(dataset, "--evolve", "7", "--project", "p").config.project == "p"
-    monkeypatch.setattr("engine.config.train_config.find_spec", lambda name: None)
+    monkeypatch.setattr("engine.config.train_request.find_package", lambda name: None)
     with pytest.raises(ValueError, match="--evolve: the package optuna is not installed; pip install optuna"):
         parse(dataset, "--evolve")
 
@@ -266,7 +270,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root):
     [
         (["--evolve_population", "x"], "--evolve_population is not supported"),
         (["--optimizer", "Lion"], "--optimizer Lion: expected one of SGD, Adam, AdamW"),
-        (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "none.yaml: no such data set YAML"),
+        (["--cfg", "yolov5n.yaml", "--data", "none.yaml"], "data set file 'none.yaml' was not found"),
     ],
 )
 def test_scripts_mistakes_are_one_line_and_exit_code_2(root, words, message):
@@ -292,32 +296,77 @@ def test_a_wrong_hyperparameter_name_is_one_line(dataset, tmp_path):
         (["--cfg", "broken.yaml"], "broken.yaml"),
     ],
 )
-def test_mistakes_in_the_model_come_before_the_data_are_read(words, message, tmp_path, monkeypatch):
+def test_mistakes_in_the_model_come_before_the_data_are_drawn(words, message, tmp_path, monkeypatch):
     (tmp_path / "best.pt").write_bytes(b"")
     (tmp_path / "broken.yaml").write_text("nc: 2\n")
+    content = {"path": "made", "train": "images/train", "names": ["a"], "synth": {"train": 1, "val": 0, "test": 0}}
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump(content))
     words = [str(tmp_path / "best.pt") if word == "WEIGHTS" else word for word in words]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
-        parse_train_args([*words, "--data", "no-such-set.yaml"])
+        parse_train_args([*words, "--data", "set.yaml"])
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_request_holds_what_the_files_say(dataset, tmp_path):
+    (tmp_path / "hyp.yaml").write_text("lr0: 0.25\nanchors: 4\n")
+    words = ["--data", str(dataset), "--cfg", "yolov5n.yaml", "--hyp", str(tmp_path / "hyp.yaml")]
+    request = parse_train_args([*words, "--attention", "SE@neck.P3", "--attention", "ECA@neck.P3"])
+    assert (request.hyp.lr0, request.dataset.names) == (0.25, {0: "a", 1: "b"})
+    assert (request.spec.nc, request.spec.anchors) == (2, 4)
+    assert [layer.module for layer in request.spec.layers if layer.base_row is None] == ["SE", "ECA"]
+
+
+def test_each_layer_list_is_resolved_once_and_each_file_read_once(dataset, tmp_path, monkeypatch):
+    from engine.training.build_run import create_model
+    from models.graph import channels_and_strides
+    from models.insertion.layer_list import layer_list
+    from models.model_yaml import load_spec
+    from models.weights.checkpoint import save_model
+    from models.yolo import build_model
+
+    save_model(build_model(load_spec("yolov5n.yaml", nc=3)), tmp_path / "start.pt")
+    resolved, opened = [], []
+    resolve, plain_open = channels_and_strides.resolve, io.open
+
+    def counted(spec):
+        resolved.append((len(spec.layers), spec.nc))
+        return resolve(spec)
+
+    def watched(file, *arguments, **options):
+        opened.append(Path(file).name)
+        return plain_open(file, *arguments, **options)
+
+    monkeypatch.setattr(channels_and_strides, "resolve", counted)
+    monkeypatch.setattr(io, "open", watched)
+    words = ["--attention", "CBAM@neck.P3", "--weights", str(tmp_path / "start.pt"), "--data", str(dataset)]
+    request = parse_train_args(["--cfg", "yolov5n.yaml", *words])
+    model = create_model(request).model
+    layer_list(model.spec)
+    # the base, the base with attention, and the model inside the weights
+    assert sorted(resolved) == [(25, 2), (25, 3), (26, 2)]
+    files = [name for name in opened if name.endswith(".yaml")]
+    assert sorted(files) == ["hyp.scratch-low.yaml", "set.yaml", "yolov5n.yaml"]
 
 
 def test_without_weights_a_stock_size_starts_from_those_at_hand(dataset, root, capsys):
     words = ["--data", str(dataset)]
     shipped = str(root / "weights" / "yolov5n.pt")
-    assert parse_train_args(words).weights == shipped
+    assert parse_train_args(words).config.weights == shipped
     said = capsys.readouterr().out
     assert f"Weights from {shipped}, stock ones of this size; --weights '' starts from scratch" in said
-    assert parse_train_args([*words, "--cfg", "yolov5n_ca.yaml"]).weights == shipped
-    assert parse_train_args([*words, "--cfg", "yolov5n.yaml", "--weights", ""]).weights == ""
+    assert parse_train_args([*words, "--cfg", "yolov5n_ca.yaml"]).config.weights == shipped
+    assert parse_train_args([*words, "--cfg", "yolov5n.yaml", "--weights", ""]).config.weights == ""
     assert "Weights from" in capsys.readouterr().out
-    assert parse_train_args([*words, "--cfg", "yolov5x.yaml"]).weights == ""  # not in weights/, and nothing is fetched
+    request = parse_train_args([*words, "--cfg", "yolov5x.yaml"])
+    assert request.config.weights == ""  # not in weights/, and nothing is fetched
     assert "Weights from" not in capsys.readouterr().out
 
 
 def test_a_yaml_of_a_stock_name_and_another_width_starts_from_scratch(dataset, root, tmp_path):
     text = (root / "models" / "yolov5n.yaml").read_text().replace("width_multiple: 0.25", "width_multiple: 0.125")
     (tmp_path / "yolov5n_thin.yaml").write_text(text)
-    assert parse_train_args(["--data", str(dataset), "--cfg", str(tmp_path / "yolov5n_thin.yaml")]).weights == ""
+    assert parse_train_args(["--data", str(dataset), "--cfg", str(tmp_path / "yolov5n_thin.yaml")]).config.weights == ""
 
 
 def test_a_data_set_may_name_its_hyperparameters(dataset, capsys):

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from data.hyp import load_hyp
-from engine.config.train_config import EvolveRequest
+from engine.config.train_request import EvolveRequest
 from engine.evolution import evolve_report
 from engine.evolution import run_evolution as module
 from engine.evolution.run_evolution import SPACE, Claim, best_epoch, evolve, fitness
+from engine.runtime import child_process
 from engine.training.results_csv import ResultsFile
 from models.model_yaml import load_spec
 from models.weights.checkpoint import read_checkpoint, save_model
@@ -189,7 +190,7 @@ def test_a_run_is_resumed_if_it_can_be(configure, workshop, monkeypatch, tmp_pat
         options["stdout"].write(b"a line\nthe reason\n\n")
         return SimpleNamespace(wait=lambda: 2, poll=lambda: 2)
 
-    monkeypatch.setattr(module.subprocess, "Popen", popen)
+    monkeypatch.setattr(child_process.subprocess, "Popen", popen)
     folder = tmp_path / "trial4"
     (folder / "weights").mkdir(parents=True)
     if training is not None:
@@ -208,7 +209,7 @@ def test_a_run_is_resumed_if_it_can_be(configure, workshop, monkeypatch, tmp_pat
 
 
 def test_a_finished_run_is_not_done_again(configure, workshop, monkeypatch, tmp_path):
-    monkeypatch.setattr(module.subprocess, "Popen", None)
+    monkeypatch.setattr(child_process.subprocess, "Popen", None)
     (tmp_path / "weights").mkdir()
     model = build_model(load_spec(workshop / "nano.yaml").with_classes(2))
     save_model(model, tmp_path / "weights" / "last.pt", training={"epochs_done": 1})

@@ -316,7 +316,7 @@ def test_a_file_of_one_size_says_why_its_figures_differ_and_what_to_do(dynamic, 
     fixed = export(ExportConfig(weights=str(own), imgsz=(96, 96)))[0].path
     told = "images are padded to the file's one size, so its figures differ from the .pt file's; --dynamic"
     assert told in capsys.readouterr().err
-    words = ["--source", str(root / "data" / "images" / "street_1.jpg"), "--imgsz", "96", "--nosave"]
+    words = ["--source", str(root / "data" / "images" / "drawn" / "street_1.jpg"), "--imgsz", "96", "--nosave"]
     for file, notes in ((fixed, 1), (dynamic["torchscript"], 0), (weights, 0)):
         assert run_detection(parse_config(["--weights", str(file), *words, "--device", "cpu"])) == 0
         assert capsys.readouterr().err.count("for equal ones export with --dynamic") == notes

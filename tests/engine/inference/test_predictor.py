@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from data.images import read_image
+from engine.inference.network import TorchNetwork
 from engine.inference.predictor import Predictor, Selection
 from engine.runtime.device import choose_precision
 from tests.support.red_boxes import RedBoxes
@@ -13,9 +14,8 @@ CPU = torch.device("cpu")
 
 
 def predictor(model=None, image_px=128, **options):
-    return Predictor(
-        model or RedBoxes(), image_px=image_px, device=CPU, precision=choose_precision("32", CPU), **options
-    )
+    network = TorchNetwork(model or RedBoxes(), CPU, choose_precision("32", CPU))
+    return Predictor(network, image_px=image_px, **options)
 
 
 def scene(width, height, red=None, green=None):

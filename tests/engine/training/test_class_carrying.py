@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from data.dataset.dataset_yaml import load_dataset_spec
 from data.hyp import load_hyp
-from engine.config.train_config import parse_train_args
+from engine.config.train_request import parse_train_args
 from engine.training.build_run import create_model, tell_of_mirrored_classes
 from models.weights.checkpoint import read_checkpoint
 
@@ -20,10 +19,9 @@ def class_rows(state: dict[str, torch.Tensor], classes: int) -> torch.Tensor:
 
 def test_class_rows_arrive_by_name_and_by_request(capsys) -> None:
     words = ["--data", "roadsigns_demo.yaml", "--noautoanchor", "--class-map", "stop=stop sign"]
-    config = parse_train_args(words)
-    dataset = load_dataset_spec(config.data)
-    started = create_model(config, dataset, load_hyp(config.hyp))
-    source = class_rows(read_checkpoint(config.weights).state_dict, 80)
+    request = parse_train_args(words)
+    started = create_model(request)
+    source = class_rows(read_checkpoint(request.config.weights).state_dict, 80)
     model = class_rows(started.model.state_dict(), 4)
     assert torch.equal(model[:, :5], source[:, :5])
     assert torch.equal(model[:, 5:7], source[:, [5 + TRAFFIC_LIGHT, 5 + STOP_SIGN]])

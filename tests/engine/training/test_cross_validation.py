@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.dataset.dataset_yaml import load_dataset_spec
-from engine.config.train_config import ResumeRequest
+from engine.config.train_request import ResumeRequest
 from engine.training.cross_validation import deal, write_fold
 from engine.training.run_training import train
 from tests.support.tiny_runs import assert_same_weights, stop_in_epoch

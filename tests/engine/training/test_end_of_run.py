@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from engine.config.parser import run_cli
-from engine.config.train_config import ResumeRequest
+from engine.config.train_request import ResumeRequest
 from engine.training import run_training
 from engine.training.callbacks import SaveWeights
 from engine.training.run_training import train

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config.train_config import ResumeRequest, TrainConfig
+from engine.config.train_config import TrainConfig
+from engine.config.train_request import ResumeRequest
 from engine.training.run_training import train
 from models.spec.model_spec import ModelSpec
 from models.weights.checkpoint import read_checkpoint

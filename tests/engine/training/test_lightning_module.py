@@ -1,5 +1,6 @@
 """The training step and the progress line, piece by piece."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
@@ -9,8 +10,9 @@ import torch
 from data.loading.loader import Batch
 from engine.runtime.console import clock
 from engine.runtime.device import Precision
+from engine.training.forward_and_loss import batch_losses, scale_images
 from engine.training.lightning_loop import _fp32_steps, quiet_lightning
-from engine.training.lightning_module import DetectionModule, LossTrail, raw_maps, scale_images
+from engine.training.lightning_module import DetectionModule, LossTrail
 from engine.training.optimizer_and_schedule import Schedule, create_optimizer
 from engine.training.progress_bar import Progress
 from engine.training.weight_average import ModelEMA
@@ -19,9 +21,13 @@ from models.loss import LossParts
 
 def test_a_single_image_that_cannot_be_normalised():
     pooling = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3))
-    assert raw_maps(pooling, torch.zeros(2, 3, 8, 8)).shape == (2, 3, 1, 1)
+
+    def shape(raw, targets):
+        return raw.shape
+
+    assert batch_losses(pooling, shape, torch.zeros(2, 3, 8, 8), None, nullcontext()) == (2, 3, 1, 1)
     with pytest.raises(ValueError, match="choose a --batch-size above 1 that does not leave a single image"):
-        raw_maps(pooling, torch.zeros(1, 3, 8, 8))
+        batch_losses(pooling, shape, torch.zeros(1, 3, 8, 8), None, nullcontext())
 
 
 def test_gradients_are_limited_to_norm_10():

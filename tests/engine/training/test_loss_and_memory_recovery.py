@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from engine.config.parser import Terminated
-from engine.config.train_config import ResumeRequest
+from engine.config.train_request import ResumeRequest
 from engine.training.lightning_module import DetectionModule
 from engine.training.loss_and_memory_recovery import EVERY_BATCHES, GoodState, is_out_of_memory
 from engine.training.progress_bar import Progress

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from engine.config.train_config import ResumeRequest
+from engine.config.train_request import ResumeRequest
 from engine.training import run_training as trainer
 from engine.training.lightning_loop import Fit
 from engine.training.results_csv import ResultsFile

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.testing import assert_close
 
+from engine.inference.network import Ensemble, PlainNetwork
 from engine.runtime.device import Precision
 from engine.validation.evaluate import evaluate
 from engine.validation.tally import Tally
@@ -47,9 +48,12 @@ class Head:
 class Scripted(nn.Module):
     """Answers image i, known by its first pixel, with the rows prepared for it."""
 
+    stride_px, channels = 32, 3
+
     def __init__(self, answers, nc=3):
         super().__init__()
         self.nc = nc
+        self.names = dict.fromkeys(range(nc), "")
         self.detect = Head()
         self.answers = answers
         self.width = max([len(rows) for rows in answers] + [1])
@@ -90,9 +94,12 @@ def _loader(labels, batch_size=2, size=100, shape=None):
     return batches
 
 
+def _network(answers, nc=3):
+    return PlainNetwork(Scripted(answers, nc), CPU, FP32)
+
+
 def _run(answers, labels, *, batch_size=2, shape=None, names=NAMES, **options):
-    options = {"device": CPU, "precision": FP32, **options}
-    return evaluate(Scripted(answers, len(names)), _loader(labels, batch_size, shape=shape), names=names, **options)
+    return evaluate(_network(answers, len(names)), _loader(labels, batch_size, shape=shape), names=names, **options)
 
 
 A = (0, 20, 20, 10, 10)
@@ -133,8 +140,8 @@ def test_the_shares_of_several_processes_make_the_whole():
     def loss(raw, targets):
         return Loss(*[raw[0].sum() + len(targets)] * 4)
 
-    options = {"names": NAMES, "device": CPU, "precision": FP32, "loss": loss}
-    model, batches, handed_in = Scripted(ANSWERS), _loader(LABELS[:3], 1), []
+    options = {"names": NAMES, "loss": loss}
+    model, batches, handed_in = _network(ANSWERS), _loader(LABELS[:3], 1), []
     for rank in range(2):  # 2 images and 1
         evaluate(model, batches[rank::2], gather=lambda value: handed_in.append(value) or [value], **options)
     whole = evaluate(model, batches, **options)
@@ -189,7 +196,7 @@ def test_options_reach_the_suppression():
 def test_single_class_counts_every_class_as_one():
     answers = [_rows((2, 0.9, 20, 20, 10, 10), (1, 0.8, 20, 20, 10, 10))]
     loader = _loader([[A]])
-    result = evaluate(Scripted(answers), loader, names={0: "item"}, device=CPU, precision=FP32, single_cls=True)
+    result = evaluate(_network(answers), loader, names={0: "item"}, single_cls=True)
     assert result.map50 == pytest.approx(0.995)
     assert result.confusion.tolist() == [[1, 0], [0, 0]]  # the second box was suppressed across classes
 
@@ -213,22 +220,20 @@ def test_loss_is_the_mean_over_batches_of_raw_maps_and_targets():
     assert _run(ANSWERS, LABELS).loss is None
 
 
-def test_mode_comes_back_even_after_an_error():
+def test_a_model_is_measured_in_eval_mode():
     model = Scripted(ANSWERS).train()
-    evaluate(model, _loader(LABELS), names=NAMES, device=CPU, precision=FP32)
-    assert model.training
+    evaluate(PlainNetwork(model, CPU, FP32), _loader(LABELS), names=NAMES)
     assert model.modes == [False, False]
-    with pytest.raises(IndexError):
-        evaluate(model, _loader([[]] * 6), names=NAMES, device=CPU, precision=FP32)
-    assert model.training
-    model.eval()
-    evaluate(model, _loader(LABELS), names=NAMES, device=CPU, precision=FP32)
-    assert not model.training
+
+
+def test_a_loss_needs_the_raw_maps():
+    with pytest.raises(ValueError, match="Expected a `PlainNetwork` where the loss is wanted"):
+        evaluate(Ensemble([_network(ANSWERS)]), [], names=NAMES, loss=lambda raw, targets: None)
 
 
 def test_wrong_number_of_classes():
     with pytest.raises(ValueError, match="Expected a model of 3 classes, those of the data set, but got 2 classes"):
-        evaluate(Scripted(ANSWERS, nc=2), [], names=NAMES, device=CPU, precision=FP32)
+        evaluate(_network(ANSWERS, nc=2), [], names=NAMES)
 
 
 def test_observers_see_each_batch():

@@ -8,6 +8,7 @@ import yaml
 
 import models.common
 from models import build_model, insert, load_model, load_modules, load_spec, save_model
+from models.attention import accepted_options
 from models.graph.checked import checked_spec
 from models.user_modules import find_class
 from models.weights.checkpoint import read_checkpoint
@@ -107,6 +108,14 @@ def test_a_file_is_run_again_only_after_a_change(tmp_path):
     file.write_text(GATE.replace("r=16", "r=2"), encoding="utf-8")
     load_modules(file)
     assert find_class("Gate") is not first
+
+
+def test_a_registered_class_may_be_changed(tmp_path):
+    text = GATE.replace("class Gate", "from models.attention import register\n\n\n@register('Named')\nclass Gate")
+    file = written(tmp_path, text)
+    file.write_text(text.replace("r=16", "r=4"), encoding="utf-8")
+    load_modules(file)
+    assert accepted_options("Named") == {"r": 4}
 
 
 def test_one_name_in_two_files_is_refused(tmp_path):

@@ -159,7 +159,7 @@ def test_truncated_files(tmp_path: Path, kind: str) -> None:
     lengths = [0, 1, 2, 3, 10, 30, 64, 100, 500, 1000, 5000, 20_000, len(whole) // 3, len(whole) // 2, len(whole) - 1]
     for length in lengths:
         short.write_bytes(whole[:length])
-        wrong = rf"not a readable weights file \({length} bytes\): truncated" if length else r"the weights file is empty"
+        wrong = rf"not a readable weights file \({length} bytes\): truncated" if length else "the weights file is empty"
         with pytest.raises(ValueError, match=f"short.pt: {wrong}"):
             read_checkpoint(short)
 

@@ -27,7 +27,7 @@ def test_a_task_returns_the_files_of_its_run(planned, tmp_path, monkeypatch) -> 
     """Made-up training on "another machine": what was sent is there, and what it leaves comes back."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
 
-    def train(command, log, started, keep_open) -> int:
+    def train(command, log, keep_open) -> int:
         folder = RunFolder(log.parent)
         assert folder.plan.module == "SE"
         folder.write("measured", {"map50_95": 0.5})

@@ -22,13 +22,13 @@ from analysis.compare.execute.run_folder import (
     RunFolder,
     execute,
     folders,
-    train_words,
 )
 from analysis.compare.plan.command_line import parse_compare_args
 from analysis.compare.plan.expand_plan import RunPlan
 from analysis.compare.study import find, merge, run_study
 from engine.config.parser import signals_as_ctrl_c
-from engine.config.train_config import TrainConfig, parse_train_args
+from engine.config.train_parser import run_words
+from engine.config.train_request import TrainRequest, parse_train_args
 from engine.runtime.folder_lock import locked
 from models.model_yaml import load_spec
 from models.weights.checkpoint import save_model
@@ -96,17 +96,17 @@ def test_states_of_a_run(runs) -> None:
 def test_the_command_of_a_run_is_an_ordinary_training(runs) -> None:
     """Reading it as train.py does gives the settings that were planned."""
     for folder in runs:
-        config = parse_train_args(train_words(folder.plan, folder, resume=False))
-        assert isinstance(config, TrainConfig)
+        request = parse_train_args(run_words(folder.plan.train, folder.path, resume=False))
+        assert isinstance(request, TrainRequest)
         there = {"project": str(folder.path.parent), "name": folder.path.name, "exist_ok": True}
-        assert config.to_dict() == {**folder.plan.train, **there}
+        assert request.config.to_dict() == {**folder.plan.train, **there}
 
 
 def test_every_kind_of_flag_survives_the_command_line(planned, tmp_path) -> None:
     words = "--freeze 0 1 --cos-lr --rect --cache --patience 0 --label-smoothing 0.1 --optimizer AdamW"
     plan = planned(*words.split(), "--start", "paper")[1]
     folder = RunFolder(tmp_path / plan.folder_name)
-    config = parse_train_args(train_words(plan, folder, resume=False))
+    config = parse_train_args(run_words(plan.train, folder.path, resume=False)).config
     assert config.to_dict() == {**plan.train, "project": str(tmp_path), "name": plan.folder_name, "exist_ok": True}
     assert (config.attention_start, config.optimizer, config.cache) == ("paper", "AdamW", "ram")
 

@@ -156,7 +156,7 @@ def test_round_trip(planned) -> None:
         (["--attention", "SE(foo=1)"], "SE has no option 'foo'"),
         (["--at", "neck.P9"], r"no place 'neck\.P9'; it has backbone\.P1"),
         (["--at", "each,neck.P3"], "expected `each` alone"),
-        (["--data", "sings.yaml"], "nearest there: .*signs.yaml"),
+        (["--data", "sings.yaml"], "nearest: .*signs.yaml"),
         (["--epochs", "0"], "--epochs 0: expected at least 1"),
         (["--freeze", "foo"], "--freeze foo"),
         (["--freeze", "!attention"], "--freeze !attention: nothing is left to train"),  # in the baseline

@@ -10,12 +10,13 @@ import yaml
 from analysis.compare.execute import time_estimate
 from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.measure import measure
-from analysis.compare.execute.run_folder import RunFolder, run_process
+from analysis.compare.execute.run_folder import RunFolder
 from analysis.compare.execute.time_estimate import runs_at_once
 from analysis.compare.plan import expand_plan
 from analysis.compare.plan.command_line import parse_compare_args
 from analysis.compare.plan.expand_plan import expand
 from engine.config.train_config import TrainConfig
+from engine.runtime.child_process import run_process
 
 
 def test_figures_are_those_of_the_test_split(command, root, tmp_path) -> None:
@@ -76,7 +77,7 @@ def test_as_many_runs_as_cores_and_memory_allow(planned, monkeypatch) -> None:
 def test_a_run_has_one_thread(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     words = ["python", "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"]
-    assert run_process(words, tmp_path / "log.txt", lambda _: None) == 0
+    assert run_process(words, tmp_path / "log.txt") == 0
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert run_process(words, tmp_path / "log.txt", lambda _: None) == 0
+    assert run_process(words, tmp_path / "log.txt") == 0
     assert (tmp_path / "log.txt").read_text().split() == ["1", "5"]
