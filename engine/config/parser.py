@@ -81,7 +81,9 @@ class ArgumentParser(argparse.ArgumentParser):
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError:
-            kind = _KINDS.get(action.type, "another value")
+            kind = _KINDS.get(action.type)
+            if kind is None:  # it has said itself what it expects
+                raise
             usual = f", e.g. {action.default}" if isinstance(action.default, (int, float)) else ""
             raise argparse.ArgumentError(None, f"{_flag(action)} {arg_string}: expected {kind}{usual}") from None
 
