@@ -4,7 +4,10 @@
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.detection.detector import load_model
 
 __all__ = ["load_model"]
 

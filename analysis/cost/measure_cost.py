@@ -114,7 +114,7 @@ def _row(
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = ArgumentParser(prog="python -m analysis.cost", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m analysis.cost", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cfg", nargs="+", default=["yolov5n.yaml", "yolov5s.yaml"], help="model YAMLs")
     parser.add_argument("--attention", nargs="+", help="modules; every one that needs no extra package if not given")
     parser.add_argument("--places", nargs="+", default=list(STOCK_PLACES), help="placement names")

@@ -6,7 +6,7 @@ import multiprocessing.util
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from data.loading.sampler import EpochSampler
 from data.loading.samples import DetectionDataset, ImageShape, Item
 
 _NAMED = 10  # classes without a label that are named
-__all__ = ["Batch", "DetectionDataset", "ImageShape", "collate", "create_loader", "rect_batches"]
+__all__ = ["Batch", "BatchLoader", "DetectionDataset", "ImageShape", "collate", "create_loader", "rect_batches"]
 
 
 class Batch(NamedTuple):
@@ -33,6 +33,14 @@ class Batch(NamedTuple):
     targets: Tensor  # (M, 6) float32: image index, class, cx, cy, w, h normalised to the batch image
     paths: tuple[str, ...]
     shapes: tuple[ImageShape, ...]
+
+
+class BatchLoader(DataLoader[Item]):
+    """Iterates over `Batch`es; what it was made of, by its own types."""
+
+    dataset: DetectionDataset
+    sampler: EpochSampler
+    batch_size: int
 
 
 def create_loader(
@@ -57,7 +65,7 @@ def create_loader(
     pin_memory: bool = False,
     progress: bool = True,
     channels: int = 3,
-) -> DataLoader[Batch]:
+) -> BatchLoader:
     """Scan a split and return a loader of its batches.
 
     `loader.sampler.set_epoch(epoch)` chooses the order and the randomness of the next pass. `loader.dataset` has
@@ -123,7 +131,7 @@ def create_loader(
     processes = min(workers, available_cores(), batch_size if batch_size > 1 else 0)
     if processes:
         multiprocessing.util.get_temp_dir()  # made here it goes with this process; each worker's own would stay
-    loader: DataLoader[Any] = DataLoader(  # torch types it by its data set, not by what `collate_fn` makes of that
+    return BatchLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -134,7 +142,6 @@ def create_loader(
         persistent_workers=processes > 0,
         generator=torch.Generator().manual_seed(seed),  # leaves the global one alone
     )
-    return loader
 
 
 def collate(items: Sequence[Item]) -> Batch:

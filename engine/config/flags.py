@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, field, fields
+from dataclasses import Field, dataclass, field, fields
 from types import NoneType
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 _SIDES = tuple[int, int]  # height and width; one number is both
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True)
+class Check:
     """What a setting may be."""
 
     holds: Callable[[float], bool]
@@ -102,9 +103,9 @@ def check(given: Any) -> None:  # noqa: ANN401  (settings)
     Raises:
         ValueError: Naming the flag, the value and what was expected.
     """
-    for one in _with_flags(type(given)):
+    for one in _with_flags(cast("type[Any]", type(given))):
         wanted, value = one.metadata["flag"].check, getattr(given, one.name)
-        items: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+        items = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
         for item in items:
             if wanted is not None and item is not None and not wanted.holds(item):
                 raise ValueError(f"{_name(one)} {item}: expected {wanted.expected}")

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +23,7 @@ from engine.runtime.launcher import place
 from files.disk import results_in
 from files.text import printable_lines
 
-_KINDS = {int: "a whole number", float: "a number"}
+_KINDS: Mapping[object, str] = {int: "a whole number", float: "a number"}
 GRACE_S = 10  # between requests to end; as long as docker stop waits
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
@@ -60,10 +60,10 @@ class ArgumentParser(argparse.ArgumentParser):
             reasons: From flag (`"--verbose"`) to the clause that says why.
         """
         for flag, reason in reasons.items():
-            options = {"nargs": "?", "dest": argparse.SUPPRESS, "help": argparse.SUPPRESS, "metavar": reason}
-            self.add_argument(flag, action=_Ignored, **options)
+            hidden = argparse.SUPPRESS
+            self.add_argument(flag, action=_Ignored, nargs="?", dest=hidden, help=hidden, metavar=reason)
 
-    def parse_args(  # type: ignore[override]
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]  (typeshed's overloads by kind of namespace)
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """Parse, refusing unsupported flags by name and suggesting the nearest flag for unknown ones."""
@@ -72,7 +72,7 @@ class ArgumentParser(argparse.ArgumentParser):
             flag = word.split("=", 1)[0]
             if flag in self.refused:
                 self.error(f"{flag} is not supported: {self.refused[flag]}")
-        parsed, unknown = self.parse_known_args(words, namespace)
+        parsed, unknown = self.parse_known_args(words, namespace or argparse.Namespace())
         if unknown:
             self.error(self._unknown_message(unknown))
         return parsed
@@ -108,9 +108,9 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def add_module_flag(group: argparse._ActionsContainer) -> None:
+def add_module_flag(parser: argparse.ArgumentParser) -> None:
     """Declare `--module` where there are no settings with it."""
-    group.add_argument("--module", nargs="+", default=[], metavar="FILE", help=MODULE_TEXT)
+    parser.add_argument("--module", nargs="+", default=[], metavar="FILE", help=MODULE_TEXT)
 
 
 def module_words(files: Sequence[str]) -> list[str]:
@@ -180,7 +180,7 @@ def run_cli(main: Callable[[], int | None]) -> int:
 
 
 @contextmanager
-def signals_as_ctrl_c() -> Iterator[None]:
+def signals_as_ctrl_c() -> Generator[None, None, None]:
     """Raise `Terminated` on SIGTERM (docker stop, systemd, a scheduler) and SIGHUP (the terminal is gone).
 
     Another one soon after is not heard: it would cut short what finishes the files. What the user has set stays, such

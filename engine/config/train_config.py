@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from engine.config.flags import MODULE_TEXT, PRECISIONS, Check, at_least, check, flag
 
@@ -185,7 +185,10 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in `opt.yaml` and in checkpoints; `module` only where files are named."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {
+            name: list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
         return values if self.module else {name: value for name, value in values.items() if name != "module"}
 
     @classmethod

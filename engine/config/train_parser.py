@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from engine.config.flags import add_flags
 from engine.config.parser import ArgumentParser, module_words
@@ -79,7 +79,7 @@ def _words(action: argparse.Action, value: Any) -> list[str]:  # noqa: ANN401  (
     if action.dest == "attention":  # may be repeated
         return [word for one in value for word in (flag, one)]
     if isinstance(value, (list, tuple)):
-        return [flag, *map(str, value)]
+        return [flag, *map(str, cast("Sequence[Any]", value))]
     return [flag, str(value)]
 
 

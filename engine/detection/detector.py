@@ -141,8 +141,8 @@ class Detector:
         if waiting:
             flush()
         seconds, count = predictor.seconds, max(predictor.seconds.images, 1)
-        times = tuple(1000 * spent / count for spent in (seconds.prepare, seconds.network, seconds.nms))
-        return Results(results, self.names, times)
+        prepare, network, nms = (1000 * spent / count for spent in (seconds.prepare, seconds.network, seconds.nms))
+        return Results(results, self.names, (prepare, network, nms))
 
     @property
     def _alpha(self) -> bool:

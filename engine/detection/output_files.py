@@ -104,7 +104,7 @@ class _Video:
         self._frames = 0
         self._file, self._as = file, file.with_suffix(".ismv") if frame.kind == "stream" else file
         with quiet_opencv:
-            self._writer = cv2.VideoWriter(str(self._as), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, self._size)
+            self._writer = cv2.VideoWriter(str(self._as), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
         if not self._writer.isOpened():
             check_space(file.parent)
             raise ValueError(f"{file}: this OpenCV cannot write .mp4 videos; --nosave goes without")
@@ -119,19 +119,19 @@ class _Video:
             picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
         else:  # a stream that came back in another size
             picture = cv2.resize(picture, self._size)
-        copies = 1 if time_s is None or self._start_s is None else self._due(time_s)
+        copies = 1 if time_s is None or self._start_s is None else self._due(time_s, self._start_s)
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         check_space(self._file.parent)  # OpenCV says nothing
         for _ in range(copies):
             self._writer.write(bgr)
         self._frames += copies
 
-    def _due(self, time_s: float) -> int:
+    def _due(self, time_s: float, start_s: float) -> int:
         """Frames to write so that the video plays at the speed it was seen; long gaps are shortened."""
-        due = int((time_s - self._start_s) * self._fps) + 1 - self._frames
+        due = int((time_s - start_s) * self._fps) + 1 - self._frames
         longest = int(_LONGEST_GAP_S * self._fps)
         if due > longest:
-            self._start_s += (due - longest) / self._fps
+            self._start_s = start_s + (due - longest) / self._fps
         return min(max(due, 0), longest)
 
     def close(self) -> None:

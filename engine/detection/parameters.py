@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 _FLAG = re.compile(r"--([a-z][a-z-]*)")
 
 

@@ -174,7 +174,8 @@ def _class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[
     return tuple(sorted(set(chosen)))
 
 
-_Batch = list[tuple[Frame | Trouble, Prepared | None]]
+_Item = tuple[Frame, Prepared] | tuple[Trouble, None]
+_Batch = list[_Item]
 _Found = tuple[list[Detections], float]
 
 
@@ -235,22 +236,25 @@ class _Run:
         share = torch.get_num_threads() // self.at_a_time
         return side_by_side(detect, batches, self.at_a_time, lambda: torch.set_num_threads(share), self.held.full)
 
-    def _prepared(self, source: Source) -> Generator[tuple[Frame | Trouble, Prepared | None], None, None]:
+    def _prepared(self, source: Source) -> Generator[_Item, None, None]:
         with closing(iter(source)) as items:
             for item in items:
                 if isinstance(item, Frame):
                     self.held.add(item.image)
-                yield item, self.predictor.prepare(item.pixels) if isinstance(item, Frame) else None
+                    yield item, self.predictor.prepare(item.pixels)
+                else:
+                    yield item, None
                 del item
 
     def _tell(self, batch: _Batch, found: Sequence[Detections], network_s: float) -> bool:
         """Print a batch and hand it on; False when the user ended the show."""
         waiting = iter(found)
         go_on = True
-        for item, prepared in batch:
-            if prepared is None or isinstance(item, Trouble):
-                self.troubles.append(item)
+        for pair in batch:
+            if pair[1] is None:
+                self.troubles.append(pair[0])
                 continue
+            item, prepared = pair
             detections = next(waiting)
             if self.tracking is not None:
                 detections = self.tracking(item, detections)

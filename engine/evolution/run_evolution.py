@@ -183,7 +183,9 @@ class Search:
             # By number, so that workers that start together draw different values.
             self.study.sampler = TPESampler(seed=self.request.config.seed * 1000003 + len(trials))
             trial = self.study.ask()
-            return self._describe(trial, self._take(trial.number))
+            taken = self._take(trial.number)
+            assert taken is not None  # nobody else knows its number
+            return self._describe(trial, taken)
 
     def finish(self, claim: Claim, error: str) -> None:
         """Record how a trial ended.
@@ -198,17 +200,17 @@ class Search:
         from optuna.trial import TrialState
 
         row = best_epoch(claim.folder / "results.csv")
-        if not error and row is None:
-            error = "its results.csv holds no validated epoch"
-        if error:
+        if error or row is None:
+            error = error or "its results.csv holds no validated epoch"
+            ended = f"failed: {error}"
             claim.trial.set_user_attr("error", error)
             self.study.tell(claim.trial, state=TrialState.FAIL)
         else:
+            ended = f"fitness {fitness(row):.4f}"
             claim.trial.set_user_attr("figures", {name: row[name] for name in METRICS})
             self.study.tell(claim.trial, fitness(row))
         outcomes = self.report()
         best = best_of(outcomes)
-        ended = f"failed: {error}" if error else f"fitness {fitness(row):.4f}"
         tail = f"; best {best.fitness:.4f}, trial {best.number}" if best else ""
         say(f"Trial {claim.trial.number}, {len(outcomes)} of {self.request.trials} ended: {ended}{tail}")
         if best is None and len(outcomes) >= HOPELESS:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def write_openvino(
     (folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
 
 
-def _quantised(network: object, calibration: Iterable[np.ndarray] | None) -> object:
+def _quantised(network: Any, calibration: Iterable[np.ndarray] | None) -> Any:  # noqa: ANN401  (of an optional package)
     """Post-training quantisation of everything but the decoding of boxes and their suppression."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that nncf imports
@@ -158,9 +159,9 @@ def write_tensorrt(onnx_file: Path, file: Path, metadata: Metadata, *, workspace
         stream.write(built)
 
 
-class _quiet_tracing(warnings.catch_warnings):  # noqa: N801  (used like a function)
+@contextmanager
+def _quiet_tracing() -> Iterator[None]:
     """Tracing warns of every shape it fixes; whether the file is right is measured afterwards."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield

@@ -27,7 +27,7 @@ from engine.exporting.format_writers import (
 )
 from engine.exporting.traced_network import ExportModule, Suppression
 from engine.inference.exported_metadata import Metadata
-from engine.inference.exported_network import open_exported
+from engine.inference.exported_network import ExportedNetwork, open_exported
 from engine.inference.image_size import whole_strides
 from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
 from engine.runtime.console import note
@@ -136,7 +136,7 @@ class _Job:
             note(f"{missing}; give others with --data")
         return done
 
-    def _reopened(self, file: Path) -> object:
+    def _reopened(self, file: Path) -> ExportedNetwork:
         return open_exported(str(file), self.source.device, "32")
 
     def _file(self, name: str) -> Path:

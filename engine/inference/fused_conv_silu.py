@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from models.blocks.convolutions import Conv
 
+_NN = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue]  (private: torch's stubs lack it)
+
 
 class ConvSiLU(Conv):
     """A fused `Conv` that keeps its weights in the type it computes in.
@@ -28,14 +30,16 @@ class ConvSiLU(Conv):
     def __init__(self, fused: Conv, dtype: torch.dtype) -> None:
         nn.Module.__init__(self)
         self.conv, self.bn, self.act = fused.conv, fused.bn, fused.act
+        assert fused.conv.bias is not None  # that of the batch norm, which it is fused with
         self.dtype, self.bias = dtype, fused.conv.bias.detach().to(dtype)
         self.geometry = [*map(list, (fused.conv.padding, fused.conv.stride, fused.conv.dilation)), fused.conv.groups]
         weight = fused.conv.weight.detach().to(dtype, memory_format=torch.channels_last)
-        self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.geometry)
+        self.weight = _NN.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.geometry)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c1, H, W) -> (B, c2, H/s, W/s)."""
-        recorded = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
+        traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  (public, but not in its `__all__`)
+        recorded = traced or torch.is_grad_enabled() or torch.compiler.is_compiling()
         if recorded or x.device.type != "cpu":
             return super().forward(x)
         x = x.to(self.dtype)
@@ -67,7 +71,7 @@ def fuse_silu(model: nn.Module, dtype: torch.dtype) -> int:
 
 def _available(dtype: torch.dtype) -> bool:
     """Whether torch has the operations and oneDNN computes in the type on this CPU."""
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")):
+    if not (torch.backends.mkldnn.is_available() and hasattr(_NN, "mkldnn_reorder_conv2d_weight")):
         return False
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ class Network:
         conf_thres: float,
         classes: Iterable[int] | None = None,
         max_det: int,
-        **others: object,
+        **others: Any,  # noqa: ANN401  (non_max_suppression's own)
     ) -> list[Tensor]:
         """What `non_max_suppression` does, with its arguments; finished detections are only filtered."""
         if not self.finished:
@@ -129,7 +129,7 @@ class TorchNetwork(PlainNetwork):
             precision: In which arithmetic.
             augment: Predict at several sizes, see `engine.inference.tta`.
         """
-        model = model.eval().fuse().to(device=device, memory_format=precision.memory_format)
+        model = model.eval().fuse().to(device).to(memory_format=precision.memory_format)
         super().__init__(model, device, precision)
         self.augment = augment
         if device.type == "cpu":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -25,7 +25,7 @@ from engine.runtime.launcher import Place, place
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-    from lightning.fabric.plugins.environments import ClusterEnvironment
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 T = TypeVar("T")
 
@@ -197,7 +197,7 @@ def joined(device: str) -> Iterator[Processes]:
         yield Processes(tuple(devices))
         return
     from lightning.fabric import Fabric
-    from lightning.fabric.strategies import DDPStrategy
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     kind = "gpu" if devices[0].type == "cuda" else "cpu"
     numbers = [device.index for device in devices] if kind == "gpu" else len(devices)
@@ -208,12 +208,16 @@ def joined(device: str) -> Iterator[Processes]:
             accelerator=kind, devices=numbers, num_nodes=here.nodes, strategy=strategy, plugins=[environment]
         )
         fabric.launch()
-    host = None if distributed.get_backend() == "gloo" else distributed.new_group(backend="gloo", timeout=TIMEOUT)
+    host = None
+    if distributed.get_backend() != "gloo":
+        # None and numbers stand for groups that this process is not in; this one holds all.
+        host = cast("distributed.ProcessGroup", distributed.new_group(backend="gloo", timeout=TIMEOUT))
     processes = Processes(
         tuple(devices), fabric.global_rank, fabric.world_size, fabric.local_rank, here.nodes, environment, host
     )
     with ExitStack() as stack:
-        stack.enter_context(_ending(strategy.launcher.procs))
+        launcher: Any = strategy.launcher  # of processes; its class is private
+        stack.enter_context(_ending(launcher.procs))
         if not processes.main:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         yield processes
@@ -238,7 +242,9 @@ def _devices(text: str, here: Place) -> list[torch.device]:
 
 
 def _environment(here: Place) -> ClusterEnvironment:
-    from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if here.launcher == "torchrun":
         return TorchElasticEnvironment()

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 _MOST_HELD_BYTES = 512 << 20
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Entry = tuple[Literal["item"], Item] | tuple[Literal["error"], BaseException] | tuple[Literal["end"], None]
 
 
 class Held:
@@ -78,12 +79,14 @@ def side_by_side(
             yield done, result.result()
 
 
-def read_ahead(items: Generator[Item, None, None], ahead: int, full: Callable[[], bool] = never) -> Iterator[Item]:
+def read_ahead(
+    items: Generator[Item, None, None], ahead: int, full: Callable[[], bool] = never
+) -> Generator[Item, None, None]:
     """Iterate in another thread, at most `ahead` items in front, one while memory is full; errors keep their place.
 
     Closing the generator stops the thread and closes `items`.
     """
-    waiting: queue.Queue[tuple[str, Item | BaseException | None]] = queue.Queue(ahead)
+    waiting: queue.Queue[_Entry[Item]] = queue.Queue(ahead)
     stop = threading.Event()
 
     def read() -> None:
@@ -101,12 +104,12 @@ def read_ahead(items: Generator[Item, None, None], ahead: int, full: Callable[[]
     thread.start()
     try:
         while True:
-            kind, value = waiting.get()
-            if kind == "end":
+            entry = waiting.get()
+            if entry[0] == "end":
                 return
-            if kind == "error":
-                raise value
-            yield value
+            if entry[0] == "error":
+                raise entry[1]
+            yield entry[1]
     finally:
         stop.set()
         thread.join()

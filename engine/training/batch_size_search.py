@@ -66,7 +66,7 @@ class Meter:
     def __init__(
         self, model: DetectionModel, hyp: Hyperparameters, device: torch.device, precision: Precision, image_px: int
     ) -> None:
-        self.model = deepcopy(model).to(device=device, memory_format=precision.memory_format).train()
+        self.model = deepcopy(model).to(device).to(memory_format=precision.memory_format).train()
         self.loss = DetectionLoss(model.detect, hyp, image_px=image_px)
         self.device, self.precision, self.image_px = device, precision, image_px
 

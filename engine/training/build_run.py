@@ -20,10 +20,9 @@ from models.weights.transfer import TransferReport, transfer
 from models.yolo import DetectionModel, build_model
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
     from data.dataset.dataset_yaml import DatasetSpec
     from data.hyp import Hyperparameters
+    from data.loading.loader import BatchLoader
     from engine.config.train_config import TrainConfig
     from engine.config.train_request import TrainRequest
 
@@ -35,7 +34,7 @@ def create_loaders(
     request: TrainRequest,
     processes: Processes = ALONE,
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
-) -> tuple[DataLoader, DataLoader]:
+) -> tuple[BatchLoader, BatchLoader]:
     """A process's share of augmented batches of the training split, and of the validation split's; see `val_loader`."""
     config = request.config
     cache = "none" if config.cache == "val" else config.cache
@@ -50,7 +49,7 @@ def val_loader(
     processes: Processes = ALONE,
     split: str = "val",
     **sizes: Any,  # noqa: ANN401  (create_loader's own)
-) -> DataLoader:
+) -> BatchLoader:
     """Rectangular, padded batches of the validation split, or another, twice as large as those for training."""
     cache = "none" if config.noval else "ram" if config.cache == "val" else config.cache
     return _loader(config, dataset, split, processes, config.batch_size * 2, cache, rect=True, pad=VAL_PAD, **sizes)
@@ -64,7 +63,7 @@ def _loader(
     batch_size: int,
     cache: str,
     **options: Any,  # noqa: ANN401  (create_loader's own)
-) -> DataLoader:
+) -> BatchLoader:
     """A process's share of a split. The first scans the labels and fills a disk cache, the others read them there."""
     with processes.in_turns():
         loader = create_loader(
@@ -119,7 +118,7 @@ def create_model(request: TrainRequest) -> StartModel:
     return StartModel(model, report)
 
 
-def fit_anchors(model: DetectionModel, loader: DataLoader, image_px: int, anchor_t: float, seed: int) -> None:
+def fit_anchors(model: DetectionModel, loader: BatchLoader, image_px: int, anchor_t: float, seed: int) -> None:
     """Check the anchors against the labels, replace them where others fit better, and say what was done."""
     labels, sizes = loader.dataset.labels, loader.dataset.shapes
     found = check_anchors(model.detect, labels, sizes, image_px=image_px, anchor_t=anchor_t, seed=seed)
@@ -140,7 +139,7 @@ def summary(model: DetectionModel, image_px: int) -> str:
     return f"Model: {len(model.model)} rows, {parameters:,} parameters, {trained:,} trained, {cost}"
 
 
-def label_statistics(loader: DataLoader, names: Mapping[int, str], image_px: int) -> str:
+def label_statistics(loader: BatchLoader, names: Mapping[int, str], image_px: int) -> str:
     """How many images and labels there are, of which classes, and how many are too small to see."""
     labels, sizes = loader.dataset.labels, np.asarray(loader.dataset.shapes, dtype=float)
     rows = np.concatenate(labels) if len(labels) else np.zeros((0, 5))

@@ -83,9 +83,10 @@ class ValidateEpoch(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: DetectionModule) -> None:
         """Validate, then record."""
         # Lightning calls callbacks before the module: the last batch's losses are still on their way.
-        pl_module.settle_losses(trainer.num_training_batches)
+        pl_module.settle_losses(int(trainer.num_training_batches))
         epoch = pl_module.current_epoch
-        values = dict(zip(("train/box_loss", "train/obj_loss", "train/cls_loss"), pl_module.mean_losses(), strict=True))
+        columns = ("train/box_loss", "train/obj_loss", "train/cls_loss")
+        values: dict[str, float] = dict(zip(columns, pl_module.mean_losses(), strict=True))
         text = ""
         if not self.only_last or epoch == self.epochs - 1:
             result = self.validate(pl_module.ema.model)

@@ -9,8 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
+    from data.loading.loader import BatchLoader
     from engine.training.best_epoch import Best
     from engine.training.lightning_module import DetectionModule
     from engine.validation.result_table import EvalResult
@@ -28,7 +27,7 @@ class WeightImages(pl.Callback):
         best: Knows the average precision of each class.
     """
 
-    def __init__(self, loader: DataLoader, classes: int, best: Best) -> None:
+    def __init__(self, loader: BatchLoader, classes: int, best: Best) -> None:
         self.sampler, self.labels, self.classes, self.best = loader.sampler, loader.dataset.labels, classes, best
         self.weigh()
 

@@ -7,7 +7,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -53,7 +53,11 @@ if TYPE_CHECKING:
     from engine.validation.result_table import EvalResult
     from models.yolo import DetectionModel
 
-LIGHTNING_PRECISION = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+LIGHTNING_PRECISION: Mapping[torch.dtype, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    torch.float32: "32-true",
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+}
 
 
 class Fit:
@@ -125,8 +129,8 @@ class Fit:
         )
         with quiet_lightning():
             trainer = self._trainer()
-        trainer.fit_loop.epoch_progress.current.processed = self.start_epoch
-        trainer.fit_loop.epoch_progress.current.completed = self.start_epoch
+        current: Any = trainer.fit_loop.epoch_progress.current  # a tracker with more than its declared class has
+        current.processed = current.completed = self.start_epoch
         if self.scaler:
             trainer.precision_plugin.load_state_dict(dict(self.scaler))
         try:

@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -24,6 +24,9 @@ from engine.training.optimizer_and_schedule import MAX_GRADIENT_NORM, Schedule, 
 from engine.training.weight_average import ModelEMA
 
 if TYPE_CHECKING:
+    from lightning.pytorch.core.optimizer import LightningOptimizer
+    from lightning.pytorch.strategies.parallel import ParallelStrategy
+
     from data.loading.loader import Batch
     from engine.runtime.device import Precision
     from engine.training.compiled_forward import CompiledForward
@@ -66,7 +69,8 @@ class LossTrail:
         (values, event, paths), self._waiting = self._waiting, None
         if event is not None:
             event.synchronize()
-        return StepLosses(*values.tolist(), paths)
+        box, obj, cls = values.tolist()
+        return StepLosses(box, obj, cls, paths)
 
 
 class DetectionModule(pl.LightningModule):
@@ -153,7 +157,7 @@ class DetectionModule(pl.LightningModule):
         is_update = step - self.last_update_step >= settings.accumulate
         self._backward(parts.total, is_update)
         if is_update:
-            self.optimizers().step()
+            cast("LightningOptimizer", self.optimizers()).step()  # the only one
             self.optimizer.zero_grad(set_to_none=True)
             self.ema.update()
             self.last_update_step = step
@@ -191,7 +195,8 @@ class DetectionModule(pl.LightningModule):
         if world == 1:
             self.manual_backward(total)
             return
-        with nullcontext() if is_update else self.trainer.strategy.block_backward_sync():
+        strategy = cast("ParallelStrategy", self.trainer.strategy)
+        with nullcontext() if is_update else strategy.block_backward_sync():
             self.manual_backward(total * world)
 
     def _count(self, losses: StepLosses | None, batch_idx: int) -> bool:

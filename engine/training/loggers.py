@@ -22,6 +22,8 @@ from engine.runtime.console import first_line, say
 from files.yaml_file import read_yaml
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers.logger import Logger
+
     from engine.training.lightning_module import DetectionModule
     from engine.training.results_csv import ResultsFile
     from engine.training.run_record import Run
@@ -56,7 +58,7 @@ class TensorBoardLog:
         start_epoch: Figures of this epoch and later ones that lie in the folder are no longer shown.
     """
 
-    key = None
+    key: str | None = None
 
     def __init__(self, folder: Path, start_epoch: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -68,8 +70,10 @@ class TensorBoardLog:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {name: v if isinstance(v, (bool, int, float)) else str(v) for name, v in values.items()}
+        events = self.writer.file_writer
+        assert events is not None  # open until `close`
         for part in hparams(plain, {FITNESS_COLUMN: math.nan}):
-            self.writer.file_writer.add_summary(part)
+            events.add_summary(part)
 
     def figures(self, values: Mapping[str, float], epoch: int) -> None:
         """Write them to disk at once."""
@@ -95,7 +99,7 @@ class LightningLog:
         colon: What stands for the colon in the names of figures, where the service has none.
     """
 
-    def __init__(self, logger: pl.loggers.Logger, key: str | None, colon: str = ":") -> None:
+    def __init__(self, logger: Logger, key: str | None, colon: str = ":") -> None:
         self.logger, self.key, self.colon = logger, key, colon
 
     def settings(self, values: Mapping[str, Any]) -> None:
@@ -125,7 +129,7 @@ class ClearMLLog:
     """
 
     def __init__(self, project: str, name: str, key: str | None) -> None:
-        from clearml import Task
+        from clearml import Task  # pyright: ignore[reportMissingImports]  (optional)
 
         off = {"auto_connect_arg_parser": False, "auto_connect_frameworks": False, "auto_resource_monitoring": False}
         self.task = Task.init(project, name, continue_last_task=key or False, reuse_last_task_id=False, **off)
@@ -155,7 +159,8 @@ class ClearMLLog:
 def _open_wandb(run: Run, key: str | None) -> Log:
     from lightning.pytorch.loggers import WandbLogger
 
-    project, options = Path(run.config.project).name, {"entity": run.config.entity} if run.config.entity else {}
+    project = Path(run.config.project).name
+    options: dict[str, Any] = {"entity": run.config.entity} if run.config.entity else {}
     logger = WandbLogger(name=run.folder.name, project=project, save_dir=run.folder, version=key, **options)
     return LightningLog(logger, logger.experiment.id)
 

@@ -17,9 +17,8 @@ from engine.validation.evaluate import evaluate
 from engine.validation.result_table import EvalResult
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
     from data.hyp import Hyperparameters
+    from data.loading.loader import BatchLoader
     from engine.config.train_config import TrainConfig
     from models.yolo import DetectionModel
 
@@ -43,8 +42,8 @@ class Run:
     device: torch.device
     precision: Precision
     image_px: int
-    train: DataLoader
-    val: DataLoader
+    train: BatchLoader
+    val: BatchLoader
     processes: Processes = ALONE
 
     @property

@@ -201,7 +201,7 @@ def _prepare(
         say(f"{frozen}{until}")
     say(label_statistics(train, dataset.names, image_px))
     tell_of_mirrored_classes(hyp, dataset.names)
-    model.to(device=device, memory_format=precision.memory_format).train()
+    model.to(device).to(memory_format=precision.memory_format).train()
     if folder is None:
         folder = processes.from_main(lambda: _new_folder(config, alone))
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val, processes)

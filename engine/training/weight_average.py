@@ -9,9 +9,13 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from models.yolo import DetectionModel
 
 DECAY = 0.9999
 RAMP_UPDATES = 2000.0
@@ -28,7 +32,7 @@ class ModelEMA:
         updates: Updates made so far, for a resumed run.
     """
 
-    def __init__(self, model: nn.Module, *, updates: int = 0) -> None:
+    def __init__(self, model: DetectionModel, *, updates: int = 0) -> None:
         self.model = copy.deepcopy(model).float().eval().requires_grad_(False)
         self.updates = updates
         # Walking the modules takes longer than the update, so it is done once.
@@ -43,7 +47,8 @@ class ModelEMA:
     def update(self) -> None:
         """Take in the model's present weights; call after every optimiser step."""
         self.updates += 1
-        torch._foreach_lerp_(self._averages, self._sources, 1 - self.decay(self.updates))
+        weight = 1 - self.decay(self.updates)
+        torch._foreach_lerp_(self._averages, self._sources, weight)  # pyright: ignore[reportPrivateImportUsage]  (private)
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

@@ -66,7 +66,7 @@ class Evaluation:
         image_ids: The images that count.
     """
 
-    def __init__(self, truth: COCO, detections: Sequence[dict[str, object]], image_ids: Sequence[int]) -> None:
+    def __init__(self, truth: COCO, detections: Sequence[dict[str, object]], image_ids: Sequence[int | str]) -> None:
         self._precision: np.ndarray | None = None  # (thresholds, recalls, classes, areas, max_dets)
         self._nothing = 0.0 if truth.anns else -1.0
         if not detections or not truth.anns:  # what the library does not take

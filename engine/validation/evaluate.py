@@ -107,7 +107,7 @@ def evaluate(
         tallies, shares = zip(*gather((tally, [part.cpu() for part in losses])), strict=True)
         tally, losses = Tally.together(tallies), [part for share in shares for part in share]
     result = _result(tally, names, speeds, losses)
-    if plots:
+    if plots and save_dir is not None:
         _save_plots(result, save_dir)
         for observer in observers:
             if hasattr(observer, "close"):
@@ -214,7 +214,7 @@ def _plotters(save_dir: Path | None, names: Mapping[int, str], plots: bool) -> l
     return [MosaicWriter(save_dir, names), WorstImages(save_dir / "worst.html", names)]
 
 
-def _save_plots(result: EvalResult, save_dir: Path | None) -> None:
+def _save_plots(result: EvalResult, save_dir: Path) -> None:
     from engine.validation.curve_plots import save_confusion_matrix, save_curves
 
     save_curves(result.metrics, result.names, save_dir)

@@ -138,8 +138,8 @@ def confusion_counts(
     pairs = _one_to_one(box_iou(labels[:, 1:5], detections[:, :4]), iou_thres)
     label, detection = pairs[:, 0], pairs[:, 1]
     np.add.at(counts, (predicted[detection], true[label]), 1)
-    np.add.at(counts, (num_classes, np.delete(true, label)), 1)
-    np.add.at(counts, (np.delete(predicted, detection), num_classes), 1)
+    np.add.at(counts[num_classes], np.delete(true, label), 1)
+    np.add.at(counts[:, num_classes], np.delete(predicted, detection), 1)
     return counts
 
 

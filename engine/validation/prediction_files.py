@@ -146,11 +146,11 @@ class CocoWriter:
         }
 
 
-def _numbers(truth: COCO, file: Path, image_ids: Sequence[int | str]) -> dict[int | str, int]:
+def _numbers(truth: COCO, file: Path, image_ids: Sequence[int | str]) -> dict[int | str, int | str]:
     """From image to its number in an annotation file, by number or by file name."""
     by_name = {Path(image.get("file_name", "")).stem: number for number, image in truth.imgs.items()}
     known = {i: i if i in truth.imgs else by_name.get(str(i)) for i in image_ids}
-    numbers = {i: number for i, number in known.items() if number is not None}
+    numbers: dict[int | str, int | str] = {i: number for i, number in known.items() if number is not None}
     missing = [i for i in known if i not in numbers]
     if missing:
         raise ValueError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
-from data.loading.loader import Batch, create_loader
+from data.loading.loader import create_loader
 from engine.config.files import new_run_folder
 from engine.config.val_config import ValConfig
 from engine.inference.image_size import note_fixed_size, whole_strides
@@ -28,7 +28,7 @@ from models.user_modules import load_modules
 from models.weights.download import find_weights
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
+    from data.loading.loader import BatchLoader
 
 _MANY_CLASSES = 50  # from here on rows per class are printed only with --verbose
 
@@ -134,7 +134,7 @@ def _image_px(wanted: int, network: Network) -> int:
     return image_px
 
 
-def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, network: Network) -> DataLoader[Batch]:
+def _loader(config: ValConfig, spec: DatasetSpec, image_px: int, network: Network) -> BatchLoader:
     """Rectangular batches with a border of half a stride, as YOLOv5 validates.
 
     Squares for the speed and for weights of one size.
@@ -164,7 +164,7 @@ def _warm_up(network: Network, image_px: int) -> None:
 
 
 def _writers(
-    config: ValConfig, spec: DatasetSpec, loader: DataLoader[Batch], folder: Path
+    config: ValConfig, spec: DatasetSpec, loader: BatchLoader, folder: Path
 ) -> tuple[LabelFileWriter | None, CocoWriter | None]:
     labels = coco = None
     if config.save_txt:

@@ -33,9 +33,9 @@ class ImageResults:
 
     def save(self, file: Path) -> None:
         """Write as a compressed npz of plain arrays."""
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in self.__dataclass_fields__}
         with file.open("wb") as stream:
-            np.savez_compressed(stream, **{name: np.asarray(value) for name, value in arrays.items()})
+            np.savez_compressed(stream, **arrays)
 
     @classmethod
     def load(cls, file: Path) -> ImageResults:

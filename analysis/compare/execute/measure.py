@@ -122,7 +122,7 @@ def measure(folder: RunFolder) -> None:
     model = load_model(folder.best, device).to(memory_format=precision.memory_format)
     stride_px = max(int(model.stride.max()), 32)
     image_px = training_px(config.imgsz, stride_px)
-    sizes = {"image_px": image_px, "stride_px": stride_px, "channels": model.channels}
+    sizes: dict[str, Any] = {"image_px": image_px, "stride_px": stride_px, "channels": model.channels}
     loader = val_loader(config, dataset, split=plan.task, **sizes, pin_memory=device.type == "cuda")
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)

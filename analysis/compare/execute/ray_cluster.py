@@ -39,7 +39,7 @@ def run_on_ray(planned: Sequence[RunFolder], address: str, *, device: str, worke
         ValueError: If Ray is not installed or the cluster is not reached.
     """
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  (optional)
     except ImportError as error:
         raise ValueError('--ray: the package ray is not installed; pip install "ray>=2.60,<3"') from error
     try:

@@ -76,7 +76,7 @@ def _one(plan: RunPlan) -> float:
     sizes = {"image_px": training_px(config.imgsz, stride_px), "stride_px": stride_px, "pin_memory": False}
     sizes["channels"] = model.channels
     train, val = create_loaders(request, **sizes)
-    model.to(device=device, memory_format=precision.memory_format).train()
+    model.to(device).to(memory_format=precision.memory_format).train()
     loss = DetectionLoss(model.detect, request.hyp, image_px=sizes["image_px"], label_smoothing=config.label_smoothing)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
 

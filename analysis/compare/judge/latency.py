@@ -73,7 +73,7 @@ def _ready(folder: RunFolder) -> Callable[[], None]:
     device = select_device(train["device"])
     precision = choose_precision("32" if train["precision"] == "auto" else train["precision"], device)
     spec = load_spec(folder.path / "model.yaml", run_modules=False)  # it may be from another machine
-    model = build_model(spec).eval().fuse().to(device=device, memory_format=precision.memory_format)
+    model = build_model(spec).eval().fuse().to(device).to(memory_format=precision.memory_format)
     size_px = -(-train["imgsz"] // 32) * 32
     image = torch.rand(1, spec.channels, size_px, size_px, generator=torch.Generator().manual_seed(0))
     image = image.to(device).contiguous(memory_format=precision.memory_format)

@@ -202,7 +202,7 @@ def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec, task:
     }
     parsed = parse_request(text) if text else Insertion(NONE, ())
     options = [(name, value) for name, value in parsed.options if name != "start"]
-    tail = {"attention": text, "start": start}
+    tail: dict[str, Any] = {"attention": text, "start": start}
     if config.module:
         tail["module"] = [_file_digest(file) for file in config.module]
     return RunPlan(
