@@ -79,7 +79,8 @@ def save_model(
         model.set_names(names)
     if model.is_fused:
         raise ValueError(f"{path}: a fused model cannot be written, its layer list no longer has its tensors")
-    state, stride = model.state_dict(), model.stride.tolist()  # pyright: ignore[reportUnknownMemberType]  (untyped stub)
+    stride: list[float] = model.stride.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    state = model.state_dict()
     save_checkpoint(Checkpoint(model.spec, state, model.names, stride, dict(training or {})), path, half=half)
 
 
