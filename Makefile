@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export YOLO_OFFLINE := 1
 export YOLO_AUTOINSTALL := false
 
-.PHONY: demo test test-slow lint lock weights clean
+.PHONY: demo test test-slow lint types lock weights clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "expected Python 3.10 to 3.13 but found %d.%d; try make PYTHON=python3.12" % v)'
@@ -29,9 +29,13 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow
 
-# Style, the order of the rooms (pyproject.toml), and types.
+# Style, and the order of the rooms (pyproject.toml).
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
+
+# Types; apart from lint because pyright fetches its own package from npm when it first runs.
+types: $(VENV)/.dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # The two small models in weights/: YOLOv5n with coordinate attention, from the COCO weights. The signs are drawn here;
 # the masks must lie where data/mask.yaml says. mAP and SHA-256: weights/README.md.
