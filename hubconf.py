@@ -57,8 +57,8 @@ def _device(device: str | None) -> torch.device:
 def _stock(name: str, pretrained: bool, channels: int, classes: int, options: dict[str, Any]) -> Any:  # noqa: ANN401
     """A stock model: trained weights for 80 classes, or fresh ones."""
     import models
-    from engine.config.files import ROOT
     from engine.runtime.device import Precision
+    from files.find import ROOT
     from models.spec.parse_layer_list import parse_channels
 
     unknown = set(options) - {"autoshape", "_verbose", "device"}

@@ -14,7 +14,7 @@ import numpy as np
 
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
 from data.images import letterbox, read_image, write_image
-from engine.config.files import ROOT
+from files.find import ROOT
 
 ATTENTION = "CoordAtt@neck.P3,neck.P4,neck.P5"
 SETS = {  # flags of train.py beside those of every demonstration

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.config.files import ROOT
+from files.find import ROOT
 
 _SPEED = re.compile(r"([\d.]+)ms inference")
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.against_yolov5.detect import quiet_environment
-from engine.config.files import ROOT
+from files.find import ROOT
 
 # Run in the checkout's root with weights, picture, side in pixels and number of images; prints two times in ms.
 _TIMED = """

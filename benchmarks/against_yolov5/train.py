@@ -29,8 +29,8 @@ import yaml
 
 from benchmarks.against_yolov5.detect import quiet_environment
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
-from engine.config.files import ROOT
 from engine.config.parser import run_cli
+from files.find import ROOT
 from models.model_yaml import find_spec
 
 PLACES = "neck.P3,neck.P4,neck.P5"

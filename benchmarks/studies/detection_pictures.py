@@ -14,8 +14,8 @@ import numpy as np
 
 from data.images import IMAGE_SUFFIXES, letterbox, read_image, write_image
 from engine import load_model
-from engine.config.files import ROOT
 from engine.config.parser import run_cli
+from files.find import ROOT
 
 _COLUMNS, _ROWS, _TILE_HW = 4, 3, (200, 240)
 _FOLDER = ROOT / "docs" / "results"

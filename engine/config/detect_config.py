@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.files import ROOT
 from engine.config.flags import PRECISIONS, Check, at_least, flag
 from engine.config.parser import ArgumentParser
 from engine.config.predict_config import PredictConfig, create_parser, given_settings
 from files.disk import require_writable
+from files.find import ROOT
 
 TRACKERS = ("bytetrack", "botsort")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres

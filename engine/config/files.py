@@ -11,7 +11,6 @@ from files.find import find_file
 
 MARK = ".run"  # lies in every run folder: what is beside it may be replaced
 _MARKS = (MARK, ".lock")  # those of searches and comparisons have their lock
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def module_files(names: Iterable[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from data.dataset.dataset_yaml import list_images, load_dataset_spec
 from data.images import ImageReadError, letterbox, read_image
 from engine.config.export_config import ExportConfig
-from engine.config.files import ROOT, numbered
+from engine.config.files import numbered
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.exporting.format_writers import (
     require_tensorrt,
@@ -33,6 +33,7 @@ from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
 from engine.runtime.console import note
 from engine.runtime.device import Precision, select_device
 from files.disk import require_writable, results_in
+from files.find import ROOT
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 from models.weights.download import find_weights

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from analysis.compare.execute.local import outcome
 from analysis.compare.execute.run_folder import FINISHED, INTERRUPTED, TRAINED, RunFolder, execute
-from engine.config.files import ROOT
 from engine.runtime.child_process import run_process
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
+from files.find import ROOT
 
 RETRIES = 3  # of a task whose worker died; an error of the run itself is recorded instead
 _LEFT_BEHIND = "last.pt"  # of a finished run: as large as all the rest

@@ -12,9 +12,9 @@ from analysis.compare.judge.verdicts import summarise, write_differences
 from analysis.compare.report.charts import LIGHT, available, render
 from analysis.compare.report.html_page import html
 from analysis.compare.report.markdown_table import markdown
-from engine.config.files import ROOT
 from engine.config.parser import module_words
 from engine.runtime.console import say
+from files.find import ROOT
 from models.user_modules import loaded_files
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.files import ROOT, new_run_folder
+from engine.config.files import new_run_folder
 from engine.config.parser import ArgumentParser, run_cli
+from files.find import ROOT
 
 
 @pytest.fixture
