@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export YOLO_OFFLINE := 1
 export YOLO_AUTOINSTALL := false
 
-.PHONY: demo test test-slow lint types lock weights clean
+.PHONY: demo test test-slow lint types docs docs-serve lock weights clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "expected Python 3.10 to 3.13 but found %d.%d; try make PYTHON=python3.12" % v)'
@@ -37,6 +37,14 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# The site in build/site, from the repository's own pages; a link that leads nowhere fails.
+docs: $(VENV)/.dev
+	$(BIN)/python docs/reference/update.py
+	$(BIN)/python docs/build_site.py
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
+
 # The two small models in weights/: YOLOv5n with coordinate attention, from the COCO weights. The signs are drawn here;
 # the masks must lie where data/mask.yaml says. mAP and SHA-256: weights/README.md.
 CA := $(BIN)/python train.py --weights yolov5n.pt --cfg yolov5n.yaml --attention CoordAtt@neck.P3,neck.P4,neck.P5 --img 320 --batch 16 --cache ram --exist-ok
@@ -50,4 +58,4 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header requirements-dev.txt -o requirements.lock
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache
+	rm -rf $(VENV) build runs .pytest_cache .ruff_cache
