@@ -111,10 +111,12 @@ def charts(evidence: Evidence) -> str:
     axes[0, 1].set(title="where boxes have their centre", xlabel="x", ylabel="y", ylim=(1, 0))
     sizes = np.concatenate([size_px(evidence, split) for split in evidence.splits])
     axes[1, 0].hist(np.log2(sizes.clip(1)), bins=40, color=_COLOURS[0])
-    for step in STEPS_PX:
+    for place, step in enumerate(STEPS_PX):
         axes[1, 0].axvline(np.log2(step), color="#888888", linewidth=1)
         share = f"{(sizes < step).mean():.0%} < {step}"
-        axes[1, 0].annotate(share, (float(np.log2(step)), 1), (3, -11), ("data", "axes fraction"), "offset points")
+        axes[1, 0].annotate(
+            share, (float(np.log2(step)), 1), (3, -11 - 13 * place), ("data", "axes fraction"), "offset points"
+        )
     axes[1, 0].xaxis.set_major_formatter(lambda value, _: f"{2**value:.3g}")
     axes[1, 0].set(title=f"size of boxes at {evidence.image_px} px, square root of the area", xlabel="px")
     sides = np.concatenate([split.sides_px(evidence.image_px) for split in evidence.splits])

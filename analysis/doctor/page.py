@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -80,10 +81,14 @@ def _section(finding: Finding, examples: Examples, evidence: Evidence) -> str:
     text = f"<p>{escape(found.text)}</p>" if found.text else ""
     return (
         f'<section id="{check.name}"><h2><span class="{check.severity}">{check.severity}</span> '
-        f"{escape(check.title)}: {found.count}</h2>{text}<p>{escape(finding.remedy)}</p>"
+        f"{escape(check.title)}: {found.count}</h2>{text}<p>{_with_code(finding.remedy)}</p>"
         f'<div class="examples">{_figures(found.cases, examples)}</div>'
         f"<details><summary>{found.count} in all</summary><ul>{items}</ul></details></section>"
     )
+
+
+def _with_code(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _figures(cases: Sequence[Case], examples: Examples) -> str:
@@ -98,7 +103,8 @@ def _figures(cases: Sequence[Case], examples: Examples) -> str:
         if pictures:
             images = "".join(f'<img src="{picture}" alt="{escape(case.text)}">' for picture in pictures)
             name = escape(os.path.basename(case.image))
-            figures.append(f"<figure>{images}<figcaption>{name}: {escape(case.text)}</figcaption></figure>")
+            kind = ' class="pair"' if case.other else ""
+            figures.append(f"<figure{kind}>{images}<figcaption>{name}: {escape(case.text)}</figcaption></figure>")
         if len(figures) == _EXAMPLES or len(seen) > _LISTED:
             break
     return "".join(figures)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.convert.train_val_split import fingerprint
 from data.images import ImageReadError, open_image, read_image
+from data.near_duplicates import fingerprint
 
 _HEAD_BYTES = 4096  # EXIF stands at the beginning
 _STARTS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"BM": "BMP", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
@@ -30,6 +30,7 @@ class Picture:
     orientation: int  # EXIF, 1 is upright
     digest: bytes = b""  # of the file
     fingerprint: np.ndarray | None = None  # (2,) uint64, see data.near_duplicates
+    colours: np.ndarray | None = None  # (128,) uint8, a and b of CIELAB of the picture shrunk to 8 x 8
     brightness: tuple[float, float, float] | None = None  # 1st, 50th and 99th percentile, 0 to 1
     sharpness: float | None = None  # standard deviation of the Laplacian over that of the image
 
@@ -59,7 +60,12 @@ def look(path: str) -> Picture:
         rgb = read_image(path)
     except ImageReadError:
         return Picture(kind, orientation, digest)
-    return Picture(kind, orientation, digest, fingerprint(rgb), *_light(rgb))
+    return Picture(kind, orientation, digest, fingerprint(rgb), _colours(rgb), *_light(rgb))
+
+
+def _colours(rgb: np.ndarray) -> np.ndarray:
+    small = cv2.resize(rgb, (8, 8), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].ravel()
 
 
 def _light(rgb: np.ndarray) -> tuple[tuple[float, float, float], float]:

@@ -16,7 +16,7 @@ SET: tuple[Check, ...] = (
     sizes.tiny, sizes.small, sizes.anchors,
 )  # fmt: skip
 PIXELS: tuple[Check, ...] = (
-    duplicates.leak, duplicates.near_leak, duplicates.duplicate, duplicates.near_duplicate,
+    duplicates.leak, duplicates.near_leak, duplicates.clip_leak, duplicates.duplicate, duplicates.near_duplicate,
     look.dark, look.bright, look.blurred, look.blank,
 )  # fmt: skip
 CHECKS: tuple[Check, ...] = (*FILES, *LABELS, *SET, *PIXELS, *suspects.SUSPECTS, suspects.by_cleanlab)

@@ -10,9 +10,12 @@ import numpy as np
 
 from analysis.doctor.evidence import Evidence
 from analysis.doctor.finding import ERROR, NOTE, WARNING, Case, Found, check, found_in
-from data.convert.train_val_split import near_duplicate_groups
+from analysis.doctor.pictures import Picture
+from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, origin
 
 _Image = tuple[str, str]  # split, path
+_COMPARED = 256  # earlier pictures of a group that one is compared with
+_COLOURS_APART = 6  # mean difference of the two colour channels of CIELAB, from 0 to 255, beyond which scenes differ
 
 
 @check(
@@ -31,7 +34,7 @@ def leak(evidence: Evidence) -> Found:
 )  # fmt: skip
 def near_leak(evidence: Evidence) -> Found:
     """Pictures whose fingerprints differ little, in different splits."""
-    return found_in(_pairs(_alike(evidence), across=True, word="looks like"))
+    return found_in(_alike(evidence, across=True))
 
 
 @check(
@@ -49,7 +52,23 @@ def duplicate(evidence: Evidence) -> Found:
 )  # fmt: skip
 def near_duplicate(evidence: Evidence) -> Found:
     """Pictures whose fingerprints differ little, in one split."""
-    return found_in(_pairs(_alike(evidence), across=False, word="looks like"))
+    return found_in(_alike(evidence, across=False))
+
+
+@check(
+    "clip-leak", WARNING, "Frames of one clip, or copies of one picture, in two splits",
+    "Keep them on one side: `python -m data.convert` does so when it splits.",
+)  # fmt: skip
+def clip_leak(evidence: Evidence) -> Found:
+    """Images that, by their names, come from one clip or one original."""
+    groups: dict[str, list[_Image]] = defaultdict(list)
+    for split in evidence.splits:
+        for path in split.images:
+            name = os.path.basename(path)
+            source = origin(name)
+            if source not in (os.path.splitext(name)[0], "."):
+                groups[source].append((split.name, path))
+    return found_in(_pairs(list(groups.values()), across=True, word="of the same source as"))
 
 
 def _pairs(groups: list[list[_Image]], *, across: bool, word: str) -> Iterator[Case]:
@@ -70,19 +89,33 @@ def _same_files(evidence: Evidence) -> list[list[_Image]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _alike(evidence: Evidence) -> list[list[_Image]]:
-    """Groups of pictures that look alike, of which files of equal content count once a split."""
-    images: list[_Image] = []
-    prints: list[np.ndarray] = []
-    seen: set[bytes] = set()
+def _alike(evidence: Evidence, *, across: bool) -> Iterator[Case]:
+    """Every picture that looks like an earlier one in another split, or in the same, with the one most like it.
+
+    Files of equal content count once. Of simple pictures, such as a sign on black, the gradients alone are alike too
+    often; so the colours have to be as well.
+    """
+    images: dict[bytes, tuple[str, str, Picture]] = {}
     for split in evidence.splits if evidence.pictures else []:
         for path, picture in zip(split.images, (evidence.pictures or {})[split.name], strict=True):
-            if picture.fingerprint is not None and picture.digest not in seen:
-                seen.add(picture.digest)
-                images.append((split.name, path))
-                prints.append(picture.fingerprint)
-    groups: dict[int, list[_Image]] = defaultdict(list)
-    if images:
-        for image, group in zip(images, near_duplicate_groups(np.stack(prints)).tolist(), strict=True):
-            groups[group].append(image)
-    return [group for group in groups.values() if len(group) > 1]
+            if picture.fingerprint is not None:
+                images.setdefault(picture.digest, (split.name, path, picture))
+    if not images:
+        return
+    all_images = list(images.values())
+    prints = np.stack([picture.fingerprint for _, _, picture in all_images])
+    colours = np.stack([picture.colours for _, _, picture in all_images]).astype(np.int16)
+    splits = np.array([split for split, _, _ in all_images])
+    groups = near_duplicate_groups(prints)
+    for group in np.flatnonzero(np.bincount(groups) > 1).tolist():
+        members = np.flatnonzero(groups == group)
+        for place, number in enumerate(members.tolist()):
+            others = members[max(place - _COMPARED, 0) : place]
+            others = others[(splits[others] != splits[number]) == across]
+            bits = np.bitwise_count(prints[others] ^ prints[number]).sum(1, dtype=np.int64)
+            apart = np.abs(colours[others] - colours[number]).mean(1)
+            bits[apart > _COLOURS_APART] = 2 * NEAR_DUPLICATE_BITS
+            if len(others) and bits.min() <= NEAR_DUPLICATE_BITS:
+                split, path, _ = all_images[number]
+                name, other, _ = all_images[int(others[bits.argmin()])]
+                yield Case(path, f"{split}: looks like {name}: {os.path.basename(other)}", other=other)
