@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +15,11 @@ from data.dataset.dataset_yaml import SPLITS, DatasetSpec, list_images
 from data.dataset.image_files import image_files
 from data.dataset.label_cache import Entry
 from data.dataset.label_place import find_labels
-from data.dataset.label_scan import LabelScan, cache_file, scan_entries
+from data.dataset.label_scan import cache_file, scan_entries
 from data.hyp import Hyperparameters
+
+if TYPE_CHECKING:
+    from data.loading.samples import DetectionDataset
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,12 @@ class Split:
         )
 
     @classmethod
-    def of_scan(cls, name: str, scan: LabelScan) -> Split:
-        """Of what training reads, which leaves out what is broken and has told of it."""
-        nothing: list[list[str]] = [[] for _ in scan.paths]
-        states = ["labelled" if len(rows) else "empty" for rows in scan.labels]
-        flags = [outline is not None for outlines in scan.polygons for outline in outlines]
-        shapes = np.asarray(scan.shapes_wh)
-        return cls(name, scan.paths, [], states, shapes, nothing, nothing, *_flat(scan.labels), np.array(flags, bool))
+    def of_training(cls, name: str, read: DetectionDataset) -> Split:
+        """Of what training has read, which leaves out what is broken and has told of it."""
+        nothing: list[list[str]] = []
+        flags = [outline is not None for outlines in read.polygons for outline in outlines]
+        shapes = np.asarray(read.shapes).reshape(-1, 2)
+        return cls(name, read.paths, [], [], shapes, nothing, nothing, *_flat(read.labels), np.array(flags, bool))
 
 
 @dataclass(frozen=True)

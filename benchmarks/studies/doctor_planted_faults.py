@@ -15,14 +15,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from analysis.doctor.finding import Case
 from analysis.doctor.run_doctor import Request, diagnose
-from benchmarks.studies.planted_faults import FAULTS, SET_FAULTS, SUSPECTED, Fault
+from benchmarks.studies.planted_faults import ANY, FAULTS, OF_THE_SET, SET_FAULTS, SUSPECTED, Fault
 from data.synth import CLASS_NAMES, ensure
 from engine.config.parser import run_cli
 
@@ -46,7 +46,10 @@ class Tally:
         self.planted += len(planted)
         self.found += len(planted & new.get(fault.finding, set()))
         others = [cases for name, cases in new.items() if name != fault.finding and name not in fault.brings]
-        self.false += len(set().union(new.get(fault.finding, set()) - planted, *others))
+        false = set().union(new.get(fault.finding, set()) - planted, *others)
+        self.false += len(false)
+        if false:
+            print(f"{fault.finding}: beyond what was planted: { {name: new[name] for name in new} }", file=sys.stderr)
 
 
 def main() -> None:
@@ -120,24 +123,24 @@ def describe(root: Path, names: list[str]) -> None:
 
 
 def said_of(root: Path, weights: str = "") -> Said:
-    """What the doctor names, by finding; what is not about an image by its text up to the colon."""
+    """What the doctor names, by finding."""
     request = Request(str(root / "set.yaml"), weights=weights, image_px=IMAGE_PX, progress=False)
     stdout, sys.stdout = sys.stdout, sys.stderr  # the doctor tells of the splits; the table alone goes to stdout
     try:
         findings = diagnose(request).findings
     finally:
         sys.stdout = stdout
-    key: Callable[[str, str], str] = lambda image, text: Path(image or text).name  # noqa: E731
-    return {
-        one.check.name: {
-            text.partition(":")[0].partition(",")[0] if one.check.name in SET_NAMES else key(image, text)
-            for image, text in ((case.image, case.text) for case in one.found.cases)
-        }
-        for one in findings
-    }
+    return {one.check.name: {_named(one.check.name, case) for case in one.found.cases} for one in findings}
 
 
-SET_NAMES = {fault.finding for fault in SET_FAULTS}
+def _named(finding: str, case: Case) -> str:
+    """The image or file that a case is about, or its class; all cases of some findings are about the set."""
+    if finding in OF_THE_SET:
+        return ANY
+    if finding in {fault.finding for fault in SET_FAULTS}:
+        return case.text.partition(":")[0].partition(",")[0]
+    return Path(case.image or case.text).name
+
 
 if __name__ == "__main__":
     raise SystemExit(run_cli(main))

@@ -305,6 +305,7 @@ def _bare(root: Path, random: Random) -> str:
 
 
 ANY = "(the set)"
+OF_THE_SET = ("small-boxes", "anchors")
 SET_FAULTS = (
     Fault("unused-class", "class without a label", _of_class(("train", "val"))),
     Fault("rare-class", "class with 9 labels", _of_class(("train",), 9)),

@@ -62,7 +62,7 @@ def read_rows(path: Path, class_count: int) -> LabelRows:
 
 
 def problem_kind(problem: str) -> str:
-    """What sort of mistake a line of `LabelRows.problems` tells of: "outside", "size", "class" or, any other, "form"."""
+    """What a line of `LabelRows.problems` is about: "outside", "size", "class", or "form" for anything else."""
     text = problem.partition(": ")[2]
     return next((kind for start, kind in _KINDS.items() if text.startswith(start)), "form")
 

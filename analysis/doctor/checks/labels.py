@@ -82,10 +82,12 @@ def form(evidence: Evidence) -> Found:
 )  # fmt: skip
 def duplicate(evidence: Evidence) -> Found:
     """Repeated rows, and two boxes of a class with an IoU of 0.9 or more."""
-    repeated = [
+    repeated = [  # of what training has read there are none: it has told of them
         Case(image, f"{os.path.basename(label)} {line}")
         for split in evidence.splits
-        for image, label, lines in zip(split.images, split.label_files, split.repeats, strict=False)
+        for image, label, lines in zip(
+            split.images, split.label_files, split.repeats, strict=False
+        )  # training tells of them
         for line in lines
     ]
     cases = [*repeated, *(case for same, case in _in_one_place(evidence) if same)]

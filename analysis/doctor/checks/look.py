@@ -15,7 +15,7 @@ from analysis.doctor.pictures import Picture
 
 DARK, BRIGHT = 0.12, 0.85  # brightness that 99 % of the pixels are below, or above
 BLANK = 0.03  # range of brightness of 98 % of the pixels
-SHARP = 0.06  # edges, see Picture.sharpness
+SHARP = 0.1  # edges, see Picture.sharpness
 
 
 def is_dark(picture: Picture) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,7 +17,8 @@ SURE = 0.6  # confidence from which a detection speaks against a label, or the l
 _APART = 0.3  # IoU below which a detection and a label are of different objects
 _TOGETHER = 0.5  # IoU from which they are of one
 _READS_WELL = 0.7  # share of labels a model has to find before those that it misses say something
-_LEAST_PX = 8  # side below which a box that is missed says nothing
+_LEAST_PX = 16  # side below which a box that is missed says nothing
+_SEES = 0.1  # confidence from which a detection shows that something is there
 
 
 def _images(evidence: Evidence) -> Iterator[tuple[Split, int, np.ndarray, Detected, np.ndarray]]:
@@ -30,7 +31,7 @@ def _images(evidence: Evidence) -> Iterator[tuple[Split, int, np.ndarray, Detect
                 yield split, image, rows, seen, box_iou(split.corners[rows], seen.boxes_xyxy_norm)
 
 
-def _ranked(cases: Iterator[Case]) -> Found:
+def _ranked(cases: Iterable[Case]) -> Found:
     return found_in(sorted(cases, key=lambda case: -(case.score or 0)))
 
 
@@ -40,18 +41,21 @@ def _ranked(cases: Iterator[Case]) -> Found:
 )  # fmt: skip
 def missing_label(evidence: Evidence) -> Found:
     """Confident detections that overlap no label."""
-
-    def cases() -> Iterator[Case]:
-        for split, image, rows, seen, iou in _images(evidence):
-            taken = np.zeros((0, 4))
-            for number in np.flatnonzero(seen.confidences >= SURE):
-                box = seen.boxes_xyxy_norm[number : number + 1]
-                alone = not len(rows) or iou[:, number].max() < _APART
-                if alone and (not len(taken) or box_iou(box, taken).max() < _TOGETHER):
-                    taken = np.concatenate((taken, box))
-                    yield _suspect(evidence, split.images[image], seen, int(number), "no label here")
-
-    return _ranked(cases())
+    cases: list[Case] = []
+    sure = 0
+    for split, image, rows, seen, iou in _images(evidence):
+        taken = np.zeros((0, 4))
+        for number in np.flatnonzero(seen.confidences >= SURE):
+            sure += 1
+            box = seen.boxes_xyxy_norm[number : number + 1]
+            alone = not len(rows) or iou[:, number].max() < _APART
+            if alone and (not len(taken) or box_iou(box, taken).max() < _TOGETHER):
+                taken = np.concatenate((taken, box))
+                cases.append(_suspect(evidence, split.images[image], seen, int(number), "no label here"))
+    text = (
+        f"The model is this sure of {sure} detections, and {sure - len(cases)} of them lie on a label or on each other."
+    )
+    return _ranked(cases)._replace(text=text)
 
 
 @check(
@@ -90,10 +94,11 @@ def nothing_there(evidence: Evidence) -> Found:
     """Labels that no detection overlaps, the largest first; nothing where the model misses many."""
     missed: list[tuple[Split, int]] = []
     labels = 0
-    for split, _, rows, _, iou in _images(evidence):
+    for split, _, rows, seen, iou in _images(evidence):
         large = split.sides_px(evidence.image_px)[rows].min(1, initial=np.inf) >= _LEAST_PX
         labels += int(large.sum())
-        missed += [(split, int(row)) for row in rows[large & (iou.max(1, initial=0) < _APART)]]
+        nothing = iou[:, seen.confidences >= _SEES].max(1, initial=0) < _APART
+        missed += [(split, int(row)) for row in rows[large & nothing]]
     if len(missed) > (1 - _READS_WELL) * labels:
         return NOTHING
     missed.sort(key=lambda pair: -float(pair[0].rows[pair[1], 3:].prod()))
