@@ -31,7 +31,8 @@ def brief(dataset: DatasetSpec, read: Mapping[str, DetectionDataset], image_px: 
     splits = [Split.of_training(name, one) for name, one in read.items()]
     findings = examine(BRIEF, Evidence(dataset, splits, image_px, hyp, anchors_px=np.zeros((0, 2))))
     lines = [
-        f"Labels: {check.severity}: {check.title}: {found.count} {found.text}".rstrip() for check, found in findings
+        f"Labels: {check.severity}: {check.title}: {found.count}" + f" ({found.text})" * bool(found.text)
+        for check, found in findings
     ]
     if not lines:
         return []

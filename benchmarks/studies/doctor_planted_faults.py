@@ -104,7 +104,7 @@ def plant_in_sets(clean: Path, root: Path, fault: Fault, before: Said, weights: 
     for number in range(TIMES):
         copied(clean, root)
         planted = fault.plant(root, np.random.default_rng(number))
-        tally.add({planted}, said_of(root, weights), before, fault)
+        tally.add({planted}, said_of(root, weights, pixels=False), before, fault)
     return tally
 
 
@@ -122,9 +122,9 @@ def describe(root: Path, names: list[str]) -> None:
     (root / "set.yaml").write_text(text, encoding="utf-8")
 
 
-def said_of(root: Path, weights: str = "") -> Said:
+def said_of(root: Path, weights: str = "", pixels: bool = True) -> Said:
     """What the doctor names, by finding."""
-    request = Request(str(root / "set.yaml"), weights=weights, image_px=IMAGE_PX, progress=False)
+    request = Request(str(root / "set.yaml"), weights=weights, image_px=IMAGE_PX, pixels=pixels, progress=False)
     stdout, sys.stdout = sys.stdout, sys.stderr  # the doctor tells of the splits; the table alone goes to stdout
     try:
         findings = diagnose(request).findings

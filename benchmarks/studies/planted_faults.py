@@ -312,7 +312,7 @@ SET_FAULTS = (
     Fault("class-missing-in-val", "class that val lacks", _of_class(("val",))),
     Fault("few-in-val", "class with 3 labels in val", _of_class(("val",), 3)),
     Fault("mirrored-names", "left or right in a name, and fliplr", _mirrored),
-    Fault("small-boxes", "all boxes a quarter as large", _scaled((0.25, 0.25)), ("tiny-box",)),
+    Fault("small-boxes", "all boxes a quarter as large", _scaled((0.25, 0.25)), ("tiny-box", "anchors")),
     Fault("anchors", "all boxes a tenth as wide", _scaled((0.1, 1)), ("tiny-box", "small-boxes")),
     Fault("no-labels", "val without labels", _bare),
 )

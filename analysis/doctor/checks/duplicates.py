@@ -15,6 +15,7 @@ from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, ori
 
 _Image = tuple[str, str]  # split, path
 _COMPARED = 256  # earlier pictures of a group that one is compared with
+_FLAT = 0.15  # range of brightness below which a picture has no gradients to compare
 _COLOURS_APART = 6  # mean difference of the two colour channels of CIELAB, from 0 to 255, beyond which scenes differ
 
 
@@ -98,7 +99,8 @@ def _alike(evidence: Evidence, *, across: bool) -> Iterator[Case]:
     images: dict[bytes, tuple[str, str, Picture]] = {}
     for split in evidence.splits if evidence.pictures else []:
         for path, picture in zip(split.images, (evidence.pictures or {})[split.name], strict=True):
-            if picture.fingerprint is not None:
+            low, _, high = picture.brightness or (0, 0, 0)
+            if picture.fingerprint is not None and high - low > _FLAT:
                 images.setdefault(picture.digest, (split.name, path, picture))
     if not images:
         return
