@@ -236,7 +236,7 @@ FAULTS = (
     Fault("covers-everything", "box over the whole image", added_row("0 0.5 0.5 1 0.99")),
     Fault("reaches-outside", "box half outside", in_first_row(_half_outside), needs_label=True),
     Fault("mixed-outlines", "outline among boxes", _outline, needs_label=True),
-    Fault("tiny-box", "box of a pixel", added_row("0 0.4 0.4 0.002 0.003")),
+    Fault("tiny-box", "box of a pixel", added_row("0 0.4 0.4 0.002 0.003"), ("anchors",)),
     Fault("image-without-labels", "image without a label file", _no_label_file),
     Fault("label-without-image", "label file without an image", _label_alone),
     Fault("leak", "train image in val", _copy("val", None)),
