@@ -83,6 +83,6 @@ def by_cleanvision(evidence: Evidence) -> dict[str, list[str]] | None:
     ]
     names = ("dark", "light", "blurry", "low_information")
     lab = Imagelab(filepaths=readable)
-    lab.find_issues({name: {} for name in names}, verbose=False)
+    lab.find_issues({name: {} for name in names}, n_jobs=1, verbose=False)  # its processes would hear our signals
     issues = lab.issues
     return {name: [str(path) for path in issues.index[issues[f"is_{name}_issue"]]] for name in names}

@@ -121,7 +121,7 @@ def test_cleanvision_is_asked_where_it_is_installed(planted: Path, look, monkeyp
         def __init__(self, filepaths: list[str]) -> None:
             self.issues = pandas.DataFrame(index=filepaths)
 
-        def find_issues(self, names: dict, verbose: bool) -> None:
+        def find_issues(self, names: dict, n_jobs: int, verbose: bool) -> None:
             for name in names:
                 self.issues[f"is_{name}_issue"] = [name == "blurry" and number == 2 for number in range(20)]
 
