@@ -22,7 +22,8 @@ import numpy as np
 
 from analysis.doctor.finding import Case
 from analysis.doctor.run_doctor import Request, diagnose
-from benchmarks.studies.planted_faults import ANY, FAULTS, OF_THE_SET, SET_FAULTS, SUSPECTED, Fault
+from benchmarks.studies.planted_faults import FAULTS, Fault
+from benchmarks.studies.planted_in_sets import ANY, OF_THE_SET, SET_FAULTS, SUSPECTED
 from data.synth import CLASS_NAMES, ensure
 from engine.config.parser import run_cli
 

@@ -7,7 +7,8 @@ import pytest
 
 from analysis.doctor.checks import CHECKS
 from analysis.doctor.checks.labels import same_place
-from benchmarks.studies.planted_faults import FAULTS, OF_THE_SET, SET_FAULTS, SUSPECTED, Fault
+from benchmarks.studies.planted_faults import FAULTS, Fault
+from benchmarks.studies.planted_in_sets import OF_THE_SET, SET_FAULTS, SUSPECTED
 from engine.validation.metrics import box_iou
 
 FEW = {"unused-class", "rare-class", "few-in-val", "class-missing-in-val"}  # of so few pictures they are true

@@ -16,7 +16,8 @@ from analysis.doctor.evidence import Detected, Evidence
 from analysis.doctor.finding import Finding
 from analysis.doctor.run_doctor import Request, diagnose, main
 from analysis.doctor.suspects_file import suspects_json
-from benchmarks.studies.planted_faults import SUSPECTED, Fault, set_text
+from benchmarks.studies.planted_faults import Fault, set_text
+from benchmarks.studies.planted_in_sets import SUSPECTED
 
 NOTHING = Detected(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
 
