@@ -23,16 +23,24 @@ _SIDE_PX = 256  # longer side at which brightness and sharpness are measured, so
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """What is seen of the pixels."""
+
+    fingerprint: np.ndarray  # (2,) uint64, see data.near_duplicates
+    colours: np.ndarray  # (128,) uint8, a and b of CIELAB of the picture shrunk to 8 x 8
+    dark: float  # 1st percentile of the brightness, 0 to 1
+    light: float  # 99th percentile
+    sharpness: float  # standard deviation of the Laplacian over that of the image
+
+
+@dataclass(frozen=True)
 class Picture:
-    """One image; what is of the pixels is None where it cannot be read."""
+    """One image; without pixels where it cannot be read."""
 
     kind: str  # format by the file's first bytes; "" where they are of none that is known
     orientation: int  # EXIF, 1 is upright
     digest: bytes = b""  # of the file
-    fingerprint: np.ndarray | None = None  # (2,) uint64, see data.near_duplicates
-    colours: np.ndarray | None = None  # (128,) uint8, a and b of CIELAB of the picture shrunk to 8 x 8
-    brightness: tuple[float, float, float] | None = None  # 1st, 50th and 99th percentile, 0 to 1
-    sharpness: float | None = None  # standard deviation of the Laplacian over that of the image
+    pixels: Pixels | None = None
 
 
 def look_at(images: Sequence[str], title: str, progress: bool) -> list[Picture]:
@@ -60,24 +68,21 @@ def look(path: str) -> Picture:
         rgb = read_image(path)
     except ImageReadError:
         return Picture(kind, orientation, digest)
-    return Picture(kind, orientation, digest, fingerprint(rgb), _colours(rgb), *_light(rgb))
+    return Picture(kind, orientation, digest, pixels_of(rgb))
 
 
-def _colours(rgb: np.ndarray) -> np.ndarray:
+def pixels_of(rgb: np.ndarray) -> Pixels:
+    """Look at an image, (H, W, 3) uint8 RGB."""
     small = cv2.resize(rgb, (8, 8), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].ravel()
-
-
-def _light(rgb: np.ndarray) -> tuple[tuple[float, float, float], float]:
-    """Brightness and sharpness of an image, on its luminance."""
+    colours = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].ravel()
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     scale = _SIDE_PX / max(grey.shape)
     if scale < 1:
         size = max(round(grey.shape[1] * scale), 1), max(round(grey.shape[0] * scale), 1)
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    low, middle, high = (np.percentile(grey, (1, 50, 99)) / 255).tolist()
-    edges = cv2.Laplacian(grey, cv2.CV_32F).std()
-    return (low, middle, high), float(edges / max(float(grey.std()), 1.0))
+    dark, light = (np.percentile(grey, (1, 99)) / 255).tolist()
+    edges = float(cv2.Laplacian(grey, cv2.CV_32F).std())
+    return Pixels(fingerprint(rgb), colours, dark, light, edges / max(float(grey.std()), 1.0))
 
 
 def kind_of(path: str) -> str:

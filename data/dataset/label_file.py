@@ -71,9 +71,10 @@ def _text(path: Path) -> str:
     """The text of a label file, of whatever line ends, with or without a byte order mark."""
     try:
         content = path.read_bytes()
-        return content.decode("utf-8-sig")
     except OSError as error:
         raise ValueError(f"label file cannot be read: {error}") from error
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         hint = "it is UTF-16, as PowerShell writes; save it as UTF-8" if utf16 else str(error)

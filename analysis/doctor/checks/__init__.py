@@ -24,5 +24,5 @@ CHECKS: tuple[Check, ...] = (*FILES, *LABELS, *SET, *PIXELS, *suspects.SUSPECTS,
 # What train.py runs: only arrays that it has read anyway, and nothing that it tells of by itself.
 BRIEF: tuple[Check, ...] = (
     labels.duplicate, labels.two_classes, labels.covers_everything, labels.reaches_outside, labels.mixed_outlines,
-    classes.rare, classes.missing_in_val, sizes.tiny, sizes.small,
+    classes.rare, classes.missing_in_val, sizes.small,
 )  # fmt: skip

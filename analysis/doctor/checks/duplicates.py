@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.doctor.evidence import Evidence
 from analysis.doctor.finding import ERROR, NOTE, WARNING, Case, Found, check, found_in
-from analysis.doctor.pictures import Picture
+from analysis.doctor.pictures import Pixels
 from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, origin
 
 _Image = tuple[str, str]  # split, path
@@ -96,17 +96,16 @@ def _alike(evidence: Evidence, *, across: bool) -> Iterator[Case]:
     Files of equal content count once. Of simple pictures, such as a sign on black, the gradients alone are alike too
     often; so the colours have to be as well.
     """
-    images: dict[bytes, tuple[str, str, Picture]] = {}
+    images: dict[bytes, tuple[str, str, Pixels]] = {}
     for split in evidence.splits if evidence.pictures else []:
         for path, picture in zip(split.images, (evidence.pictures or {})[split.name], strict=True):
-            low, _, high = picture.brightness or (0, 0, 0)
-            if picture.fingerprint is not None and high - low > _FLAT:
-                images.setdefault(picture.digest, (split.name, path, picture))
+            if picture.pixels is not None and picture.pixels.light - picture.pixels.dark > _FLAT:
+                images.setdefault(picture.digest, (split.name, path, picture.pixels))
     if not images:
         return
     all_images = list(images.values())
-    prints = np.stack([picture.fingerprint for _, _, picture in all_images])
-    colours = np.stack([picture.colours for _, _, picture in all_images]).astype(np.int16)
+    prints = np.stack([pixels.fingerprint for _, _, pixels in all_images])
+    colours = np.stack([pixels.colours for _, _, pixels in all_images]).astype(np.int16)
     splits = np.array([split for split, _, _ in all_images])
     groups = near_duplicate_groups(prints)
     for group in np.flatnonzero(np.bincount(groups) > 1).tolist():

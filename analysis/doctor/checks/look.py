@@ -11,34 +11,34 @@ from importlib.util import find_spec
 
 from analysis.doctor.evidence import Evidence
 from analysis.doctor.finding import NOTHING, WARNING, Case, Check, Found, check, found_in
-from analysis.doctor.pictures import Picture
+from analysis.doctor.pictures import Pixels
 
 DARK, BRIGHT = 0.12, 0.85  # brightness that 99 % of the pixels are below, or above
 BLANK = 0.03  # range of brightness of 98 % of the pixels
-SHARP = 0.1  # edges, see Picture.sharpness
+SHARP = 0.1  # edges, see Pixels.sharpness
 
 
-def is_dark(picture: Picture) -> bool:
+def is_dark(pixels: Pixels) -> bool:
     """Whether nearly nothing is lit."""
-    return picture.brightness is not None and not is_blank(picture) and picture.brightness[2] < DARK
+    return not is_blank(pixels) and pixels.light < DARK
 
 
-def is_bright(picture: Picture) -> bool:
+def is_bright(pixels: Pixels) -> bool:
     """Whether nearly everything is overexposed."""
-    return picture.brightness is not None and not is_blank(picture) and picture.brightness[0] > BRIGHT
+    return not is_blank(pixels) and pixels.dark > BRIGHT
 
 
-def is_blank(picture: Picture) -> bool:
+def is_blank(pixels: Pixels) -> bool:
     """Whether all is of one brightness."""
-    return picture.brightness is not None and picture.brightness[2] - picture.brightness[0] < BLANK
+    return pixels.light - pixels.dark < BLANK
 
 
-def is_blurred(picture: Picture) -> bool:
+def is_blurred(pixels: Pixels) -> bool:
     """Whether there are nearly no edges."""
-    return picture.sharpness is not None and not is_blank(picture) and picture.sharpness < SHARP
+    return not is_blank(pixels) and pixels.sharpness < SHARP
 
 
-def _look(name: str, title: str, remedy: str, theirs: str, ours: Callable[[Picture], bool]) -> Check:
+def _look(name: str, title: str, remedy: str, theirs: str, ours: Callable[[Pixels], bool]) -> Check:
     """A check by cleanvision's measure of a name where that package is, else by our own."""
 
     @check(name, WARNING, title, remedy)
@@ -48,18 +48,17 @@ def _look(name: str, title: str, remedy: str, theirs: str, ours: Callable[[Pictu
         if evidence.cleanvision is not None:
             return found_in(Case(path, "by cleanvision") for path in evidence.cleanvision.get(theirs, []))
         return found_in(
-            Case(path, _measured(picture))
+            Case(path, _measured(picture.pixels))
             for split in evidence.splits
             for path, picture in zip(split.images, evidence.pictures[split.name], strict=True)
-            if ours(picture)
+            if picture.pixels is not None and ours(picture.pixels)
         )
 
     return look
 
 
-def _measured(picture: Picture) -> str:
-    low, _, high = picture.brightness or (0, 0, 0)
-    return f"brightness {low:.2f} to {high:.2f}, sharpness {picture.sharpness:.3f}"
+def _measured(pixels: Pixels) -> str:
+    return f"brightness {pixels.dark:.2f} to {pixels.light:.2f}, sharpness {pixels.sharpness:.3f}"
 
 
 _DELETE = "Delete it, or leave it as it is if the camera gives such images in use too."

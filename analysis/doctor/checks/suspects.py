@@ -77,7 +77,7 @@ def wrong_class(evidence: Evidence) -> Found:
                 doubt = float(seen.confidences[other[0]] - agreed)
                 better = box_iou(split.corners[rows], seen.boxes_xyxy_norm[other[:1]])[:, 0].argmax() == place
                 if doubt >= SURE / 2 and better:
-                    name = evidence.name_of(seen.class_ids[other[0]])
+                    name = evidence.name_of(int(seen.class_ids[other[0]]))
                     case = box_case(evidence, split, [row], "")
                     text = f"labelled {case.marks[0].text}, looks like {name} {seen.confidences[other[0]]:.2f}"
                     yield Case(case.image, text, case.marks, score=doubt)
