@@ -147,7 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write(diagnosis: Diagnosis, folder: Path) -> None:
     """Write the page, the JSON and, where a model was asked, the list for the labelling tool."""
     evidence, findings, left_out = diagnosis.evidence, diagnosis.findings, diagnosis.left_out
-    write_atomically(folder / "index.html", page(evidence, findings, left_out))
+    text = page(evidence, findings, left_out).encode("utf-8", "backslashreplace")  # names of files may be no Unicode
+    write_atomically(folder / "index.html", text)
     write_atomically(folder / "findings.json", as_json(evidence, findings, left_out))
     if evidence.detected is not None:
         doubts = [finding for finding in findings if finding.check in suspects.SUSPECTS]

@@ -46,7 +46,7 @@ def _task(evidence: Evidence, split: Split, index: int, cases: Sequence[tuple[st
     score = max(case.score or 0.0 for _, case in cases)
     return {
         "data": {
-            "image": f"/data/local-files/?d={quote(path)}",
+            "image": f"/data/local-files/?d={quote(os.fsencode(path))}",
             "split": split.name,
             "suspicion": "; ".join(f"{name}: {case.text}" for name, case in cases),
         },

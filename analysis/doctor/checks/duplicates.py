@@ -82,11 +82,13 @@ def _pairs(groups: list[list[_Image]], *, across: bool, word: str) -> Iterator[C
 
 
 def _same_files(evidence: Evidence) -> list[list[_Image]]:
-    groups: dict[bytes, list[_Image]] = defaultdict(list)
-    for split in evidence.splits if evidence.pictures else []:
-        for path, picture in zip(split.images, (evidence.pictures or {})[split.name], strict=True):
-            if picture.digest:
-                groups[picture.digest].append((split.name, path))
+    """Images of equal content; without a look at the pixels, of the same path."""
+    groups: dict[bytes | str, list[_Image]] = defaultdict(list)
+    for split in evidence.splits:
+        digests = [picture.digest for picture in evidence.pictures[split.name]] if evidence.pictures else split.images
+        for path, digest in zip(split.images, digests, strict=True):
+            if digest:
+                groups[digest].append((split.name, path))
     return [group for group in groups.values() if len(group) > 1]
 
 

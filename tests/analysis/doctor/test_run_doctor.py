@@ -1,6 +1,7 @@
 """The command: its exit code, its page and its JSON."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -51,6 +52,24 @@ def test_the_page_is_whole_and_needs_no_network(planted: Path) -> None:
         assert f'id="{name}"' in page
     section = page.split('id="duplicate-image"')[1].split("</section>")[0]
     assert section.count("data:image/jpeg;base64,") == 2  # the pair
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_a_name_that_is_no_text(planted: Path) -> None:
+    image = min((planted / "images/train").iterdir())
+    os.link(image, os.fsencode(image.parent) + b"/caf\xe9.jpg")
+    _, found, page = run(planted)
+    assert "caf\\udce9.jpg: train: the same file as train: 000000.jpg" in page
+    assert "duplicate-image" in [one["name"] for one in found["findings"]]
+
+
+@pytest.mark.parametrize("words", [(), ("--no-pixels",)])
+def test_one_folder_for_train_and_val_is_a_leak(planted: Path, words: tuple[str, ...]) -> None:
+    text = (planted / "set.yaml").read_text().replace("images/val", "images/train")
+    (planted / "set.yaml").write_text(text)
+    code, found, _ = run(planted, *words)
+    assert code == 1
+    assert (found["findings"][0]["name"], found["findings"][0]["count"]) == ("leak", 14)
 
 
 def test_all_cases_are_counted_and_the_first_listed(planted: Path) -> None:
