@@ -18,6 +18,7 @@ _APART = 0.3  # IoU below which a detection and a label are of different objects
 _TOGETHER = 0.5  # IoU from which they are of one
 _READS_WELL = 0.7  # share of labels a model has to find before those that it misses say something
 _LEAST_PX = 16  # side below which a box that is missed says nothing
+_LOW_SCORE = 0.1  # of cleanlab, its own threshold
 _SEES = 0.1  # confidence from which a detection shows that something is there
 
 
@@ -111,19 +112,20 @@ def nothing_there(evidence: Evidence) -> Found:
     "Look at the first of them. The score is cleanlab's for object detection, from 0 to 1.",
 )  # fmt: skip
 def by_cleanlab(evidence: Evidence) -> Found:
-    """Images that cleanlab's `find_label_issues` gives, where the package is installed."""
+    """Images below the threshold of cleanlab's `issues_from_scores`, where the package is installed.
+
+    Its `find_label_issues` rates in the same way, in processes of its own, which would hear our signals.
+    """
     if not evidence.detected or find_spec("cleanlab") is None:
         return NOTHING
-    from cleanlab.object_detection.filter import find_label_issues  # pyright: ignore[reportMissingImports]
-    from cleanlab.object_detection.rank import get_label_quality_scores  # pyright: ignore[reportMissingImports]
+    from cleanlab.object_detection import rank  # pyright: ignore[reportMissingImports]
 
     images, labels, predictions = _for_cleanlab(evidence)
     if not any(len(one["labels"]) for one in labels):
         return NOTHING
-    issues = np.flatnonzero(find_label_issues(labels, predictions))
-    scores = get_label_quality_scores(labels, predictions, verbose=False)
-    order = issues[np.argsort(scores[issues])]
-    return found_in(Case(images[i], f"score {scores[i]:.3f}", score=float(1 - scores[i])) for i in order.tolist())
+    scores = rank.get_label_quality_scores(labels, predictions, verbose=False)
+    low = rank.issues_from_scores(scores, threshold=_LOW_SCORE).tolist()  # the lowest first
+    return found_in(Case(images[i], f"score {scores[i]:.3f}", score=float(1 - scores[i])) for i in low)
 
 
 def _for_cleanlab(evidence: Evidence) -> tuple[list[str], list[dict[str, Any]], list[np.ndarray]]:

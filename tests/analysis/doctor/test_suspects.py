@@ -138,26 +138,20 @@ def test_cleanvision_is_asked_where_it_is_installed(planted: Path, look, monkeyp
 def test_cleanlab_is_given_what_it_reads(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {}
 
-    def find_label_issues(labels: list[dict], predictions: list[np.ndarray]) -> np.ndarray:
+    def get_label_quality_scores(labels: list[dict], predictions: list[np.ndarray], verbose: bool) -> np.ndarray:
         given.update(labels=labels, predictions=predictions)
-        return np.arange(20) < 2
+        return np.linspace(0.09, 0.9, 20)
 
-    modules = {
-        name: types.ModuleType(name) for name in ("cleanlab.object_detection.filter", "cleanlab.object_detection.rank")
-    }
-    filters, ranks = modules.values()
-    filters.find_label_issues = find_label_issues
-    ranks.get_label_quality_scores = lambda labels, predictions, verbose: np.linspace(0.9, 0.1, 20)
-    for name in ("cleanlab", "cleanlab.object_detection"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    rank = types.ModuleType("cleanlab.object_detection.rank")
+    rank.get_label_quality_scores = get_label_quality_scores
+    rank.issues_from_scores = lambda scores, threshold: np.flatnonzero(scores < threshold)
+    package = types.ModuleType("cleanlab.object_detection")
+    package.rank = rank
+    monkeypatch.setitem(sys.modules, "cleanlab", types.ModuleType("cleanlab"))
+    monkeypatch.setitem(sys.modules, "cleanlab.object_detection", package)
     monkeypatch.setattr(suspects, "find_spec", lambda name: True)
     found = suspects.by_cleanlab.look(seen_by(evidence, *RIGHT))
-    assert [(Path(case.image).name, case.text) for case in found.cases] == [
-        ("000001.jpg", f"score {0.9 - 0.8 / 19:.3f}"),  # the lower one first
-        ("000000.jpg", "score 0.900"),
-    ]
+    assert [(Path(case.image).name, case.text) for case in found.cases] == [("000000.jpg", "score 0.090")]
     np.testing.assert_allclose(given["labels"][0]["bboxes"], [[256, 144, 384, 216], [64, 36, 128, 72]], rtol=1e-5)
     assert given["labels"][0]["labels"].tolist() == [1, 0]
     assert [len(of_class) for of_class in given["predictions"][0]] == [1, 1, 0, 0, 0]
