@@ -140,7 +140,7 @@ def test_cleanlab_is_given_what_it_reads(evidence: Evidence, monkeypatch: pytest
 
     def get_label_quality_scores(labels: list[dict], predictions: list[np.ndarray], verbose: bool) -> np.ndarray:
         given.update(labels=labels, predictions=predictions)
-        return np.linspace(0.09, 0.9, 20)
+        return np.linspace(0.49, 0.9, 20)
 
     rank = types.ModuleType("cleanlab.object_detection.rank")
     rank.get_label_quality_scores = get_label_quality_scores
@@ -151,7 +151,7 @@ def test_cleanlab_is_given_what_it_reads(evidence: Evidence, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "cleanlab.object_detection", package)
     monkeypatch.setattr(suspects, "find_spec", lambda name: True)
     found = suspects.by_cleanlab.look(seen_by(evidence, *RIGHT))
-    assert [(Path(case.image).name, case.text) for case in found.cases] == [("000000.jpg", "score 0.090")]
+    assert [(Path(case.image).name, case.text) for case in found.cases] == [("000000.jpg", "score 0.490")]
     np.testing.assert_allclose(given["labels"][0]["bboxes"], [[256, 144, 384, 216], [64, 36, 128, 72]], rtol=1e-5)
     assert given["labels"][0]["labels"].tolist() == [1, 0]
     assert [len(of_class) for of_class in given["predictions"][0]] == [1, 1, 0, 0, 0]
