@@ -14,9 +14,10 @@ def main() -> int:
 
         evolve(request)
         return 0
+    from analysis.doctor.brief import brief
     from engine.training.run_training import train  # torch loads after the command line is known to be right
 
-    train(request)
+    train(request, examine=brief)
     return 0
 
 

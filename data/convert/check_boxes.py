@@ -12,8 +12,8 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from data.convert.records import Example, Notes, SourceBox, SourceImage
-from data.convert.train_val_split import fingerprint
 from data.images import ImageReadError, open_image, read_image
+from data.near_duplicates import fingerprint
 
 _SMALLEST_SIDE_PX = 1.0
 _ORIENTATION_TAG = 0x0112

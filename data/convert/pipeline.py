@@ -12,9 +12,10 @@ import numpy as np
 from data.convert.check_boxes import check_images
 from data.convert.records import Example, Notes, SourceImage
 from data.convert.report import Outcome, report_text
-from data.convert.train_val_split import NEAR_DUPLICATE_BITS, assign_splits, near_duplicate_groups
+from data.convert.train_val_split import assign_splits
 from data.convert.write_yolo import Layout, check_output, write_dataset
 from data.dataset.dataset_yaml import FOLDER
+from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups
 from files.yaml_file import read_yaml
 
 Reader = Callable[[Path, Notes], list[SourceImage]]
@@ -33,7 +34,7 @@ class Options:
         names: Class names in label order; empty takes those of the YAML in `data/` that describes a set of this name
             and these classes, else the names that are found, sorted.
         ignore_others: Leave out objects whose class `names` lacks, instead of refusing them.
-        near_duplicate_bits: See `split.near_duplicate_groups`.
+        near_duplicate_bits: See `data.near_duplicates`.
         link: Hard-link the images instead of copying them.
         exist_ok: Write into a folder that holds other files.
     """

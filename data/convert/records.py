@@ -48,7 +48,7 @@ class Example:
         width_px: Width of the upright picture.
         height_px: Height of the upright picture.
         boxes: Clipped objects with an area.
-        fingerprint: (2,) uint64, see `split.fingerprint`.
+        fingerprint: (2,) uint64, see `data.near_duplicates`.
         split: As in `SourceImage`.
     """
 

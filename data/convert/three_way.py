@@ -15,10 +15,11 @@ import numpy as np
 import yaml
 
 from data.convert.records import Example, SourceBox
-from data.convert.train_val_split import NEAR_DUPLICATE_BITS, assign_splits, fingerprint, near_duplicate_groups
+from data.convert.train_val_split import assign_splits
 from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
 from data.dataset.label_scan import scan_labels
 from data.images import read_image
+from data.near_duplicates import NEAR_DUPLICATE_BITS, fingerprint, near_duplicate_groups
 
 SUMMARY = "make val the test split and take a new val out of train, as lists"
 

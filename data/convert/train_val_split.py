@@ -1,69 +1,13 @@
-"""A split that keeps near-duplicates on one side, is balanced by class and does not depend on the order of files.
-
-Near-duplicates are found by difference hashes (N. Krawetz, "Kind of Like That", 2013): 8x8 signs of the horizontal and
-8x8 of the vertical brightness gradient of the shrunken picture, 128 bits. On the two public sets that the bound was
-chosen on (853 and 877 images), nearly all pairs within 28 bits show the same scene. Mirrored or strongly cropped copies
-are not found.
-"""
+"""A split that keeps near-duplicates on one side, is balanced by class and does not depend on the order of files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 
 from data.convert.records import Example
-
-NEAR_DUPLICATE_BITS = 28
-_BLOCK_BYTES = 1 << 26
-
-
-def fingerprint(rgb: np.ndarray) -> np.ndarray:
-    """The 128-bit difference hash of a picture.
-
-    Args:
-        rgb: (H, W, 3) uint8.
-
-    Returns:
-        (2,) uint64: signs of the horizontal and of the vertical gradient.
-    """
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    across = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
-    down = cv2.resize(grey, (8, 9), interpolation=cv2.INTER_AREA)
-    bits = np.concatenate([(across[:, 1:] > across[:, :-1]).ravel(), (down[1:] > down[:-1]).ravel()])  # (128,)
-    return np.packbits(bits).view(np.uint64)
-
-
-def near_duplicate_groups(fingerprints: np.ndarray, max_bits: int = NEAR_DUPLICATE_BITS) -> np.ndarray:
-    """Group pictures whose fingerprints are linked by steps of at most `max_bits` differing bits.
-
-    Args:
-        fingerprints: (N, 2) uint64.
-        max_bits: 0 groups equal fingerprints only; negative groups nothing.
-
-    Returns:
-        (N,) int: the smallest index of each picture's group.
-    """
-    count = len(fingerprints)
-    parent = np.arange(count)
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    if max_bits >= 0:
-        rows = max(1, _BLOCK_BYTES // (16 * max(count, 1)))
-        for start in range(0, count, rows):
-            block = fingerprints[start : start + rows]
-            differing = np.bitwise_count(block[:, None] ^ fingerprints[None, start:]).sum(-1, dtype=np.int64)
-            for i, j in zip(*np.nonzero(differing <= max_bits), strict=True):
-                a, b = root(start + int(i)), root(start + int(j))
-                parent[max(a, b)] = min(a, b)
-    return np.array([root(i) for i in range(count)], dtype=np.int64)
 
 
 def assign_splits(
@@ -77,7 +21,7 @@ def assign_splits(
 
     Args:
         examples: The images.
-        groups: (N,) group of each image, from `near_duplicate_groups`.
+        groups: (N,) group of each image, e.g. from `near_duplicate_groups`.
         names: Class names.
         shares: Wanted share of each side, e.g. `{"train": 0.8, "val": 0.2}`; sums to 1.
         seed: Another seed gives another split.

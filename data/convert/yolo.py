@@ -12,8 +12,9 @@ from pathlib import Path
 
 from data.boxes import convert_boxes
 from data.convert.records import Notes, SourceBox, SourceImage
-from data.dataset.dataset_yaml import SPLITS, DatasetSpec, label_path, list_images, load_dataset_spec
+from data.dataset.dataset_yaml import SPLITS, DatasetSpec, list_images, load_dataset_spec
 from data.dataset.label_file import read_rows
+from data.dataset.label_place import label_path
 from data.dataset.label_scan import image_size
 
 SUMMARY = "YOLO label files: a row of class, centre and size per object"

@@ -1,10 +1,9 @@
 """Data set YAMLs: where the images are and what the classes are called.
 
-The layout is YOLOv5's: `path`, `train`, `val`, `test` (a folder, a .txt of image paths, or a list of those), `names`
-(a list or a mapping). Labels lie beside the images: the last `/images/` of an image's path becomes `/labels/` and the
-suffix `.txt`. An entry `download:` is shown to the user and never run; `hyp:` names the hyperparameters to train with
-unless others are asked for. Entries with other names are left to the tools that wrote them, unless they look like a
-misspelling of one of ours.
+The layout is YOLOv5's: `path`, `train`, `val`, `test` (a folder, a pattern, a .txt of image paths, or a list of those),
+`names` (a list or a mapping). `label_place` says where the labels are looked for. An entry `download:` is shown to the
+user and never run; `hyp:` names the hyperparameters to train with unless others are asked for. Entries with other names
+are left to the tools that wrote them, unless they look like a misspelling of one of ours.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from data.dataset.image_files import image_files, is_there
 from files.find import ROOT, find_file
 from files.kinds import is_dict, is_list
-from files.paths import exists, is_file, is_folder
+from files.paths import is_file
 from files.text import shown
 from files.yaml_file import read_yaml
 
@@ -31,9 +31,9 @@ _KEYS = ("path", *SPLITS, "names", "nc", "download", "synth", "hyp")
 class DatasetSpec:
     """What a data set YAML says, with every path resolved.
 
-    `train`, `val` and `test` hold folders and .txt files, empty where the YAML has no such entry. `names` and `nc` are
-    what a model is built for; with `single_cls` that is one class, while `file_names` stay those of the label files.
-    `synth` are the options of a generated set, whose images `drawn` makes sure of.
+    `train`, `val` and `test` hold folders, patterns, .txt files and images, empty where the YAML has no such entry.
+    `names` and `nc` are what a model is built for; with `single_cls` that is one class, while `file_names` stay those
+    of the label files. `synth` are the options of a generated set, whose images `drawn` makes sure of.
     """
 
     path: Path
@@ -75,7 +75,7 @@ class DatasetSpec:
         entries: tuple[Path, ...] = getattr(self, split)
         if not entries:
             raise ValueError(f"{self.file}: has no `{split}:` entry; add one, a folder of images below {self.path}")
-        missing = [entry for entry in entries if not exists(entry)]
+        missing = [entry for entry in entries if not is_there(entry)]
         if missing:
             raise ValueError(_missing_text(self.file, split, missing, [self.path], self.download))
         return entries
@@ -126,19 +126,12 @@ def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     return DatasetSpec(root, train, val, test, names, len(names), file, file_names, download, hyp, synth)
 
 
-def label_path(image: str) -> str:
-    """Return where the label file of an image is: the last `/images/` becomes `/labels/`, the suffix `.txt`."""
-    before, separator, after = image.rpartition(f"{os.sep}images{os.sep}")
-    swapped = f"{before}{os.sep}labels{os.sep}{after}" if separator else image
-    return os.path.splitext(swapped)[0] + ".txt"
-
-
 def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[str]:
     """List the image files of a split by their suffix.
 
     Args:
-        entries: Folders, searched to any depth, and .txt files with one path a row, relative to the .txt file, the
-            working directory or `root`.
+        entries: Folders, searched to any depth, patterns, images, and .txt files with one path a row, relative to the
+            .txt file, the working directory or `root`.
         root: Folder of the data set.
 
     Returns:
@@ -149,16 +142,9 @@ def list_images(entries: Iterable[Path], *, root: Path | None = None) -> list[st
     """
     from data.images import IMAGE_SUFFIXES
 
-    files: list[str] = []
     entries = list(entries)
-    for entry in entries:
-        if is_folder(entry):
-            files += _walk(entry)
-        elif is_file(entry):
-            files += _rows(entry, root)
-        else:
-            raise ValueError(f"{entry}: no such folder or file")
-    images = sorted({file for file in files if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES})
+    files = {file for entry in entries for file in image_files(entry, root)}
+    images = sorted(file for file in files if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES)
     if not images:
         places = ", ".join(str(entry) for entry in entries)
         raise ValueError(f"{places}: no images; Expected files ending in {' '.join(IMAGE_SUFFIXES)}")
@@ -233,7 +219,9 @@ def _entry_texts(content: Mapping[str, object], split: str, file: Path) -> list[
         return []
     texts: list[Any] = given if is_list(given) else [given]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{file}: {split}: Expected a folder, a .txt file or a list of those but got {shown(given)}")
+        raise ValueError(
+            f"{file}: {split}: Expected a folder, a pattern, a .txt file or a list of those but got {shown(given)}"
+        )
     return list(texts)
 
 
@@ -265,47 +253,17 @@ def _home(path: object, file: Path) -> Path:
 def _below(root: Path, text: str, generated: bool = False) -> Path:
     """Resolve one entry of a split; exports that say `../train/images` often mean `train/images`."""
     path = Path(os.path.normpath(root / text))
-    if not exists(path) and text.startswith("../"):
+    if text.startswith("../") and not is_there(path):
         inner = Path(os.path.normpath(root / text[3:]))
-        return inner if generated or exists(inner) else path
+        return inner if generated or is_there(inner) else path
     return path
 
 
 def _first_with_images(roots: Iterable[Path], texts: Mapping[str, list[str]]) -> Path | None:
     for root in roots:
-        if any(exists(_below(root, text)) for entries in texts.values() for text in entries):
+        if any(is_there(_below(root, text)) for entries in texts.values() for text in entries):
             return root
     return None
-
-
-def _walk(folder: Path) -> list[str]:
-    """List the files below a folder, through links, without hidden ones and without running in circles."""
-    files: list[str] = []
-    seen = {os.path.realpath(folder)}
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        inner: list[str] = []
-        for name in folders:
-            real = os.path.realpath(os.path.join(parent, name))
-            if not name.startswith(".") and real not in seen:
-                seen.add(real)
-                inner.append(name)
-        folders[:] = inner
-        files += [os.path.join(parent, name) for name in names if not name.startswith(".")]
-    return files
-
-
-def _rows(file: Path, root: Path | None) -> list[str]:
-    """Read the paths of a .txt list; a row that exists nowhere is kept relative to the list."""
-    try:
-        rows = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: Expected a UTF-8 list of image paths: {error}") from error
-    bases = [file.parent, Path.cwd(), *([root] if root else [])]
-    paths: list[str] = []
-    for row in filter(None, (row.strip() for row in rows)):
-        tried = [os.path.normpath(base / row) for base in bases]
-        paths.append(next((path for path in tried if os.path.exists(path)), tried[0]))
-    return paths
 
 
 def _missing_text(file: Path, split: str, missing: list[Path], roots: list[Path], download: str | None) -> str:

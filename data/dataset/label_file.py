@@ -10,6 +10,8 @@ import numpy as np
 from data.boxes import convert_boxes
 
 TOLERANCE = 1e-3  # values this far outside 0..1 come from rounding: they are moved to the border and kept
+_OUTSIDE, _NO_SIZE = "Expected coordinates from 0 to 1", "Expected a box of some size"
+_KINDS = {_OUTSIDE: "outside", _NO_SIZE: "size", "class ": "class", "Expected a whole class": "class"}
 
 
 class LabelRows(NamedTuple):
@@ -34,10 +36,7 @@ def read_rows(path: Path, class_count: int) -> LabelRows:
     Raises:
         ValueError: If the file cannot be read or is no text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"label file cannot be read: {error}") from error
+    lines = _text(path).splitlines()
     rows: list[np.ndarray] = []
     polygons: list[np.ndarray | None] = []
     problems: list[str] = []
@@ -62,6 +61,32 @@ def read_rows(path: Path, class_count: int) -> LabelRows:
     return LabelRows(labels, polygons, problems, duplicates)
 
 
+def problem_kind(problem: str) -> str:
+    """What a line of `LabelRows.problems` is about: "outside", "size", "class", or "form" for anything else."""
+    text = problem.partition(": ")[2]
+    return next((kind for start, kind in _KINDS.items() if text.startswith(start)), "form")
+
+
+def _text(path: Path) -> str:
+    """The text of a label file, of whatever line ends, with or without a byte order mark."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"label file cannot be read: {error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        hint = "it is UTF-16, as PowerShell writes; save it as UTF-8" if utf16 else str(error)
+        raise ValueError(f"label file cannot be read: {hint}") from error
+
+
+def _separator_hint(texts: list[str]) -> str:
+    text = " ".join(texts)
+    mark = next((mark for mark in ";," if text.count(mark) >= 4), None)
+    return f"; columns are separated by spaces, not by {mark!r}" if mark else ""
+
+
 def _parse(texts: list[str], class_count: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Turn one row into `[class, cx, cy, w, h]` and, for a polygon, its outline."""
     count = len(texts)
@@ -70,19 +95,23 @@ def _parse(texts: list[str], class_count: int) -> tuple[np.ndarray, np.ndarray |
             "Expected 5 columns but got 6; a saved detection has its confidence as the last one, remove it"
         )
     if count != 5 and (count < 7 or count % 2 == 0):
-        raise ValueError(f"Expected 5 columns, or a class and 3 or more x y pairs, but got {count}")
+        hint = _separator_hint(texts) if count < 5 else ""
+        raise ValueError(f"Expected 5 columns, or a class and 3 or more x y pairs, but got {count}{hint}")
     try:
         values = np.array([float(text) for text in texts])
     except ValueError:
-        raise ValueError(f"Expected numbers but got {' '.join(texts)[:60]!r}") from None
+        hint = "; write decimals with a point, 0.5 and not 0,5" if any("," in text for text in texts) else ""
+        raise ValueError(f"Expected numbers but got {' '.join(texts)[:60]!r}{hint}") from None
     if not np.isfinite(values).all():
         raise ValueError(f"Expected finite numbers but got {' '.join(texts)[:60]!r}")
     _check_class(values[0], class_count)
     places = values[1:]
+    if count == 5 and (places[2:] < 0).any():
+        raise ValueError(f"{_NO_SIZE} but got width {places[2]:g} and height {places[3]:g}")
     outside = places[(places < -TOLERANCE) | (places > 1 + TOLERANCE)]
     if len(outside):
         hint = "; divide pixels by the image size" if outside[0] > 2 else ""
-        raise ValueError(f"Expected coordinates from 0 to 1 but got {outside[0]:g}{hint}")
+        raise ValueError(f"{_OUTSIDE} but got {outside[0]:g}{hint}")
     places = places.clip(0, 1)
     polygon = None
     if count > 5:
@@ -90,7 +119,7 @@ def _parse(texts: list[str], class_count: int) -> tuple[np.ndarray, np.ndarray |
         low, high = polygon.min(0), polygon.max(0)
         places = np.concatenate(((low + high) / 2, high - low))
     if not (places[2:] > 0).all():
-        raise ValueError(f"Expected a box of some size but got width {places[2]:g} and height {places[3]:g}")
+        raise ValueError(f"{_NO_SIZE} but got width {places[2]:g} and height {places[3]:g}")
     return np.array([values[0], *places], np.float32), polygon
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.dataset.dataset_yaml import label_path
 from data.dataset.label_cache import Entry, FileKey, is_writable, read_cache, short_hash, user_cache_folder, write_cache
 from data.dataset.label_file import beyond_names, read_rows
+from data.dataset.label_place import find_labels, label_path
 from data.images import ImageReadError, open_image, read_image
 from files.text import printable
 
@@ -111,20 +111,11 @@ def scan_labels(
         ValueError: If no image can be used, there are label rows and all of them are broken, or the classes are
             counted from 1.
     """
-    keys = [FileKey.of(image, label_path(image)) for image in images]
-    known = read_cache(cache, class_count) if cache else {}
-    pairs = list(zip(images, keys, strict=True))
-    todo = [index for index, pair in enumerate(pairs) if pair not in known]
-    fresh: dict[int, Entry] = {}
-    if todo:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            found = pool.map(partial(scan_image, class_count=class_count), [pairs[index][0] for index in todo])
-            bar = tqdm(found, f"{split}: scanning", len(todo), leave=False, disable=None if progress else True)
-            fresh.update(zip(todo, bar, strict=True))
-    entries = [fresh[index] if index in fresh else known[pair] for index, pair in enumerate(pairs)]
-    if cache and (todo or len(known) != len(images)):
-        write_cache(cache, class_count, images, keys, entries)
-    report = _report(split, images, entries)
+    labels = find_labels(images)
+    if labels.unusual and progress:
+        print(printable(f"{split}: labels are read {labels.unusual}, as {labels.paths[0]}"), flush=True)
+    entries = scan_entries(images, labels.paths, class_count, split=split, cache=cache, progress=progress)
+    report = _report(split, images, labels.paths, entries)
     _check_first_id(report, entries, class_count)
     if progress:
         print("\n".join([report.summary(), *map(printable, report.lines(_SHOWN))]), flush=True)
@@ -139,14 +130,49 @@ def scan_labels(
     )
 
 
-def scan_image(image: str, class_count: int) -> Entry:
+def scan_entries(
+    images: Sequence[str],
+    labels: Sequence[str],
+    class_count: int,
+    *,
+    split: str = "images",
+    cache: Path | None = None,
+    progress: bool = True,
+) -> list[Entry]:
+    """What there is of each image, broken ones too; `scan_labels` without its report and its errors.
+
+    Args:
+        images: Image files.
+        labels: The label file of each, there or not.
+        class_count: Number of classes the label files may use.
+        split: What to call the images on the progress bar.
+        cache: .npz to read and to write; None for no cache.
+        progress: Show a progress bar.
+    """
+    keys = [FileKey.of(image, label) for image, label in zip(images, labels, strict=True)]
+    known = read_cache(cache, class_count) if cache else {}
+    pairs = list(zip(images, keys, strict=True))
+    todo = [index for index, pair in enumerate(pairs) if pair not in known]
+    fresh: dict[int, Entry] = {}
+    if todo:
+        scan = partial(scan_image, class_count=class_count)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            found = pool.map(scan, [images[index] for index in todo], [labels[index] for index in todo])
+            bar = tqdm(found, f"{split}: scanning", len(todo), leave=False, disable=None if progress else True)
+            fresh.update(zip(todo, bar, strict=True))
+    entries = [fresh[index] if index in fresh else known[pair] for index, pair in enumerate(pairs)]
+    if cache and (todo or len(known) != len(images)):
+        write_cache(cache, class_count, images, keys, entries)
+    return entries
+
+
+def scan_image(image: str, label: str, class_count: int) -> Entry:
     """Check one image and read its labels; never raises for what is wrong with them."""
     try:
         shape_wh = image_size(image)
-        label = Path(label_path(image))
-        if not label.is_file():
+        if not os.path.isfile(label):
             return Entry(shape_wh, np.zeros((0, 5), np.float32), [], "missing", [], [])
-        rows = read_rows(label, class_count)
+        rows = read_rows(Path(label), class_count)
     except ValueError as error:
         return Entry((0, 0), np.zeros((0, 5), np.float32), [], "corrupt", [str(error)], [])
     state = "labelled" if len(rows.labels) or rows.problems else "empty"
@@ -216,9 +242,9 @@ def _big_enough(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-def _report(split: str, images: Sequence[str], entries: Sequence[Entry]) -> ScanReport:
+def _report(split: str, images: Sequence[str], label_files: Sequence[str], entries: Sequence[Entry]) -> ScanReport:
     pairs = list(zip(images, entries, strict=True))
-    labels = [(label_path(image), entry) for image, entry in pairs]
+    labels = list(zip(label_files, entries, strict=True))
     return ScanReport(
         split=split,
         images=len(images),

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from data.augmentation.augment import AugmentConfig
 from data.augmentation.pixel_transforms import TRANSFORMS, is_available
 from data.dataset.dataset_yaml import DatasetSpec, list_images
+from data.dataset.label_place import find_labels, no_labels_text
 from data.dataset.label_scan import LabelScan, cache_file, scan_labels
 from data.hyp import Hyperparameters
 from data.loading.sampler import EpochSampler
@@ -107,7 +108,7 @@ def create_loader(
     scan = select_classes(scan, classes, single_cls, spec.file_nc)
     config = _augmentation(hyp, scan, progress) if augment else None
     if augment and not any(len(rows) for rows in scan.labels):
-        raise ValueError(f"{spec.file}: {split}: no labels to train on; they are expected as {_label_example(scan)}")
+        raise ValueError(f"{spec.file}: {split}: no labels to train on; {_why_no_labels(scan)}")
     if augment and progress and classes is None:
         _tell_unlabelled(scan, spec, split)
     batch_shapes = None
@@ -257,10 +258,10 @@ def _tell_unlabelled(scan: LabelScan, spec: DatasetSpec, split: str) -> None:
         )
 
 
-def _label_example(scan: LabelScan) -> str:
-    from data.dataset.dataset_yaml import label_path
-
-    return label_path(scan.paths[0])
+def _why_no_labels(scan: LabelScan) -> str:
+    if len(scan.report.missing) == len(scan.paths):
+        return no_labels_text(scan.paths[0])
+    return f"the label files hold none; they are expected as {find_labels(scan.paths).paths[0]}"
 
 
 def available_cores() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ import yaml
 
 from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
 from data.hyp import Hyperparameters
+from data.loading.samples import DetectionDataset
 from engine.config.files import new_run_folder
 from engine.config.train_config import TrainConfig
 from engine.config.train_request import ResumeRequest, TrainRequest, read_request
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from models.yolo import DetectionModel
 
 CHECKPOINT_COPIES = 3  # of the weights: their average, they themselves and the optimiser's momentum
+Examine = Callable[[DatasetSpec, Mapping[str, DetectionDataset], int, Hyperparameters], Sequence[str]]
 TO_MAKE_LONGER = ("epoch", "ema_updates", "last_update_step", "best_fitness", "best_epoch", "class_ap")
 
 
@@ -64,11 +67,12 @@ class TrainResult:
     evaluation: EvalResult  # of those weights on the validation split
 
 
-def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
+def train(request: TrainRequest | TrainConfig | ResumeRequest, *, examine: Examine | None = None) -> TrainResult:
     """Train as configured, or go on with an interrupted run.
 
     Args:
         request: Settings alone are those of a run whose files are still to be read.
+        examine: Looks at what was read of a new run's data set and returns lines to print.
 
     Raises:
         ValueError: If a file or a setting is wrong, or the loss is no longer a number.
@@ -86,7 +90,7 @@ def train(request: TrainRequest | TrainConfig | ResumeRequest) -> TrainResult:
         with results_in(Path(config.project)), joined(config.device) as processes:
             started = processes.from_main(make)
             load_modules(processes.from_main(loaded_files))  # those that the model YAML names too
-            return _train(started, interrupted, processes, alone)
+            return _train(started, interrupted, processes, alone, examine)
 
 
 def _resumed(interrupted: Interrupted) -> TrainRequest:
@@ -98,19 +102,27 @@ def _resumed(interrupted: Interrupted) -> TrainRequest:
 
 
 def _train(
-    request: TrainRequest, interrupted: Interrupted | None, processes: Processes, alone: ExitStack
+    request: TrainRequest,
+    interrupted: Interrupted | None,
+    processes: Processes,
+    alone: ExitStack,
+    examine: Examine | None,
 ) -> TrainResult:
     for warning in request.config.warnings:
         note(warning)
     started = time.perf_counter()
-    run, fit = _fit(request, interrupted, processes, alone)
+    run, fit = _fit(request, interrupted, processes, alone, examine)
     say(f"\nTraining took {clock(time.perf_counter() - started)}")
     with results_in(run.folder, f"the weights are kept; to finish the run: python train.py --resume {run.last}"):
         return processes.from_main(lambda: _finish(run, fit))
 
 
 def _fit(
-    request: TrainRequest, interrupted: Interrupted | None, processes: Processes, alone: ExitStack
+    request: TrainRequest,
+    interrupted: Interrupted | None,
+    processes: Processes,
+    alone: ExitStack,
+    examine: Examine | None,
 ) -> tuple[Run, Fit]:
     """Train; where the first epoch does not fit into memory, begin again with half the batch."""
     if request.config.batch_size != -1:
@@ -120,6 +132,11 @@ def _fit(
         request, folder = processes.from_main(lambda: _with_fold(request, alone))
     while True:
         run, model = _prepare(request, interrupted, processes, alone, folder)
+        if examine is not None and interrupted is None and processes.main:
+            read = {"train": run.train.dataset, "val": run.val.dataset}
+            for line in examine(request.dataset, read, run.image_px, run.hyp):
+                say(line)
+            examine = None  # said once, also where the batch is halved
         fit = Fit(run, model, interrupted)
         try:
             if not fit.finished:

@@ -64,8 +64,8 @@ def watch_training() -> None:
         notes["weights"] = digest.hexdigest()
         notes["epochs"] = module.current_epoch
 
-    def trained(request):
-        result = plain_train(request)
+    def trained(request, **options):
+        result = plain_train(request, **options)
         notes["map50"] = result.evaluation.map50
         return result
 

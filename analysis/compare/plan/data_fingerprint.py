@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.dataset.dataset_yaml import DatasetSpec, label_path, list_images
+from data.dataset.dataset_yaml import DatasetSpec, list_images
+from data.dataset.label_place import find_labels
 
 
 def data_digest(dataset: DatasetSpec, task: str = "val") -> str:
@@ -34,8 +35,9 @@ def _parts(dataset: DatasetSpec, split: str) -> Iterator[bytes]:
     """Everything that counts of a split, in an order that does not depend on the machine."""
     yield split.encode()
     images = list_images(dataset.entries(split), root=dataset.path)
-    for name, image in sorted((image_name(dataset, image), image) for image in images):
-        label = Path(label_path(image))
+    labels = find_labels(images).paths
+    named = ((image_name(dataset, image), image, Path(label)) for image, label in zip(images, labels, strict=True))
+    for name, image, label in sorted(named):
         size = os.path.getsize(image) if os.path.isfile(image) else -1
         yield f"{name}\0{size}".encode(errors="surrogateescape")
         yield label.read_bytes() if label.is_file() else b"no label"

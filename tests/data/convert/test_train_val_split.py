@@ -1,16 +1,13 @@
 from collections import Counter
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.convert.records import Example, SourceBox
-from data.convert.train_val_split import assign_splits, fingerprint, near_duplicate_groups
-from data.images import read_image
-from tests.support.voc_folders import picture
+from data.convert.train_val_split import assign_splits
 
 SHARES = {"train": 0.8, "val": 0.2, "test": 0.0}
 
@@ -18,56 +15,6 @@ SHARES = {"train": 0.8, "val": 0.2, "test": 0.0}
 def example(name, labels=()):
     boxes = tuple(SourceBox(label, (0.0, 0.0, 5.0, 5.0)) for label in labels)
     return Example(Path(name), name, 10, 10, boxes, np.zeros(2, dtype=np.uint64))
-
-
-def bits_between(a, b):
-    return int(np.bitwise_count(fingerprint(a) ^ fingerprint(b)).sum())
-
-
-def test_fingerprint_by_hand():
-    # Brightness rises to the right and is constant downwards: 64 ones, then 64 zeros.
-    ramp = np.repeat(np.tile(np.arange(0, 252, 28, dtype=np.uint8), (90, 1)).repeat(10, 1)[..., None], 3, axis=2)
-    assert fingerprint(ramp).tolist() == [2**64 - 1, 0]
-    assert fingerprint(ramp.transpose(1, 0, 2)).tolist() == [0, 2**64 - 1]
-
-
-def test_fingerprint_survives_scaling_and_compression_but_tells_pictures_apart():
-    original = picture(1, 320, 240)
-    smaller = cv2.resize(original, (200, 150), interpolation=cv2.INTER_AREA)
-    encoded = cv2.imencode(".jpg", original, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
-    brighter = np.clip(original.astype(int) + 12, 0, 255).astype(np.uint8)
-    for copy in (smaller, cv2.imdecode(encoded, cv2.IMREAD_COLOR), brighter):
-        assert bits_between(original, copy) <= 10
-    others = [bits_between(original, picture(seed, 320, 240)) for seed in range(2, 22)]
-    assert min(others) > 35
-
-
-def test_grouping_links_chains_and_equals_a_slow_reference():
-    rng = np.random.default_rng(0)
-    bits = rng.integers(0, 2, (60, 128))
-    for i in range(0, 60, 4):  # chains of three: each 6 bits from the one before
-        for step in (1, 2):
-            bits[i + step] = bits[i]
-            bits[i + step, : 6 * step] ^= 1
-    prints = np.packbits(bits.astype(bool), axis=1).view(np.uint64)
-    groups = near_duplicate_groups(prints, 6)
-    expected = list(range(60))
-    distance = (bits[:, None] != bits[None]).sum(-1)
-    for _ in range(60):
-        for i in range(60):
-            expected[i] = min(expected[j] for j in range(60) if distance[i, j] <= 6)
-    assert groups.tolist() == expected
-    assert groups[0] == groups[1] == groups[2] != groups[3]
-    assert near_duplicate_groups(prints, -1).tolist() == list(range(60))
-
-
-def test_small_blocks_give_the_same_groups(monkeypatch):
-    prints = np.random.default_rng(1).integers(0, 2**64, (50, 2), dtype=np.uint64)
-    prints[40:] = prints[:10]
-    whole = near_duplicate_groups(prints)
-    monkeypatch.setattr("data.convert.train_val_split._BLOCK_BYTES", 1)
-    assert near_duplicate_groups(prints).tolist() == whole.tolist()
-    assert whole[40:].tolist() == list(range(10))
 
 
 def test_split_is_balanced_by_class_and_keeps_groups_whole():
@@ -128,13 +75,3 @@ def test_classes_that_occur_together_are_balanced_too(seed):
     for name in names:
         inside = [side for side, labels in zip(sides, drawn, strict=True) if name in labels]
         assert inside.count("val") / len(inside) == pytest.approx(0.2, abs=0.02), name
-
-
-@pytest.mark.slow
-def test_public_sets_hold_the_known_near_duplicates(shared):
-    files = sorted((shared / "data" / "roadsign877" / "images").rglob("*.jpg"))
-    groups = near_duplicate_groups(np.stack([fingerprint(read_image(file)) for file in files]))
-    sizes = Counter(Counter(groups.tolist()).values())
-    assert sizes[1] > 750  # most pictures stand alone
-    assert 30 <= sum(number for size, number in sizes.items() if size > 1) <= 60
-    assert max(sizes) <= 8  # no chain that swallows the set

@@ -10,7 +10,8 @@ import pytest
 
 import data.dataset.dataset_yaml
 import data.synth
-from data.dataset.dataset_yaml import SPLITS, label_path, list_images, load_dataset_spec
+from data.dataset.dataset_yaml import SPLITS, list_images, load_dataset_spec
+from data.dataset.label_place import label_path
 
 Build = Callable[..., Path]
 
@@ -138,7 +139,7 @@ def test_one_missing_split_fails_when_it_is_asked_for(tmp_path: Path) -> None:
         ("a: b: c", r"line 1: is not YAML: mapping values[^\n]*$"),
         ("trian: images\nnames: [a]", r"unknown entry `trian:`; did you mean `train:`\?"),
         ("names: [a]", "Expected at least one of `train:`"),
-        ("train: 3\nnames: [a]", "train: Expected a folder, a .txt file or a list of those but got 3"),
+        ("train: 3\nnames: [a]", "train: Expected a folder, a pattern, a .txt file or a list of those but got 3"),
         ("train: x\npath: 3\nnames: [a]", "path: Expected a folder but got 3"),
         ("train: x\nsynth: 3\nnames: [a]", "Expected `synth:` to be a mapping"),
         ("train: x\nnames: !!python/name:os.system", "line 2: expected plain data but got the tag"),
@@ -196,6 +197,22 @@ def test_listing_nothing_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"\xe9.jpg\n")
     with pytest.raises(ValueError, match="Expected a UTF-8 list"):
         list_images([tmp_path / "latin.txt"])
+
+
+def test_patterns_and_single_images(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"images/{name}" for name in ("a1/x.jpg", "a2/y.jpg", "b/z.jpg", "b/notes.txt")))
+    text = "path: .\ntrain: images/a*\nval: ['images/**/z.jpg', images/a1/x.jpg]\ntest: images/c*\nnames: [a]\n"
+    spec = load_dataset_spec(write(tmp_path / "set.yaml", text))
+    assert list_images(spec.entries("train")) == [str(tmp_path / "images" / name) for name in ("a1/x.jpg", "a2/y.jpg")]
+    assert list_images(spec.entries("val")) == [str(tmp_path / "images" / name) for name in ("a1/x.jpg", "b/z.jpg")]
+    with pytest.raises(ValueError, match=r"`test:` images not found: .*images/c\*"):
+        spec.entries("test")
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there the rows are paths as they stand")
+def test_a_list_written_on_windows(tmp_path: Path) -> None:
+    touch(tmp_path / "obj/a.jpg")
+    assert list_images([write(tmp_path / "train.txt", "obj\\a.jpg\r\n")]) == [str(tmp_path / "obj/a.jpg")]
 
 
 @pytest.mark.parametrize(

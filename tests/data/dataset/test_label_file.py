@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.dataset.label_file import TOLERANCE, LabelRows, read_rows
+from data.dataset.label_file import TOLERANCE, LabelRows, problem_kind, read_rows
 
 
 def read(tmp_path: Path, text: str, class_count: int = 3) -> LabelRows:
@@ -36,7 +36,10 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
         ("0 0.5 0.5 0.2 0.2 0.9", "Expected 5 columns but got 6; a saved detection"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "but got 8"),
         ("0 0.5 x 0.2 0.2", "Expected numbers but got '0 0.5 x 0.2 0.2'"),
-        ("0,0.5,0.5,0.2,0.2", "but got 1"),
+        ("0,0.5,0.5,0.2,0.2", "but got 1; columns are separated by spaces, not by ','"),
+        ("0;0,5;0,5;0,2;0,2", "but got 1; columns are separated by spaces, not by ';'"),
+        ("0 0,5 0,5 0,2 0,2", "write decimals with a point, 0.5 and not 0,5"),
+        ("0 0.5 0.5 -0.2 0.2", "Expected a box of some size but got width -0.2 and height 0.2"),
         ("0 nan 0.5 0.2 0.2", "Expected finite numbers"),
         ("0 inf 0.5 0.2 0.2", "Expected finite numbers"),
         ("nan 0.5 0.5 0.2 0.2", "Expected finite numbers"),
@@ -83,3 +86,15 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ValueError, match="label file cannot be read"):
         read_rows(tmp_path / "a.txt", 1)
+
+
+def test_utf16_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2", encoding="utf-16")
+    with pytest.raises(ValueError, match="it is UTF-16, as PowerShell writes; save it as UTF-8"):
+        read_rows(tmp_path / "a.txt", 1)
+
+
+def test_problems_have_kinds(tmp_path: Path) -> None:
+    text = "0 2 0.5 0.2 0.2\n0 0.5 0.5 0 0.2\n7 0.5 0.5 0.2 0.2\n0.5 0.5 0.5 0.2 0.2\n0 0.5\n0 nan 0.5 0.1 0.1\n"
+    problems = read(tmp_path, text).problems
+    assert [problem_kind(problem) for problem in problems] == ["outside", "size", "class", "class", "form", "form"]

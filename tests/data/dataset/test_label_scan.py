@@ -9,7 +9,8 @@ import pytest
 
 import data.dataset.label_cache
 import data.dataset.label_scan
-from data.dataset.dataset_yaml import label_path, list_images, load_dataset_spec
+from data.dataset.dataset_yaml import list_images, load_dataset_spec
+from data.dataset.label_place import label_path
 from data.dataset.label_scan import LabelScan, cache_file, scan_labels
 from data.images import write_image
 
@@ -112,9 +113,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     scanned: list[str] = []
     original = data.dataset.label_scan.scan_image
 
-    def record(image: str, class_count: int) -> data.dataset.label_cache.Entry:
+    def record(image: str, label: str, class_count: int) -> data.dataset.label_cache.Entry:
         scanned.append(Path(image).name)
-        return original(image, class_count)
+        return original(image, label, class_count)
 
     monkeypatch.setattr(data.dataset.label_scan, "scan_image", record)
     return scanned

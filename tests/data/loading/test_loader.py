@@ -74,7 +74,7 @@ def test_images_without_objects_only(build_set: Build) -> None:
     spec = load_dataset_spec(build_set({"a.png": ((20, 20), None), "b.png": ((20, 20), "")}))
     batch = next(iter(loader(spec)))
     assert batch.targets.shape == (0, 6)
-    with pytest.raises(ValueError, match=r"train: no labels to train on; they are expected as .*labels/train/a\.txt"):
+    with pytest.raises(ValueError, match=r"no labels to train on; the label files hold none; .*labels/train/a\.txt"):
         loader(spec, augment=True)
 
 
