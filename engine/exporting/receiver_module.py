@@ -7,20 +7,21 @@ are told apart, and what only builds modules by name here (`register`) is left o
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from files.atomic import write_atomically
 from models.attention.parts.registry import ATTENTION
+from models.weights.write_original import RECEIVER
 
-NAME = "yolov5_attention"
 _BLOCKS = "models.blocks.convolutions"  # for a bottleneck with attention inside
 _PARTS = "models.attention.parts"
 _REGISTRY = f"{_PARTS}.registry"
 _GIVEN = {("models.blocks.batch_norm", "BatchNorm2d"): "nn.BatchNorm2d"}  # whose figures ours has, in another order
-_PACKAGE = "timm"  # its layers are pickled under their own names
+_TIMM = "models.attention.timm_layer"  # whose layers are another package's
 _HEADER = '''"""The attention modules of YOLOv5-attention, for weights that its export.py wrote with `--include yolov5`.
 
 Copy this file into the folder `models` of a YOLOv5 repository; `attempt_load` and `torch.load` then find the classes.
@@ -48,12 +49,29 @@ class _Edit(NamedTuple):
     text: str
 
 
+def tell_receiver(needed: Iterable[str], folder: Path) -> None:
+    """Write the file where it is needed, and say which files the reader's repository lacks.
+
+    Args:
+        needed: As `write_original` gives them.
+        folder: Where the file goes.
+    """
+    for module in needed:
+        if module == RECEIVER:
+            file = folder / f"{module.removeprefix('models.')}.py"
+            write_atomically(file, receiver_module())
+            print(f"YOLOv5 lacks the attention modules: copy {file} into the folder models/ of its repository")
+        else:
+            name = f"{module.replace('.', '/')}.py"
+            print(f"YOLOv5 lacks your own classes: its repository needs them in {name}")
+
+
 @cache
 def receiver_module() -> str:
     """The text of the file."""
     sources: dict[str, _Source] = {}
     for module in sorted({cls.__module__ for cls in ATTENTION.values()} | {_BLOCKS}):
-        if not module.endswith(f"{_PACKAGE}_layer"):
+        if module != _TIMM:
             _collect(module, sources)
     owners: dict[str, list[str]] = {}
     for source in sources.values():

@@ -108,7 +108,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Fa
     atomic_save(data, Path(path))
 
 
-def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
+def atomic_save(data: Any, path: Path, **how: Any) -> None:  # noqa: ANN401  (plain data; torch.save's own)
     """`torch.save` to a temporary file beside `path`, flushed to the disk, then renamed onto it.
 
     Raises:
@@ -116,7 +116,7 @@ def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
     """
     try:
         with atomic_file(path, sync=True) as file:
-            torch.save(data, file)
+            torch.save(data, file, **how)
     except (OSError, RuntimeError) as error:
         raise_interrupt(error)  # torch makes an error of it
         kept = "; the former file is untouched" if path.exists() else ""

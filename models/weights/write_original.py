@@ -16,13 +16,13 @@ import torch
 import yaml
 from torch import nn
 
-from files.atomic import atomic_file
 from models.blocks.convolutions import Bottleneck, Concat
 from models.blocks.pooling import SPPF
 from models.blocks.transformer import TransformerBlock
 from models.graph.user_classes import user_classes
 from models.insertion.layer_list import layer_list
 from models.spec.model_spec import IMAGE, ModelSpec, row_text, where
+from models.weights.checkpoint import atomic_save
 from models.yolo import Detect, DetectionModel
 
 RECEIVER = "models.yolov5_attention"
@@ -64,13 +64,15 @@ def write_original(model: DetectionModel, path: Path, *, half: bool = False) -> 
     Raises:
         ValueError: If the original has no way to run a row, or it cannot be written.
     """
+    timm = [index for index, layer in enumerate(model.spec.layers) if layer.module == "Timm"]
+    if timm:
+        raise ValueError(f"{where(model.spec, timm[0])}: layers of timm are not written for YOLOv5; write onnx instead")
     written = _as_original(copy.deepcopy(model).cpu().float().eval())
     needs = _needed(written, model.spec)
     ours = {"spec": model.spec.to_dict(), "needs": needs}
     absent = dict.fromkeys(("best_fitness", "ema", "updates", "optimizer", "opt", "git", "date"))
     checkpoint = {"epoch": -1, "model": written.half() if half else written, **absent, MARK: ours}
-    with atomic_file(path, sync=True) as file:
-        torch.save(checkpoint, file, pickle_module=SimpleNamespace(__name__=__name__, Pickler=_Pickler), pickle_protocol=2)
+    atomic_save(checkpoint, path, pickle_module=SimpleNamespace(__name__=__name__, Pickler=_Pickler), pickle_protocol=2)
     return sorted(needs)
 
 
