@@ -5,6 +5,8 @@ Any `nn.Module` in this file is found by its name, in a row and by `--attention`
 `--module my_attention.py`.
 """
 
+from typing import Any
+
 from models.attention import *  # noqa: F403  (the registry's own __all__: every attention module by name)
 from models.attention import __all__ as _attention
 from models.blocks.convolutions import (
@@ -49,3 +51,15 @@ __all__ = [
     "TransformerLayer",
     *_attention,
 ]
+
+_CALLED = {"AutoShape": "detection.detector", "Detector": "detection.detector", "Detections": "detection.results"}
+_CALLED["DetectMultiBackend"] = "inference.original_call"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
+    """What YOLOv5 has here beside the blocks and this project has in `engine`, imported when a script asks for it."""
+    if name not in _CALLED:
+        raise AttributeError(f"'models.common' has no {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"engine.{_CALLED[name]}"), name)

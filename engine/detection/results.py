@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -82,11 +83,12 @@ class Result:
         annotator = _annotator(tuple(self.names.items()), Style(line_px, labels, confidences))
         return annotator.draw(self.image, self.boxes_xyxy_px, self.confidences, self.class_ids)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, labels: bool = True) -> Path:
         """Write the drawn image.
 
         Args:
             path: A file, or a folder (one that exists, or a name without suffix) for a file of the image's own name.
+            labels: Draw class names and confidences.
 
         Raises:
             ValueError: If the suffix is not that of an image.
@@ -95,7 +97,7 @@ class Result:
         if file.is_dir() or not file.suffix:
             file = file / f"{Path(self.path).stem}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_image(file, self.plot())
+        write_image(file, self.plot(labels=labels))
         return file
 
     def pandas(self, kind: str = "xyxy", *, normalised: bool = False) -> DataFrame:
@@ -124,18 +126,30 @@ class Result:
         return f"{self.path}: {height}x{width} {', '.join(told) or '(no detections)'}"
 
 
+class Spent(NamedTuple):
+    """Seconds, as YOLOv5's profiles have them."""
+
+    t: float
+
+
 class Results(Sequence[Result]):
     """The results of several images; with the attributes of YOLOv5's hub results beside.
 
     Attributes:
         names: From class number to class name.
         times_ms: Pre-processing, network and suppression, ms per image.
+        s: Shape of the network's input (B, C, H, W); of images of several shapes the largest sides.
     """
 
     def __init__(
-        self, results: Sequence[Result], names: Mapping[int, str], times_ms: tuple[float, float, float]
+        self,
+        results: Sequence[Result],
+        names: Mapping[int, str],
+        times_ms: tuple[float, float, float],
+        shape: tuple[int, ...],
     ) -> None:
-        self._results, self.names, self.times_ms = list(results), dict(names), times_ms
+        self._results, self.names, self.times_ms, self.s = list(results), dict(names), times_ms, shape
+        self._drawn: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self._results)
@@ -149,6 +163,7 @@ class Results(Sequence[Result]):
     def __str__(self) -> str:
         """A line for each image, and the speed."""
         speed = "Speed: {:.1f}ms pre-process, {:.1f}ms inference, {:.1f}ms NMS per image".format(*self.times_ms)
+        speed += f" at shape {self.s}"
         return "\n".join([*map(str, self._results), speed])
 
     def _tensors(self, kind: str) -> list[Tensor]:
@@ -191,18 +206,23 @@ class Results(Sequence[Result]):
         return self.times_ms
 
     @property
+    def times(self) -> tuple[Spent, ...]:
+        """The seconds of all images together, each as `.t`."""
+        return tuple(Spent(ms * len(self) / 1000) for ms in self.times_ms)
+
+    @property
     def files(self) -> list[str]:
         """File names of the images; "image0.jpg", … for arrays."""
         return [Path(one.path).name for one in self._results]
 
     def tolist(self) -> list[Results]:
         """The results of each image alone."""
-        return [Results([one], self.names, self.times_ms) for one in self._results]
+        return [Results([one], self.names, self.times_ms, self.s) for one in self._results]
 
     @property
     def ims(self) -> list[np.ndarray]:
-        """The images, RGB."""
-        return [one.image for one in self._results]
+        """The images, RGB; after `render` the drawn ones."""
+        return [one.image for one in self._results] if self._drawn is None else self._drawn
 
     def pandas(self) -> Tables:
         """YOLOv5's tables: `results.pandas().xyxy[0]`."""
@@ -214,9 +234,10 @@ class Results(Sequence[Result]):
             )
         )
 
-    def render(self) -> list[np.ndarray]:
-        """The drawn images, RGB."""
-        return [one.plot() for one in self._results]
+    def render(self, labels: bool = True) -> list[np.ndarray]:
+        """Draw the images, which `ims` gives from now on; returns them, RGB."""
+        self._drawn = [one.plot(labels=labels) for one in self._results]
+        return self._drawn
 
     @staticmethod
     def _folder(save_dir: str | Path, exist_ok: bool) -> Path:
@@ -225,18 +246,18 @@ class Results(Sequence[Result]):
         wanted = Path(save_dir)
         return new_run_folder(wanted.parent, wanted.name, exist_ok=exist_ok)
 
-    def save(self, save_dir: str | Path = "runs/detect/exp", *, exist_ok: bool = False) -> Path:
+    def save(self, labels: bool = True, save_dir: str | Path = "runs/detect/exp", exist_ok: bool = False) -> Path:
         """Write the drawn images to a folder, by default the next free one; returns it.
 
         Frames of a video and images of the same name are numbered from the second on.
         """
         folder = self._folder(save_dir, exist_ok)
         for result, name in zip(self._results, output_names([one.path for one in self._results]), strict=True):
-            result.save(folder / f"{name}.jpg")
+            result.save(folder / f"{name}.jpg", labels=labels)
         return folder
 
     def crop(
-        self, save: bool = True, save_dir: str | Path = "runs/detect/exp", *, exist_ok: bool = False
+        self, save: bool = True, save_dir: str | Path = "runs/detect/exp", exist_ok: bool = False
     ) -> list[dict[str, Any]]:
         """What is inside each box, with the margin that `detect.py --save-crop` leaves.
 
@@ -267,12 +288,18 @@ class Results(Sequence[Result]):
             for row, im in zip(table, cut, strict=True)
         ]
 
-    def show(self) -> None:
-        """Open the drawn images in the system's viewer."""
+    def show(self, labels: bool = True) -> None:
+        """Show the drawn images: in a notebook below the cell, elsewhere in the system's viewer."""
         from PIL import Image
 
-        for picture in self.render():
-            Image.fromarray(picture).show()
+        for one in self._results:
+            picture = Image.fromarray(one.plot(labels=labels))
+            if hasattr(builtins, "get_ipython"):
+                from IPython.display import display
+
+                display(picture)
+            else:
+                picture.show()
 
     def print(self) -> None:
         """Print a line for each image, and the speed."""
@@ -287,6 +314,9 @@ class Tables:
     xyxyn: list[DataFrame]
     xywh: list[DataFrame]
     xywhn: list[DataFrame]
+
+
+Detections = Results  # YOLOv5's name
 
 
 @lru_cache(maxsize=8)

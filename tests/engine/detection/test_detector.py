@@ -139,7 +139,7 @@ def test_what_a_video_cut_short_still_has(detector, street, monkeypatch, tmp_pat
     monkeypatch.setattr("engine.detection.detector.open_source", lambda text: Cut())
     with pytest.warns(UserWarning, match=r"a\.mp4: the file is cut short"):
         results = detector.predict("a.mp4", imgsz=64)
-    assert sorted(path.name for path in results.save(tmp_path / "exp").glob("*.jpg")) == ["a.jpg", "a_2.jpg"]
+    assert sorted(path.name for path in results.save(save_dir=tmp_path / "exp").glob("*.jpg")) == ["a.jpg", "a_2.jpg"]
 
 
 def test_sixteen_bit_pillow_images_are_not_clipped(detector, tmp_path):
@@ -185,7 +185,7 @@ def test_torch_hub(root, street, expected, tmp_path):
     assert [len(one.xyxy) for one in results.tolist()] == [1, 1]
     assert (results.tolist()[1].xyxy[0] == results.xyxy[1]).all()
     assert results.t == results.times_ms
-    folder = results.save(tmp_path / "exp")
+    folder = results.save(save_dir=tmp_path / "exp")
     assert sorted(path.name for path in folder.glob("*.*g")) == ["image0.jpg", "street_1.jpg"]
     crops = results.crop(save_dir=tmp_path / "crops")
     assert [crop["label"].rsplit(" ", 1)[0] for crop in crops] == expected.class_names * 2
