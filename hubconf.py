@@ -43,7 +43,7 @@ def custom(
         from engine.inference.original_call import attempt_load
 
         return attempt_load(path, _device(device), fuse=False)
-    detector = engine.load_model(path, str(device or ""))
+    detector = engine.load_model(path, str(device or ""), precision="32")  # as YOLOv5's hub, and the figures equal
     if _verbose:
         print(f"{path}: {len(detector.names)} classes, {detector.network.description}")
     return detector

@@ -7,26 +7,22 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from data.images import WITH_ALPHA, from_pillow, to_channels
-from data.sources.frame import Frame
-from data.sources.open_source import open_source
+from data.images import WITH_ALPHA, to_channels
+from engine.detection.given_images import images_of
 from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
 from engine.inference.image_size import whole_strides
 from engine.inference.network import Network, TorchNetwork
 from engine.inference.open_weights import open_network
-from engine.inference.original_call import DetectMultiBackend, layer_dict
+from engine.inference.original_call import DetectMultiBackend
 from engine.inference.predictor import Predictor, Prepared, Selection
 from engine.runtime.device import Precision, select_device
 from models.user_modules import load_modules
@@ -131,7 +127,7 @@ class Detector(nn.Module):
     @property
     def yaml(self) -> dict[str, Any]:
         """The layer list; empty for exported files."""
-        return layer_dict(self.network.model) if isinstance(self.network, TorchNetwork) else {}
+        return self.network.model.yaml if isinstance(self.network, TorchNetwork) else {}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Detector:  # noqa: ANN401  (torch's)
         """What `to`, `cpu`, `cuda`, `half` and `float` do: the network's device goes along."""
@@ -157,7 +153,8 @@ class Detector(nn.Module):
         Raises:
             ValueError: If something is no image or cannot be read, or never ends as cameras do.
         """
-        return self._detect(_images(source, rgb_arrays=False, alpha=self._alpha), imgsz, self._network())
+        images = images_of(source, rgb_arrays=False, alpha=self._alpha)
+        return self._detect(images, self._image_hw(imgsz), self._network())
 
     @speaks_of_parameters
     def forward(
@@ -177,12 +174,15 @@ class Detector(nn.Module):
 
         Returns:
             Results; for a tensor the raw predictions (B, N, 5 + nc).
+
+        Images of several shapes are padded to one, as in YOLOv5; `predict` pads each as little as it can.
         """
         network = self._network(augment)
         if isinstance(ims, Tensor):
             with torch.inference_mode():
                 return network(ims.to(network.device, network.dtype))
-        return self._detect(_images(ims, rgb_arrays=True, alpha=self._alpha), size, network)
+        images = list(images_of(ims, rgb_arrays=True, alpha=self._alpha))
+        return self._detect(images, self._common_hw([image for _, image in images], size), network, square=True)
 
     def _network(self, augment: bool = False) -> Network:
         network = self.network.augmented() if augment else self.network
@@ -192,9 +192,14 @@ class Detector(nn.Module):
         return network
 
     def _detect(
-        self, images: Iterable[tuple[str, np.ndarray]], imgsz: int | tuple[int, int], network: Network
+        self,
+        images: Iterable[tuple[str, np.ndarray]],
+        image_hw: tuple[int, int],
+        network: Network,
+        *,
+        square: bool = False,
     ) -> Results:
-        predictor = Predictor(network, image_px=self._image_hw(imgsz), selection=self._selection())
+        predictor = Predictor(network, image_px=image_hw, selection=self._selection(), square=square)
         results: list[Result] = []
         shapes: list[tuple[int, int]] = []
         waiting: list[tuple[str, np.ndarray, Prepared]] = []
@@ -214,7 +219,7 @@ class Detector(nn.Module):
             flush()
         seconds, count = predictor.seconds, max(predictor.seconds.images, 1)
         prepare, inside, nms = (1000 * spent / count for spent in (seconds.prepare, seconds.network, seconds.nms))
-        hw = tuple(max(sides) for sides in zip(*shapes, strict=True)) if shapes else self._image_hw(imgsz)
+        hw = tuple(max(sides) for sides in zip(*shapes, strict=True)) if shapes else image_hw
         return Results(results, self.names, (prepare, inside, nms), (len(results), network.channels, *hw))
 
     @property
@@ -228,6 +233,15 @@ class Detector(nn.Module):
         if min(height, width) < 1:
             raise ValueError(f"Expected `imgsz` of at least 1 px but got {imgsz}")
         return whole_strides(height, self.stride), whole_strides(width, self.stride)
+
+    def _common_hw(self, images: Sequence[np.ndarray], size: int | tuple[int, int]) -> tuple[int, int]:
+        """Sides that hold every image at `size` px along its longer side, as YOLOv5 rounds them."""
+        if self.network.image_hw is not None or not images:
+            return self._image_hw(size)
+        longest = max(self._image_hw(size)) if isinstance(size, int) else max(size)
+        scaled = [[int(side * longest / max(image.shape[:2])) for side in image.shape[:2]] for image in images]
+        height, width = (whole_strides(max(sides, default=1), self.stride) for sides in zip(*scaled, strict=True))
+        return max(height, self.stride), max(width, self.stride)
 
     def _selection(self) -> Selection:
         classes = None if self.classes is None else tuple(int(class_id) for class_id in self.classes)
@@ -247,57 +261,3 @@ def _network_of(model: nn.Module) -> Network:
         raise ValueError(f"expected a model of attempt_load or DetectMultiBackend but got a {type(model).__name__}")
     device = next(model.parameters()).device
     return TorchNetwork(model, device, Precision(torch.float32, False, "fp32: that of the weights"))
-
-
-def _images(source: Any, *, rgb_arrays: bool, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  (many kinds)
-    """Name and (H, W, 3) uint8 RGB of every image, or (H, W, 4) where there is alpha and it is asked for."""
-    several = isinstance(source, (list, tuple)) or (isinstance(source, Tensor) and source.ndim == 4)
-    for number, item in enumerate(source if several else [source]):
-        if isinstance(item, (str, Path)):
-            yield from _from_path(str(item), alpha)
-        elif isinstance(item, Image.Image):
-            name = getattr(item, "filename", "") or f"image{number}.jpg"
-            yield name, from_pillow(item, name=name, alpha=alpha)
-        elif isinstance(item, Tensor):
-            yield f"image{number}.jpg", _from_tensor(item, alpha)
-        elif isinstance(item, np.ndarray):
-            yield f"image{number}.jpg", _from_array(item, rgb_arrays, alpha)
-        else:
-            raise ValueError(f"Expected paths, PIL images, arrays or tensors but got a {type(item).__name__}")
-
-
-def _from_path(text: str, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:
-    with closing(open_source(text)) as source:
-        if source.live:
-            raise ValueError(f"{text}: cameras, streams and the screen never end; detect.py shows and writes them")
-        source.alpha = alpha
-        for item in source:
-            if isinstance(item, Frame):
-                yield item.path, item.pixels
-            elif item.partial:  # what could be read counts
-                warnings.warn(f"{item.path}: {item.reason}", stacklevel=2)
-            else:
-                raise ValueError(f"{item.path}: {item.reason}")
-
-
-def _from_tensor(item: Tensor, alpha: bool) -> np.ndarray:
-    if item.ndim != 3 or item.shape[0] not in (1, 3, 4) or not item.numel():
-        raise ValueError(
-            f"Expected a tensor (3, H, W) or (B, 3, H, W), or of 1 or 4 channels, but got {tuple(item.shape)}"
-        )
-    if item.is_floating_point():
-        if not 0 <= float(item.min()) <= float(item.max()) <= 1:
-            raise ValueError("Expected a floating tensor with values from 0 to 1; divide pixels by 255")
-        item = (item * 255).round()
-    elif item.dtype is not torch.uint8:
-        raise ValueError(f"Expected a tensor of floating numbers or uint8 but got {item.dtype}")
-    return _from_array(item.to(torch.uint8).cpu().permute(1, 2, 0).numpy(), True, alpha)
-
-
-def _from_array(item: np.ndarray, rgb: bool, alpha: bool) -> np.ndarray:
-    shaped = item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3, 4))
-    if item.dtype != np.uint8 or not item.size or not shaped:
-        raise ValueError(f"Expected an array (H, W, 3) uint8 but got {item.shape} {item.dtype}")
-    if not rgb and item.ndim == 3 and item.shape[2] >= 3:
-        item = item[..., [2, 1, 0, 3][: item.shape[2]]]
-    return np.ascontiguousarray(to_channels(item, 4 if alpha else 3))

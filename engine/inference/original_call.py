@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from engine.inference.exported_network import open_exported
@@ -19,7 +18,6 @@ from engine.inference.network import Network, TorchNetwork
 from engine.inference.open_weights import is_exported
 from engine.inference.tta import augmented_predictions
 from engine.runtime.device import Precision, select_device
-from models.insertion.layer_list import layer_list
 from models.weights.checkpoint import load_model
 from models.yolo import DetectionModel
 
@@ -44,16 +42,6 @@ class Model(DetectionModel):
             return augmented_predictions(self, x, _PLAIN), None
         raw = self.raw(x)
         return raw if self.training else (self.detect.decode(raw), raw)
-
-    @property
-    def yaml(self) -> dict[str, Any]:
-        """The layer list."""
-        return layer_dict(self)
-
-
-def layer_dict(model: DetectionModel) -> dict[str, Any]:
-    """A model's layer list as YOLOv5's `yaml`."""
-    return {**yaml.safe_load(layer_list(model.spec)), "ch": model.channels}
 
 
 class Ensemble(nn.ModuleList):

@@ -13,14 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from models.blocks.convolutions import Bottleneck, Concat
 from models.blocks.pooling import SPPF
 from models.blocks.transformer import TransformerBlock
 from models.graph.user_classes import user_classes
-from models.insertion.layer_list import layer_list
 from models.spec.model_spec import IMAGE, ModelSpec, row_text, where
 from models.weights.checkpoint import atomic_save
 from models.yolo import Detect, DetectionModel
@@ -89,7 +87,7 @@ def _as_original(model: DetectionModel) -> nn.Module:
         rows.append(row)
     made: Any = _Model()
     made.model, made.save = nn.Sequential(*rows), sorted(saved)
-    made.yaml = {**yaml.safe_load(layer_list(spec)), "ch": spec.channels}
+    made.yaml = model.yaml
     made.names, made.nc, made.inplace = dict(model.names), model.nc, True
     made.stride = model.stride.clone()
     for module in list(made.modules()):
