@@ -52,14 +52,19 @@ __all__ = [
     *_attention,
 ]
 
-_CALLED = {"AutoShape": "detection.detector", "Detector": "detection.detector", "Detections": "detection.results"}
-_CALLED["DetectMultiBackend"] = "inference.original_call"
-
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
     """What YOLOv5 has here beside the blocks and this project has in `engine`, imported when a script asks for it."""
-    if name not in _CALLED:
-        raise AttributeError(f"'models.common' has no {name!r}")
-    from importlib import import_module
+    if name in ("AutoShape", "Detector"):
+        from engine.detection.detector import Detector
 
-    return getattr(import_module(f"engine.{_CALLED[name]}"), name)
+        return Detector
+    if name == "Detections":
+        from engine.detection.results import Results
+
+        return Results
+    if name == "DetectMultiBackend":
+        from engine.inference.original_call import DetectMultiBackend
+
+        return DetectMultiBackend
+    raise AttributeError(f"'models.common' of this project has no {name!r}; `help(utils)` lists what there is")

@@ -248,9 +248,6 @@ class Detector(nn.Module):
         return Selection(self.conf, self.iou, classes, self.agnostic, self.max_det, self.multi_label)
 
 
-AutoShape = Detector
-
-
 def _network_of(model: nn.Module) -> Network:
     """What `attempt_load` or `DetectMultiBackend` gave, as a network."""
     if isinstance(model, DetectMultiBackend):

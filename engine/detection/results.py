@@ -209,6 +209,3 @@ class Tables:
     xyxyn: list[DataFrame]
     xywh: list[DataFrame]
     xywhn: list[DataFrame]
-
-
-Detections = Results  # YOLOv5's name

@@ -171,7 +171,7 @@ def test_thresholds_may_be_set_at_any_time(root, street, expected):
 
 def test_torch_hub(root, street, tmp_path):
     weights = str(root / "weights" / "yolov5n_ca_signs.pt")
-    expected = load_model(weights, precision="32").predict(str(street), imgsz=320)[0]  # the hub's arithmetic is YOLOv5's
+    expected = load_model(weights, precision="32").predict(str(street), imgsz=320)[0]  # as YOLOv5's hub
     hub = torch.hub.load(str(root), "custom", path=weights, source="local", _verbose=False)
     rgb = cv2.imread(str(street))[..., ::-1]  # YOLOv5's hub models take RGB
     results = hub([rgb, str(street)], size=320)
