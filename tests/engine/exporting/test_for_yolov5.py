@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,12 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         ExportConfig(include=("yolov5",), nms=True)
     with pytest.raises(ValueError, match="--int8 is written for openvino, not for yolov5"):
         ExportConfig(include=("yolov5",), int8=True)
+    spec = load_spec("yolov5n.yaml", nc=2)
+    second = replace(spec.layers[1], source=(-1,))
+    model = build_model(spec)
+    model.spec = replace(spec, layers=(spec.layers[0], second, *spec.layers[2:]))
+    with pytest.raises(ValueError, match="reads the image, which the original gives to row 0 alone"):
+        write_original(model, tmp_path / "x.pt")
     pytest.importorskip("timm")
     timm = build_model(insert(load_spec("yolov5n.yaml", nc=2), "Timm(layer='se')@neck.P5"))
     with pytest.raises(ValueError, match="layers of timm are not written"):
