@@ -34,9 +34,7 @@ def run(**flags: Any) -> Namespace:  # noqa: ANN401  (any flag)
         KeyboardInterrupt: After Ctrl-C; the weights of the last full epoch are saved.
     """
     if "," in str(flags.get("device", "")) and not hasattr(sys.modules["__main__"], "__file__"):
-        raise ValueError(
-            f"device={flags['device']!r}: a notebook trains on one; !python train.py starts a process each"
-        )
+        raise ValueError(f"device={flags['device']!r}: a notebook trains on one GPU; !python train.py on several")
     request = called(parse_train_args, create_parser(), TrainConfig, flags)
     return _train(request)
 
