@@ -16,6 +16,8 @@ from engine.runtime.memory_allocator import keep_freed_memory
 if TYPE_CHECKING:
     import numpy as np
 
+    from engine.validation.result_table import EvalResult
+
     Figures = tuple[tuple[float, ...], np.ndarray, tuple[float, float, float]]
 
 
@@ -36,7 +38,7 @@ def run(data: Any = None, weights: Any = None, plots: bool = True, **flags: Any)
     Returns:
         (P, R, mAP50, mAP50-95, 0, 0, 0), the mAP50-95 of each class (classes,), and milliseconds per image of
         pre-processing, network and suppression. A class without labels has the mean, and losses are 0, both as in
-        YOLOv5. Where the speed of several weights is measured, those of the last.
+        YOLOv5. Of several measurements, as with `task="study"`, the last.
 
     Raises:
         ValueError: For what the command line refuses.
@@ -46,9 +48,7 @@ def run(data: Any = None, weights: Any = None, plots: bool = True, **flags: Any)
             raise ValueError(f"val.run({name}=…): files are measured here; give weights= and data=, project= and name=")
     flags |= {"data": data, "weights": weights, "noplots": not plots or flags.get("noplots", False)}
     config = called(parse_config, build_parser(), ValConfig, flags)
-    from engine.validation.run_validation import validate
-
-    return validate(config)[-1].original_figures()
+    return _measure(config)[-1].original_figures()
 
 
 def main(opt: Namespace | None = None) -> None:
@@ -58,9 +58,17 @@ def main(opt: Namespace | None = None) -> None:
         return
     config = parse_config()
     keep_freed_memory()
+    _measure(config)
+
+
+def _measure(config: ValConfig) -> list[EvalResult]:
+    if config.task == "study":
+        from engine.validation.study import study
+
+        return study(config)
     from engine.validation.run_validation import validate  # torch loads after the command line is known to be right
 
-    validate(config)
+    return validate(config)
 
 
 if __name__ == "__main__":

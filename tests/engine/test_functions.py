@@ -169,3 +169,18 @@ def test_importing_the_scripts_loads_nothing_heavy(root):
     code = "import sys, train, val, detect, export; print([m for m in ('torch', 'numpy', 'cv2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_study_of_sizes(best, workshop, tmp_path, monkeypatch):
+    from engine.validation import study
+
+    monkeypatch.setattr(study, "SIZES_PX", (64, 96))
+    flags = {"data": workshop / "set.yaml", "workers": 0, "device": "cpu", "project": tmp_path}
+    last, _, _ = val.run(weights=[best, best], task="study", **flags)
+    tables = [np.loadtxt(tmp_path / "exp" / f"study_set_{name}.txt") for name in ("best", "best_2")]
+    assert [table.shape for table in tables] == [(2, 10), (2, 10)]
+    alone, _, _ = val.run(weights=best, imgsz=96, plots=False, **flags)
+    assert last == alone
+    assert tables[1][1, :7] == pytest.approx(alone, rel=1e-3, abs=1e-4)
+    assert (tables[0][:, 7:] > 0).all()
+    assert (tmp_path / "exp" / "study.png").stat().st_size > 10_000
