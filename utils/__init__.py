@@ -7,7 +7,7 @@ Given, each under YOLOv5's name and with its arguments (the code is in `engine.y
 | `models.experimental` | `attempt_load` |
 | `models.common` | `DetectMultiBackend`, `AutoShape`, `Detections`, and the blocks |
 | `utils.general` | `non_max_suppression`, `scale_boxes`, `scale_coords`, `clip_boxes`, `clip_coords`, `xyxy2xywh`, `xywh2xyxy`, `xywhn2xyxy`, `xyxy2xywhn`, `check_img_size`, `check_imshow`, `check_requirements` (does nothing), `increment_path`, `make_divisible`, `print_args`, `Profile`, `LOGGER`, `cv2` |
-| `utils.torch_utils` | `select_device`, `smart_inference_mode` |
+| `utils.torch_utils` | `select_device`, `smart_inference_mode`, `time_sync` |
 | `utils.dataloaders`, `utils.datasets` | `LoadImages`, `LoadScreenshots`, `LoadStreams`, `IMG_FORMATS`, `VID_FORMATS`, `letterbox` |
 | `utils.augmentations` | `letterbox` |
 | `utils.plots` | `Annotator`, `colors`, `save_one_box` |

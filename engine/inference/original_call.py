@@ -22,6 +22,9 @@ from models.weights.checkpoint import load_model
 from models.yolo import DetectionModel
 
 _PLAIN = Precision(torch.float32, False, "fp32: that of the weights")
+_NO_MAPS = (
+    "model(x, profile=…, visualize=…): expected False; neither times nor maps are written while a model is called"
+)
 Weights = str | Path | Sequence[str | Path]
 
 
@@ -37,7 +40,7 @@ class Model(DetectionModel):
             ValueError: If `profile` or `visualize` is asked for.
         """
         if profile or visualize:
-            raise ValueError("model(x, profile=…, visualize=…): expected neither; detect.py --visualize draws maps")
+            raise ValueError(_NO_MAPS)
         if augment:
             return augmented_predictions(self, x, _PLAIN), None
         raw = self.raw(x)
@@ -148,12 +151,14 @@ class DetectMultiBackend(nn.Module):
             setattr(self, kind, False)
         self.names, self.stride, self.device = names, max(stride_px, 32), device
 
-    def forward(self, im: Tensor, augment: bool = False) -> Tensor | list[Any]:
+    def forward(self, im: Tensor, augment: bool = False, visualize: bool = False) -> Tensor | list[Any]:
         """Predictions (B, N, 5 + nc); of `.pt` weights [predictions, raw maps], as YOLOv5's.
 
         Raises:
-            ValueError: If test-time augmentation is asked of an exported file.
+            ValueError: If test-time augmentation is asked of an exported file, or `visualize`.
         """
+        if visualize:
+            raise ValueError(_NO_MAPS)
         if self.network is None:
             return list(self.model(im.half() if self.fp16 else im, augment=augment))
         network = self.network.augmented() if augment else self.network

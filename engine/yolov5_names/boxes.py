@@ -11,6 +11,7 @@ from torch import Tensor
 
 from data.boxes import Boxes, convert_boxes
 from engine.inference import nms
+from engine.runtime.device import seconds_when_done, select_device
 
 Shape = Sequence[int]  # height, width, and maybe channels
 _Padding = tuple[Sequence[float], Sequence[float]]  # (ratio, ratio), (left, top)
@@ -115,6 +116,11 @@ def box_iou(box1: Tensor, box2: Tensor) -> Tensor:
 
 
 scale_coords, clip_coords = scale_boxes, clip_boxes  # as releases before 7.0 call them
+
+
+def time_sync() -> float:
+    """Seconds, when a GPU has finished what it was given."""
+    return seconds_when_done(select_device(""))
 
 
 def smart_inference_mode() -> torch.inference_mode:

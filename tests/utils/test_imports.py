@@ -38,7 +38,7 @@ from utils.general import (
 )
 from utils.metrics import box_iou
 from utils.plots import Annotator, colors, save_one_box
-from utils.torch_utils import select_device, smart_inference_mode
+from utils.torch_utils import select_device, smart_inference_mode, time_sync
 
 ASSETS = Path(find_spec("ultralytics").origin).parent / "assets"
 
@@ -89,7 +89,9 @@ def test_a_script_with_the_backend(weights, expected):
     model = DetectMultiBackend(weights, device=torch.device("cpu"), dnn=False, data=None, fp16=False)
     assert (model.stride, model.names[5], model.pt, model.jit, model.onnx) == (32, "bus", True, False, False)
     model.warmup(imgsz=(1, 3, 640, 640))
-    assert_found(detect(model, ASSETS, model.stride, augment=False), expected)
+    assert_found(detect(model, ASSETS, model.stride, augment=False, visualize=False), expected)
+    with pytest.raises(ValueError, match="expected False"):
+        model(torch.zeros(1, 3, 64, 64), visualize=True)
     predictions, raw = model(torch.zeros(1, 3, 64, 64))
     assert predictions.shape == (1, 252, 85)
     assert [level.shape for level in raw] == [(1, 3, 8, 8, 85), (1, 3, 4, 4, 85), (1, 3, 2, 2, 85)]
@@ -188,6 +190,7 @@ def test_sizes_and_paths(tmp_path, capsys):
     assert "jpg" in IMG_FORMATS
     assert "mp4" in VID_FORMATS
     assert LOGGER.name == "yolov5"
+    assert time_sync() <= time_sync()
     check_requirements(exclude=("thop",))
 
 
