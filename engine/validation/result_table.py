@@ -96,7 +96,8 @@ class EvalResult:
         for row in self.per_class:
             by_class[row.class_id] = row.map50_95
         figures = (self.precision, self.recall, self.map50, self.map50_95, *(self.loss or (0.0, 0.0, 0.0)))
-        return figures, by_class, tuple(self.speeds_ms)
+        preprocess, inference, nms = self.speeds_ms
+        return figures, by_class, (preprocess, inference, nms)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text, for JSON."""
