@@ -27,7 +27,7 @@ def custom(
 
     Args:
         path: A `.pt` file or a file of export.py.
-        autoshape: Give a detector that takes images of any kind; else the network alone.
+        autoshape: Give a detector that takes images of any kind; else the network alone, as `attempt_load` gives it.
         _verbose: Print what was loaded.
         device: As `--device`.
         module: As `--module`: a Python file with classes of your own that the weights need, or several; they are run.
@@ -40,8 +40,10 @@ def custom(
 
     models.load_modules(module or ())
     if not autoshape:
-        return models.load_model(path, _device(device))
-    detector = engine.load_model(path, str(device or ""))
+        from engine.inference.original_call import attempt_load
+
+        return attempt_load(path, _device(device), fuse=False)
+    detector = engine.load_model(path, str(device or ""), precision="32")  # as YOLOv5's hub, and the figures equal
     if _verbose:
         print(f"{path}: {len(detector.names)} classes, {detector.network.description}")
     return detector
@@ -67,7 +69,9 @@ def _stock(name: str, pretrained: bool, channels: int, classes: int, options: di
     if pretrained and classes == 80 and channels == 3:
         return custom(f"{name}.pt", **options)
     spec = models.load_spec(ROOT / "models" / f"{name}.yaml", nc=classes)
-    model = models.build_model(replace(spec, channels=parse_channels(channels, f"{name}: channels")))
+    from engine.inference.original_call import Model
+
+    model = Model(replace(spec, channels=parse_channels(channels, f"{name}: channels")))
     if pretrained:
         from models.weights.transfer import transfer
 

@@ -5,6 +5,9 @@ Any `nn.Module` in this file is found by its name, in a row and by `--attention`
 `--module my_attention.py`.
 """
 
+from importlib import import_module
+from typing import Any
+
 from models.attention import *  # noqa: F403  (the registry's own __all__: every attention module by name)
 from models.attention import __all__ as _attention
 from models.blocks.convolutions import (
@@ -49,3 +52,18 @@ __all__ = [
     "TransformerLayer",
     *_attention,
 ]
+
+# What YOLOv5 has here beside the blocks. It is in `engine`, above this room, so it is named and not imported.
+_ABOVE = {
+    "AutoShape": "engine.detection.detector.Detector",
+    "Detections": "engine.detection.results.Results",
+    "Detector": "engine.detection.detector.Detector",
+    "DetectMultiBackend": "engine.inference.original_call.DetectMultiBackend",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
+    if name not in _ABOVE:
+        raise AttributeError(f"'models.common' of this project has no {name!r}; `help(utils)` lists what there is")
+    module, _, attribute = _ABOVE[name].rpartition(".")
+    return getattr(import_module(module), attribute)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from models.blocks.convolutions import Concat, Conv
 from models.graph.channels_and_strides import GraphRow, head_anchors
 from models.graph.checked import analyse
 from models.graph.row_arguments import parse_activation
+from models.insertion.layer_list import layer_list
 from models.spec.model_spec import IMAGE, ModelSpec, row_text, where
 
 # What a constructor or a first forward pass raises for arguments that do not go together; the row's text is the cause.
@@ -150,6 +152,11 @@ class DetectionModel(nn.Module):
     def channels(self) -> int:
         """Channels of the images that it reads."""
         return self.spec.channels
+
+    @property
+    def yaml(self) -> dict[str, Any]:
+        """The complete layer list as a mapping, as YOLOv5's models have it."""
+        return {**yaml.safe_load(layer_list(self.spec)), "ch": self.channels}
 
     def set_names(self, names: Sequence[str] | Mapping[int, str]) -> None:
         """Name the classes.

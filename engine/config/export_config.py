@@ -10,7 +10,7 @@ from engine.config.flags import MODULE_TEXT, SHARE, Check, add_flags, at_least, 
 from engine.config.parser import ArgumentParser
 from engine.config.predict_config import DEFAULT_WEIGHTS
 
-FORMATS = ("torchscript", "onnx", "openvino", "engine")
+FORMATS = ("torchscript", "onnx", "openvino", "engine", "yolov5")
 ALIASES = {"ts": "torchscript", "ov": "openvino", "tensorrt": "engine", "trt": "engine"}
 DEFAULT_OPSET = 17
 LEAST_OPSET, MOST_OPSET = 12, 20
@@ -96,8 +96,9 @@ class ExportConfig:
             raise ValueError("--int8 needs images to calibrate on; give the data set with --data")
         if self.nms and self.dynamic:
             raise ValueError("--nms and --dynamic contradict each other: the suppression is written for one batch size")
-        if self.nms and "engine" in self.include:
-            raise ValueError("--nms is written for torchscript, onnx and openvino, not for engine")
+        without = [name for name in ("engine", "yolov5") if name in self.include]
+        if self.nms and without:
+            raise ValueError(f"--nms is written for torchscript, onnx and openvino, not for {without[0]}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ class ExportConfig:
             "images": ("--int8", self.int8),
             **dict.fromkeys(("topk_all", "conf_thres", "iou_thres"), ("--nms", self.nms)),
             "workspace": ("--include engine", "engine" in included),
-            "opset": ("--include onnx", included != {"torchscript"}),
+            "opset": ("--include onnx", bool(included - {"torchscript", "yolov5"})),
             "simplify": ("--include onnx", bool({"onnx", "engine"} & included)),
         }
         return tuple(

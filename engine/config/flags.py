@@ -118,6 +118,19 @@ def given_names(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
     return {name for name, value in vars(parser.parse_args(words, namespace)).items() if value is not unset}
 
 
+def flag_words(action: argparse.Action, value: Any) -> list[str]:  # noqa: ANN401  (any setting)
+    """One setting as words of a command line, none where it has no value."""
+    if value is None or value is False or value == [] or value == ():
+        return []
+    name = max(action.option_strings, key=len)
+    if action.nargs == 0 or value is True:
+        return [name] if value else []
+    items = list(map(str, cast("Sequence[Any]", value))) if isinstance(value, (list, tuple)) else [str(value)]
+    if action.dest == "attention":  # may be repeated
+        return [word for item in items for word in (name, item)]
+    return [f"{name}={items[0]}"] if len(items) == 1 and items[0].startswith("-") else [name, *items]
+
+
 def _with_flags(settings_class: type) -> list[Field[Any]]:
     return [one for one in fields(settings_class) if "flag" in one.metadata]
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ from files.text import printable_lines
 
 _KINDS: Mapping[object, str] = {int: "a whole number", float: "a number"}
 GRACE_S = 10  # between requests to end; as long as docker stop waits
+_CALLED: ContextVar[bool] = ContextVar("called from Python", default=False)
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
 
@@ -103,9 +105,21 @@ class ArgumentParser(argparse.ArgumentParser):
         return f"unrecognized argument {unknown[0]!r}{hint}"
 
     def error(self, message: str) -> NoReturn:
-        """Print one line and leave with exit code 2."""
+        """Print one line and leave with exit code 2; see `errors_raised`."""
+        if _CALLED.get():
+            raise ValueError(message.removeprefix("argument "))
         complain(self.prog, message.removeprefix("argument "))
         self.exit(2)
+
+
+@contextmanager
+def errors_raised() -> Generator[None, None, None]:
+    """Where flags come from Python, a wrong one is a ValueError and does not end the process."""
+    token = _CALLED.set(True)
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
 
 
 def add_module_flag(parser: argparse.ArgumentParser) -> None:

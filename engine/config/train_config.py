@@ -37,6 +37,7 @@ class TrainConfig:
     weights: str = _data(
         "",
         "start from these, e.g. yolov5s.pt; '' trains from scratch; without it the stock weights of the model's size",
+        default=None,  # so that '' is told from nothing
     )
     cfg: str = _data("", "model YAML; empty: the model inside --weights")
     attention: tuple[str, ...] = _data(

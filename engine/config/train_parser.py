@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from engine.config.flags import add_flags
+from engine.config.flags import add_flags, flag_words
 from engine.config.parser import ArgumentParser, module_words
 from engine.config.train_config import LOGGERS, OUTPUT, TrainConfig
 
@@ -66,21 +65,7 @@ def command_words(values: Mapping[str, Any]) -> list[str]:
     if not values.get("attention"):
         values.pop("attention_start", None)  # a start of nothing is refused
     actions = create_parser()._actions
-    return [word for action in actions for word in _words(action, values.get(action.dest))]
-
-
-def _words(action: argparse.Action, value: Any) -> list[str]:  # noqa: ANN401  (any setting)
-    """One setting as words, none where it has no value."""
-    if value is None or value is False or value == []:
-        return []
-    flag = max(action.option_strings, key=len)
-    if action.nargs == 0:
-        return [flag]
-    if action.dest == "attention":  # may be repeated
-        return [word for one in value for word in (flag, one)]
-    if isinstance(value, (list, tuple)):
-        return [flag, *map(str, cast("Sequence[Any]", value))]
-    return [flag, str(value)]
+    return [word for action in actions for word in flag_words(action, values.get(action.dest))]
 
 
 def require_loggers(names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from engine.config.predict_config import PredictConfig, create_parser, given_set
 from engine.runtime.console import note
 from files.disk import require_writable
 
-TASKS = ("train", "val", "test", "speed")
+TASKS = ("train", "val", "test", "speed", "study")
 _EXACT_CONF_THRES = 0.001
 
 
@@ -36,7 +36,7 @@ class ValConfig(PredictConfig):
     max_det: int = flag(300, "detections per image at most", check=at_least(1))
     task: str = flag(
         "val",
-        f"{', '.join(TASKS)}: the split to measure, or only the speed",
+        f"{', '.join(TASKS)}: the split to measure, only the speed, or figures and speed at 256 to 1536 px",
         check=Check(TASKS.__contains__, f"one of {', '.join(TASKS)}"),
     )
     workers: int = flag(8, "processes that read images, at most", check=at_least(0))
@@ -85,8 +85,6 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
     """
     given, parsed = given_settings(ValConfig, build_parser(), arguments)
     task = parsed["task"]
-    if task == "study":
-        raise ValueError("--task study is not supported: run --task speed and --task val at each --imgsz instead")
     if task == "speed":
         given = dict[str, Any](conf_thres=0.25, iou_thres=0.45) | given
         if given["save_json"]:

@@ -6,28 +6,27 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from data.images import WITH_ALPHA, from_pillow, to_channels
-from data.sources.frame import Frame
-from data.sources.open_source import open_source
+from data.images import WITH_ALPHA, to_channels
+from engine.detection.given_images import images_of
 from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
 from engine.inference.image_size import whole_strides
-from engine.inference.network import Network
+from engine.inference.network import Network, TorchNetwork
 from engine.inference.open_weights import open_network
-from engine.inference.predictor import Predictor, Selection
-from engine.runtime.device import select_device
+from engine.inference.original_call import DetectMultiBackend
+from engine.inference.predictor import Predictor, Prepared, Selection
+from engine.runtime.device import Precision, select_device
 from models.user_modules import load_modules
+from models.yolo import DetectionModel
 
 _BATCH = 8
 
@@ -58,35 +57,84 @@ def load_model(
     return Detector(open_network([str(file) for file in files], select_device(device), precision, augment=augment))
 
 
-class Detector:
-    """A network with thresholds, ready to be called.
+class Detector(nn.Module):
+    """A network with thresholds, ready to be called; to scripts it is YOLOv5's `AutoShape`, a module with its weights.
 
     Attributes:
         conf, iou, classes, agnostic, multi_label, max_det: What is kept, as in YOLOv5's hub models; may be set at any
             time.
+        amp: On a GPU, fp16 by autocast whatever the precision.
         names: From class number to class name.
+        model: The network as `DetectMultiBackend`; `model.model` has the weights of a `.pt` file.
+        dmb, pt: Whether there is such a backend, always, and whether the weights are a `.pt` file's.
     """
 
-    __slots__ = ("agnostic", "classes", "conf", "iou", "max_det", "multi_label", "network")  # a typing error raises
+    __module__ = "models.common"  # where it is in YOLOv5; sahi asks
 
-    def __init__(self, network: Network) -> None:
+    conf = 0.25
+    iou = 0.45
+    classes: Sequence[int] | None = None
+    agnostic = False
+    multi_label = False
+    max_det = 1000
+    amp = False
+    dmb = True
+    network: Network
+    _OWN = ("network", "model", "names", "training")
+
+    def __init__(self, network: Network | nn.Module, verbose: bool = True) -> None:
+        """Take a network, or what `attempt_load` or `DetectMultiBackend` gave; `verbose` changes nothing.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        super().__init__()
+        if isinstance(network, nn.Module):
+            network = _network_of(network)
         self.network = network
-        self.conf = 0.25
-        self.iou = 0.45
-        self.classes: Sequence[int] | None = None
-        self.agnostic = False
-        self.multi_label = False
-        self.max_det = 1000
+        self.model = DetectMultiBackend.of(network, ".pt" if isinstance(network, TorchNetwork) else "")
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401  (any attribute)
+        """Refuse unknown names, which would be typing errors without effect."""
+        if not (hasattr(type(self), name) or name in self._OWN):
+            raise AttributeError(f"a detector has no {name!r}; expected {', '.join(Selection.__dataclass_fields__)}")
+        super().__setattr__(name, value)
 
     @property
     def names(self) -> dict[int, str]:
         """Class names by number."""
         return dict(self.network.names)
 
+    @names.setter
+    def names(self, names: Sequence[str] | Mapping[int, str]) -> None:
+        self.network.names = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+
     @property
     def stride(self) -> int:
         """What the sides of an image must be multiples of."""
         return self.network.stride_px
+
+    @property
+    def pt(self) -> bool:
+        """Whether the weights are a `.pt` file's."""
+        return isinstance(self.network, TorchNetwork)
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return self.network.nc
+
+    @property
+    def yaml(self) -> dict[str, Any]:
+        """The layer list; empty for exported files."""
+        return self.network.model.yaml if isinstance(self.network, TorchNetwork) else {}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Detector:  # noqa: ANN401  (torch's)
+        """What `to`, `cpu`, `cuda`, `half` and `float` do: the network's device goes along."""
+        super()._apply(fn, recurse)
+        self.network.follow_weights()
+        self.model.device = self.network.device
+        return self
 
     @speaks_of_parameters
     def predict(self, source: Any, *, imgsz: int | tuple[int, int] = 640) -> Results:  # noqa: ANN401  (many kinds)
@@ -105,44 +153,74 @@ class Detector:
         Raises:
             ValueError: If something is no image or cannot be read, or never ends as cameras do.
         """
-        return self._detect(_images(source, rgb_arrays=False, alpha=self._alpha), imgsz)
+        images = images_of(source, rgb_arrays=False, alpha=self._alpha)
+        return self._detect(images, self._image_hw(imgsz), self._network())
 
     @speaks_of_parameters
-    def __call__(self, source: Any, size: int | tuple[int, int] = 640) -> Results | Tensor:  # noqa: ANN401
+    def forward(
+        self,
+        ims: Any,  # noqa: ANN401  (many kinds)
+        size: int | tuple[int, int] = 640,
+        augment: bool = False,
+        profile: bool = False,
+    ) -> Results | Tensor:
         """Detect as YOLOv5's hub models do: as `predict`, but arrays are RGB.
 
         Args:
-            source: See `predict`; a float tensor (B, C, H, W) goes straight through the network.
+            ims: See `predict`; a float tensor (B, C, H, W) goes straight through the network.
             size: Longest side of the network's input.
+            augment: Test-time augmentation.
+            profile: Changes nothing, as in YOLOv5: the results have their times.
 
         Returns:
             Results; for a tensor the raw predictions (B, N, 5 + nc).
-        """
-        if isinstance(source, Tensor):
-            with torch.inference_mode():
-                return self.network(source.to(self.network.device).float())
-        return self._detect(_images(source, rgb_arrays=True, alpha=self._alpha), size)
 
-    def _detect(self, images: Iterable[tuple[str, np.ndarray]], imgsz: int | tuple[int, int]) -> Results:
-        predictor = Predictor(self.network, image_px=self._image_hw(imgsz), selection=self._selection())
+        Images of several shapes are padded to one, as in YOLOv5; `predict` pads each as little as it can.
+        """
+        network = self._network(augment)
+        if isinstance(ims, Tensor):
+            with torch.inference_mode():
+                return network(ims.to(network.device, network.dtype))
+        images = list(images_of(ims, rgb_arrays=True, alpha=self._alpha))
+        return self._detect(images, self._common_hw([image for _, image in images], size), network, square=True)
+
+    def _network(self, augment: bool = False) -> Network:
+        network = self.network.augmented() if augment else self.network
+        if self.amp and isinstance(network, TorchNetwork) and network.device.type != "cpu":
+            network = copy.copy(network)
+            network.precision = Precision(torch.float16, network.precision.channels_last, "fp16: amp")
+        return network
+
+    def _detect(
+        self,
+        images: Iterable[tuple[str, np.ndarray]],
+        image_hw: tuple[int, int],
+        network: Network,
+        *,
+        square: bool = False,
+    ) -> Results:
+        predictor = Predictor(network, image_px=image_hw, selection=self._selection(), square=square)
         results: list[Result] = []
-        waiting: list[tuple[str, np.ndarray]] = []
+        shapes: list[tuple[int, int]] = []
+        waiting: list[tuple[str, np.ndarray, Prepared]] = []
 
         def flush() -> None:
-            found = predictor([image for _, image in waiting])
-            for (path, image), one in zip(waiting, found, strict=True):
+            found = predictor.detect([prepared for *_, prepared in waiting])
+            for (path, image, prepared), one in zip(waiting, found, strict=True):
                 results.append(Result(to_channels(image, 3), *one[:3], self.names, path))
+                shapes.append(prepared.hw)
             waiting.clear()
 
-        for item in images:
-            waiting.append(item)
+        for path, image in images:
+            waiting.append((path, image, predictor.prepare(image)))
             if len(waiting) == _BATCH:
                 flush()
         if waiting:
             flush()
         seconds, count = predictor.seconds, max(predictor.seconds.images, 1)
-        prepare, network, nms = (1000 * spent / count for spent in (seconds.prepare, seconds.network, seconds.nms))
-        return Results(results, self.names, (prepare, network, nms))
+        prepare, inside, nms = (1000 * spent / count for spent in (seconds.prepare, seconds.network, seconds.nms))
+        hw = tuple(max(sides) for sides in zip(*shapes, strict=True)) if shapes else image_hw
+        return Results(results, self.names, (prepare, inside, nms), (len(results), network.channels, *hw))
 
     @property
     def _alpha(self) -> bool:
@@ -156,60 +234,27 @@ class Detector:
             raise ValueError(f"Expected `imgsz` of at least 1 px but got {imgsz}")
         return whole_strides(height, self.stride), whole_strides(width, self.stride)
 
+    def _common_hw(self, images: Sequence[np.ndarray], size: int | tuple[int, int]) -> tuple[int, int]:
+        """Sides that hold every image at `size` px along its longer side, as YOLOv5 rounds them."""
+        if self.network.image_hw is not None or not images:
+            return self._image_hw(size)
+        longest = max(self._image_hw(size)) if isinstance(size, int) else max(size)
+        scaled = [[int(side * longest / max(image.shape[:2])) for side in image.shape[:2]] for image in images]
+        height, width = (whole_strides(max(sides, default=1), self.stride) for sides in zip(*scaled, strict=True))
+        return max(height, self.stride), max(width, self.stride)
+
     def _selection(self) -> Selection:
         classes = None if self.classes is None else tuple(int(class_id) for class_id in self.classes)
         return Selection(self.conf, self.iou, classes, self.agnostic, self.max_det, self.multi_label)
 
 
-def _images(source: Any, *, rgb_arrays: bool, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  (many kinds)
-    """Name and (H, W, 3) uint8 RGB of every image, or (H, W, 4) where there is alpha and it is asked for."""
-    several = isinstance(source, (list, tuple)) or (isinstance(source, Tensor) and source.ndim == 4)
-    for number, item in enumerate(source if several else [source]):
-        if isinstance(item, (str, Path)):
-            yield from _from_path(str(item), alpha)
-        elif isinstance(item, Image.Image):
-            name = getattr(item, "filename", "") or f"image{number}.jpg"
-            yield name, from_pillow(item, name=name, alpha=alpha)
-        elif isinstance(item, Tensor):
-            yield f"image{number}.jpg", _from_tensor(item, alpha)
-        elif isinstance(item, np.ndarray):
-            yield f"image{number}.jpg", _from_array(item, rgb_arrays, alpha)
-        else:
-            raise ValueError(f"Expected paths, PIL images, arrays or tensors but got a {type(item).__name__}")
-
-
-def _from_path(text: str, alpha: bool) -> Iterator[tuple[str, np.ndarray]]:
-    with closing(open_source(text)) as source:
-        if source.live:
-            raise ValueError(f"{text}: cameras, streams and the screen never end; detect.py shows and writes them")
-        source.alpha = alpha
-        for item in source:
-            if isinstance(item, Frame):
-                yield item.path, item.pixels
-            elif item.partial:  # what could be read counts
-                warnings.warn(f"{item.path}: {item.reason}", stacklevel=2)
-            else:
-                raise ValueError(f"{item.path}: {item.reason}")
-
-
-def _from_tensor(item: Tensor, alpha: bool) -> np.ndarray:
-    if item.ndim != 3 or item.shape[0] not in (1, 3, 4) or not item.numel():
-        raise ValueError(
-            f"Expected a tensor (3, H, W) or (B, 3, H, W), or of 1 or 4 channels, but got {tuple(item.shape)}"
-        )
-    if item.is_floating_point():
-        if not 0 <= float(item.min()) <= float(item.max()) <= 1:
-            raise ValueError("Expected a floating tensor with values from 0 to 1; divide pixels by 255")
-        item = (item * 255).round()
-    elif item.dtype is not torch.uint8:
-        raise ValueError(f"Expected a tensor of floating numbers or uint8 but got {item.dtype}")
-    return _from_array(item.to(torch.uint8).cpu().permute(1, 2, 0).numpy(), True, alpha)
-
-
-def _from_array(item: np.ndarray, rgb: bool, alpha: bool) -> np.ndarray:
-    shaped = item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3, 4))
-    if item.dtype != np.uint8 or not item.size or not shaped:
-        raise ValueError(f"Expected an array (H, W, 3) uint8 but got {item.shape} {item.dtype}")
-    if not rgb and item.ndim == 3 and item.shape[2] >= 3:
-        item = item[..., [2, 1, 0, 3][: item.shape[2]]]
-    return np.ascontiguousarray(to_channels(item, 4 if alpha else 3))
+def _network_of(model: nn.Module) -> Network:
+    """What `attempt_load` or `DetectMultiBackend` gave, as a network."""
+    if isinstance(model, DetectMultiBackend):
+        if model.network is not None:
+            return model.network
+        model = model.model
+    if not isinstance(model, DetectionModel):
+        raise ValueError(f"expected a model of attempt_load or DetectMultiBackend but got a {type(model).__name__}")
+    device = next(model.parameters()).device
+    return TorchNetwork(model, device, Precision(torch.float32, False, "fp32: that of the weights"))

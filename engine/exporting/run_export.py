@@ -25,11 +25,12 @@ from engine.exporting.format_writers import (
     write_tensorrt,
     write_torchscript,
 )
+from engine.exporting.receiver_module import tell_receiver
 from engine.exporting.traced_network import ExportModule, Suppression
 from engine.inference.exported_metadata import Metadata
-from engine.inference.exported_network import ExportedNetwork, open_exported
+from engine.inference.exported_network import open_exported
 from engine.inference.image_size import whole_strides
-from engine.inference.network import OPENVINO_FOLDER, TorchNetwork
+from engine.inference.network import OPENVINO_FOLDER, Network, TorchNetwork
 from engine.runtime.console import note
 from engine.runtime.device import Precision, select_device
 from files.disk import require_writable, results_in
@@ -37,6 +38,7 @@ from files.find import ROOT
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
+from models.weights.write_original import write_original
 
 COMPARED = 8  # images that a file is compared on
 
@@ -73,7 +75,7 @@ def export(config: ExportConfig) -> list[Exported]:
             f"--imgsz {_words(config.imgsz)}: expected multiples of the model's stride {source.stride_px}, e.g. "
             f"--imgsz {_words(fitting)}"
         )
-    if not config.dynamic:
+    if not config.dynamic and config.include != ("yolov5",):
         remedy = "--dynamic without --nms" if config.nms else "--dynamic"
         note(
             f"images are padded to the file's one size, so its figures differ from the .pt file's; {remedy}: equal ones"
@@ -117,6 +119,7 @@ class _Job:
         started = time.perf_counter()
         file = self._file(name)
         writers = {"torchscript": self._torchscript, "onnx": self._onnx, "openvino": self._openvino}
+        writers["yolov5"] = self._original
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as place:
             draft = Path(place) / file.name
             writers.get(name, self._engine)(draft)
@@ -137,13 +140,16 @@ class _Job:
             note(f"{missing}; give others with --data")
         return done
 
-    def _reopened(self, file: Path) -> ExportedNetwork:
+    def _reopened(self, file: Path) -> Network:
+        if file.suffix == ".pt":
+            return TorchNetwork(load_model(file), self.source.device, self.source.precision)
         return open_exported(str(file), self.source.device, "32")
 
     def _file(self, name: str) -> Path:
         """Beside the weights, under their name; under the next free one where that is a file of something else."""
         openvino, stem = name == "openvino", self.weights.stem
         end = f"{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}" if openvino else f".{name}"
+        end = "_yolov5.pt" if name == "yolov5" else end
         wanted = self.weights.with_name(stem + end)
         others = (self.weights.with_name(f"{one.name}{end}") for one in numbered(self.weights.with_name(stem)))
         file = next(one for one in others if not one.exists() or _is_ours(one))
@@ -179,6 +185,10 @@ class _Job:
     def _engine(self, file: Path) -> None:
         with tempfile.TemporaryDirectory() as place:
             write_tensorrt(self._graph(Path(place)), file, self.metadata, workspace_gb=self.config.workspace)
+
+    def _original(self, file: Path) -> None:
+        needed = write_original(load_model(self.weights), file, half=self.config.half)
+        tell_receiver(needed, self.weights.parent)
 
     def _graph(self, place: Path) -> Path:
         """An fp32 ONNX file to convert."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from engine.inference.fused_conv_silu import fuse_silu
 from engine.inference.nms import non_max_suppression
 from engine.inference.tta import augmented_predictions
+from engine.runtime.console import note
 from engine.runtime.device import Precision
 
 if TYPE_CHECKING:
@@ -63,6 +65,17 @@ class Network:
             (B, N, 5 + nc) float32: cx, cy, w, h in pixels, objectness, class scores; see `finished`.
         """
         raise NotImplementedError
+
+    def augmented(self) -> Network:
+        """The same network, predicting at several sizes.
+
+        Raises:
+            ValueError: If it is an exported file's, which cannot.
+        """
+        raise ValueError("augment: test-time augmentation needs the .pt file")
+
+    def follow_weights(self) -> None:
+        """Take note that the weights were moved to another device or type."""
 
     def select(
         self,
@@ -139,6 +152,25 @@ class TorchNetwork(PlainNetwork):
             self.dtype = precision.dtype
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self.description = f"{parameters:,} parameters, {device}, {precision.reason}"
+
+    def augmented(self) -> Network:
+        """See the base class."""
+        made = copy.copy(self)  # of the same weights
+        made.augment, made.dtype = True, torch.float32
+        return made
+
+    def follow_weights(self) -> None:
+        """See the base class; fp16 weights stay fp16, where they are on a GPU, and on a CPU become fp32 again."""
+        weight = next(self.model.parameters())
+        self.device, self.parallel = weight.device, weight.device.type == "cpu"
+        if self.device.type == "cpu" and weight.dtype is not torch.float32:
+            note("the arithmetic on a CPU is that of `precision`; the weights stay in fp32")
+            self.model.float()
+        elif weight.dtype is not torch.float32:
+            self.precision = Precision(torch.float32, self.precision.channels_last, f"{weight.dtype}: the weights'")
+            self.dtype = weight.dtype
+        elif self.dtype is not self.precision.dtype and not self.augment:
+            self.dtype = self.precision.dtype
 
     def __call__(self, images: Tensor) -> Tensor:
         """See the base class."""

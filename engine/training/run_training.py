@@ -62,6 +62,7 @@ TO_MAKE_LONGER = ("epoch", "ema_updates", "last_update_step", "best_fitness", "b
 class TrainResult:
     """What a finished run leaves."""
 
+    config: TrainConfig  # as it ran
     folder: Path
     weights: Path  # the best
     evaluation: EvalResult  # of those weights on the validation split
@@ -317,7 +318,7 @@ def _finish(run: Run, fit: Fit) -> TrainResult:
     fit.logs.finish(weights)
     _strip(run.last, run, fit)
     say(f"Results are in {run.folder}")
-    return TrainResult(run.folder, weights, result)
+    return TrainResult(run.config, run.folder, weights, result)
 
 
 def _strip(file: Path, run: Run, fit: Fit) -> None:

@@ -85,6 +85,20 @@ class EvalResult:
             rows += [_ROW % (printable(row.name), self.images, *row[2:]) for row in self.per_class]
         return "\n".join([HEADER, *rows])
 
+    def original_figures(self) -> tuple[tuple[float, ...], np.ndarray, tuple[float, float, float]]:
+        """What YOLOv5's `val.run` returns.
+
+        Returns:
+            P, R, mAP50, mAP50-95 and the three losses; the mAP50-95 of each class (classes,), the mean for those
+            without labels; ms per image.
+        """
+        by_class = np.full(len(self.names), self.map50_95)
+        for row in self.per_class:
+            by_class[row.class_id] = row.map50_95
+        figures = (self.precision, self.recall, self.map50, self.map50_95, *(self.loss or (0.0, 0.0, 0.0)))
+        preprocess, inference, nms = self.speeds_ms
+        return figures, by_class, (preprocess, inference, nms)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text, for JSON."""
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -108,7 +108,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Fa
     atomic_save(data, Path(path))
 
 
-def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
+def atomic_save(data: Any, path: Path, **how: Any) -> None:  # noqa: ANN401  (plain data; torch.save's own)
     """`torch.save` to a temporary file beside `path`, flushed to the disk, then renamed onto it.
 
     Raises:
@@ -116,7 +116,7 @@ def atomic_save(data: Any, path: Path) -> None:  # noqa: ANN401  (plain data)
     """
     try:
         with atomic_file(path, sync=True) as file:
-            torch.save(data, file)
+            torch.save(data, file, **how)
     except (OSError, RuntimeError) as error:
         raise_interrupt(error)  # torch makes an error of it
         kept = "; the former file is untouched" if path.exists() else ""
@@ -144,13 +144,19 @@ def _plain(value: Any, where: str) -> Any:  # noqa: ANN401  (nested data)
     raise ValueError(f"{where}: expected tensors and plain data for a checkpoint but got a {type(value).__name__}")
 
 
-def load_model(path: str | Path, device: str | torch.device | None = None) -> DetectionModel:
+def load_model(
+    path: str | Path,
+    device: str | torch.device | None = None,
+    *,
+    build: Callable[[ModelSpec], DetectionModel] = build_model,
+) -> DetectionModel:
     """Load a model from a file of this project or of the original YOLOv5.
 
     Args:
         path: The file; a stock name (`yolov5n.pt` … `yolov5x6.pt`) that is not on disk is fetched from the original's
             public release into `weights/`.
         device: Where to put it; the CPU if None.
+        build: What makes the network of its spec.
 
     Returns:
         The model in eval mode and fp32, with `.names`, `.stride` and `.spec`.
@@ -158,16 +164,20 @@ def load_model(path: str | Path, device: str | torch.device | None = None) -> De
     Raises:
         ValueError: If the file is missing, damaged, of another kind, or names globals that are refused.
     """
-    return model_from_checkpoint(read_checkpoint(path), device)
+    return model_from_checkpoint(read_checkpoint(path), device, build)
 
 
-def model_from_checkpoint(checkpoint: Checkpoint, device: str | torch.device | None = None) -> DetectionModel:
+def model_from_checkpoint(
+    checkpoint: Checkpoint,
+    device: str | torch.device | None = None,
+    build: Callable[[ModelSpec], DetectionModel] = build_model,
+) -> DetectionModel:
     """Build the checkpoint's model and load its weights strictly.
 
     Raises:
         ValueError: If they do not fit its spec.
     """
-    model = build_model(checkpoint.spec)
+    model = build(checkpoint.spec)
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:

@@ -91,7 +91,7 @@ def test_flags_set_what_they_set_in_yolov5(dataset, words, name, value):
 def test_yolov5_defaults():
     defaults = vars(create_parser().parse_args([]))
     wanted = {
-        "weights": "",  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
+        "weights": None,  # the stock weights of the model's size, if they are in weights/; yolov5n.pt for no model
         "cfg": "",
         "hyp": "",  # what the data set names, else hyp.scratch-low.yaml
         "epochs": 100,

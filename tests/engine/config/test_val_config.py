@@ -82,7 +82,6 @@ def test_several_weights():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--task study", "--task study is not supported"),
         ("--task vall", "--task vall: expected one of train, val, test, speed"),
         ("--conf-thres 1.2", "--conf-thres 1.2: expected a number from 0 to 1"),
         ("--iou-thres -1", "--iou-thres -1.0: expected a number from 0 to 1"),
