@@ -9,6 +9,8 @@ import numpy as np
 
 from data.convert.records import Example
 
+SIDES = ("train", "val", "test")
+
 
 def assign_splits(
     examples: Sequence[Example], groups: np.ndarray, names: Sequence[str], shares: Mapping[str, float], seed: int
@@ -37,7 +39,7 @@ def assign_splits(
     if len(members) < len(sides):
         raise ValueError(
             f"{len(examples)} images in {len(members)} groups of near-duplicates cannot be split into {len(sides)} "
-            "sides without a leak; add images, or ask for fewer sides with --val 0 or --test 0"
+            "sides without a leak; add images, or ask for fewer sides, e.g. --split 1,0"
         )
     counts = {group: _shares_of(group_members, examples, names) for group, group_members in members.items()}
     total = np.maximum(sum(counts.values()), 1)  # (classes + 1,)
