@@ -64,7 +64,8 @@ def unpack(path: Path, folder: Path) -> None:
             with tarfile.open(path) as archive:
                 _unpack_tar(archive, folder, most)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path}: cannot be read as an archive: {error}") from error  # RuntimeError: of a password
+        reason = str(error).partition("\n")[0]  # tarfile lists what it tried; a password is a RuntimeError
+        raise ValueError(f"{path}: cannot be read as an archive: {reason}") from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be unpacked: {why_not_written(error, folder) or error}") from error
     except ValueError as error:

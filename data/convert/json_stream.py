@@ -11,6 +11,7 @@ from typing import Any, TextIO
 _WHOLE_BYTES = 512 << 20  # of a file that is read at once
 _ELEMENT_CHARACTERS = 64 << 20
 _CHUNK_CHARACTERS = 1 << 20
+_AFTER = tuple(" \t\r\n,:]}")  # what may follow a value; anything else may be the rest of a number
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -122,7 +123,7 @@ class _Scanner:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
-                if end < len(self.text) or self.ended:
+                if self.ended or self.text[end : end + 1] in _AFTER:
                     self.at = end
                     return value
             except json.JSONDecodeError:

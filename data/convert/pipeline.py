@@ -104,9 +104,9 @@ def opened(source: Path, out: Path) -> Iterator[Source]:
     try:
         unpack(source, folder)
         yield Source(folder)
-    except ValueError:
+    except ValueError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
+        raise ValueError(str(error).replace(str(folder), str(source))) from error
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -128,6 +128,7 @@ def convert(options: Options, source: Source, read: Reader, format_settings: Map
     notes = Notes()
     choice = read_choice(options.classes) if options.classes else {}
     records = list(read(source, notes))
+    _note_unnamed(records, source, notes)
     names, records = choose_classes(source, records, options.names, choice, options.out, notes)
     records = _with_own_names(_with_sides(records, options, source, notes), source, notes)
     staging = staging_folder(options.out)
@@ -153,6 +154,15 @@ def convert(options: Options, source: Source, read: Reader, format_settings: Map
 def prepare(options: Options) -> None:
     """Refuse an output folder before anything is read."""
     check_output(options.out, options.source, exist_ok=options.exist_ok)
+
+
+def _note_unnamed(records: Sequence[SourceImage], source: Source, notes: Notes) -> None:
+    known = {record.image for record in records}
+    said = {note.file for note in notes.items}
+    rest = [source.short(image) for image in source.images if image not in known]
+    rest = [image for image in rest if str(image) not in said]
+    if rest:
+        notes.add("skipped", ".", f"{len(rest)} images that no annotation names, e.g. {rest[0]}")
 
 
 def _with_sides(records: Sequence[SourceImage], options: Options, source: Source, notes: Notes) -> list[SourceImage]:
