@@ -94,20 +94,27 @@ def opened(source: Path, out: Path) -> Iterator[Source]:
         ValueError: If there is no such folder or archive, or the archive is not one to trust.
     """
     if source.is_dir():
-        yield Source(source)
+        yield Source(_innermost(source))
         return
     if not source.is_file():
         raise ValueError(f"{source}: no such folder or archive")
     if not source.name.lower().endswith(ARCHIVES):
         raise ValueError(f"{source}: expected a folder, or an archive of {', '.join(ARCHIVES)}")
-    folder = beside(out, "unpacked")
+    status = source.stat()  # what was unpacked of another archive is not gone on with
+    folder = beside(out, f"unpacked-{status.st_size:x}-{status.st_mtime_ns:x}")
     try:
         unpack(source, folder)
-        yield Source(folder)
+        yield Source(_innermost(folder))
     except ValueError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ValueError(str(error).replace(str(folder), str(source))) from error
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _innermost(folder: Path) -> Path:
+    """What is packed often lies in one folder with everything in it, whose name says nothing about the images."""
+    entries = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return _innermost(entries[0]) if len(entries) == 1 and entries[0].is_dir() else folder
 
 
 def convert(options: Options, source: Source, read: Reader, format_settings: Mapping[str, object]) -> str:

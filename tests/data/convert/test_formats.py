@@ -143,7 +143,7 @@ def darknet(folder):
     text(folder / "data" / "obj.names", "sign\n")
     text(folder / "data" / "train.txt", f"{root}/obj/0.jpg\n{root}/obj/1.jpg\n")
     text(folder / "data" / "test.txt", f"{root}/obj/2.jpg\n{root}/obj/3.jpg\n")
-    return {"train/data/obj/0": f"0 {HALF}", "val/data/obj/3": f"0 {HALF}"}
+    return {"train/obj/0": f"0 {HALF}", "val/obj/3": f"0 {HALF}"}
 
 
 def roboflow(folder):
@@ -214,7 +214,7 @@ def tt100k(folder):
         objects = [{"category": "pl60", "bbox": box, "ellipse_org": [[1, 2]]}, {"category": "w99", "bbox": box}]
         images[str(number)] = {"path": f"{side}/{number}.jpg", "id": number, "objects": objects}
     text(folder / "data" / "annotations.json", {"imgs": images, "types": ["i1", "pl60", "w99"]})
-    return {"train/data/10056": f"29 {HALF}", "val/data/20": f"29 {HALF}"}
+    return {"train/10056": f"29 {HALF}", "val/20": f"29 {HALF}"}
 
 
 def bdd(folder):
@@ -299,7 +299,7 @@ def test_sample_by_hand(name, build, tmp_path, capsys):
 def test_an_archive_gives_what_the_folder_gives(name, build, tmp_path):
     build(tmp_path / "set")
     shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
-    shutil.make_archive(str(tmp_path / "set"), "gztar", tmp_path / "set")
+    shutil.make_archive(str(tmp_path / "set"), "gztar", tmp_path, "set")  # all in one folder
     expected = None
     for source in ("set", "set.zip", "set.tar.gz"):
         out = tmp_path / source.replace("set", "out")
