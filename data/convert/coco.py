@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from data.convert.json_stream import read_entries
-from data.convert.records import Notes, SourceBox, SourceImage, around, box_of
+from data.convert.records import Notes, SourceBox, SourceImage, around, box_of, size_of
 from data.convert.source import Source, label_of, side_of
 
 SUMMARY = "COCO JSON: one file for many images"
@@ -93,7 +93,9 @@ def _read_file(source: Source, file: Path, notes: Notes, keep_crowd: bool) -> It
             continue
         found = [(labels[kinds[row]], tuple(corners[4 * row : 4 * row + 4])) for row in rows]
         boxes = tuple(SourceBox(label, box) for label, box in found if label)  # pyright: ignore[reportArgumentType]
-        yield SourceImage(path, source.name_of(path), boxes, file, _size(image), side_of(short))
+        yield SourceImage(
+            path, source.name_of(path), boxes, file, size_of(image["width"], image["height"]), side_of(short)
+        )
 
 
 def _note_strays(
@@ -143,8 +145,3 @@ def _around_mask(label: str, mask: dict[str, Any]) -> tuple[SourceBox | None, st
     spans = (firsts // height != lasts // height).any()  # a run over the end of a column covers it from top to bottom
     top, bottom = (0, height) if spans else ((firsts % height).min(), (lasts % height).max() + 1)
     return box_of(label, ((firsts // height).min(), top, (lasts // height).max() + 1, bottom))
-
-
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = image["width"], image["height"]
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None

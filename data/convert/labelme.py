@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data.convert.json_stream import read_json
-from data.convert.records import Notes, SourceBox, SourceImage, around
+from data.convert.records import Notes, SourceBox, SourceImage, around, size_of
 from data.convert.source import Source, label_of, side_of
 
 SUMMARY = "LabelMe JSON: one file per image"
@@ -48,10 +48,9 @@ def read(source: Source, notes: Notes) -> Iterator[SourceImage]:
             notes.add("skipped", short, reason)
             continue
         boxes = notes.boxes(short, map(_box, shapes))
-        size = content.get("imageWidth"), content.get("imageHeight")
-        known = all(isinstance(side, int) for side in size)
+        size = size_of(content.get("imageWidth"), content.get("imageHeight"))
         name = source.name_of(image)
-        yield SourceImage(image, name, boxes, file, size if known else None, side_of(source.short(image).parent))
+        yield SourceImage(image, name, boxes, file, size, side_of(source.short(image).parent))
 
 
 def _box(shape: Any) -> tuple[SourceBox | None, str]:  # noqa: ANN401  (whatever the file holds)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.convert.records import Notes, SourceBox, SourceImage, around, turned
+from data.convert.records import Notes, SourceBox, SourceImage, around, size_of, turned
 from data.convert.source import Source, label_of
 from data.dataset.label_scan import image_size
 
@@ -43,7 +43,8 @@ def read(source: Source, notes: Notes) -> Iterator[SourceImage]:
             if image is None:
                 notes.add("skipped", short, reason)
                 continue
-            size = next((s for s in map(_size, results) if s), None)
+            sizes = (size_of(one.get("original_width"), one.get("original_height")) for one in results)
+            size = next(filter(None, sizes), None)
             try:
                 wh = size or image_size(str(image))
             except ValueError as error:
@@ -89,8 +90,3 @@ def _box(result: dict[str, Any], wh: tuple[int, int]) -> tuple[SourceBox | None,
         return around(label, turned(corners, value.get("rotation") or 0, (x, y)))
     except (KeyError, TypeError, ValueError):
         return None, f"{label} has no x, y, width and height in percent"
-
-
-def _size(result: dict[str, Any]) -> tuple[int, int] | None:
-    size = result.get("original_width"), result.get("original_height")
-    return size if all(isinstance(side, int) and side > 0 for side in size) else None  # pyright: ignore

@@ -220,7 +220,7 @@ def _choose_sides(examples: Sequence[Example], groups: np.ndarray, names: Sequen
     own = [example.split for example in examples if example.split is not None]
     if own:
         return own
-    shares = dict(zip(SIDES, (*(options.split or _SHARES), 0.0), strict=False))
+    shares: dict[str, float] = dict(zip(SIDES, (*(options.split or _SHARES), 0.0), strict=False))
     return assign_splits(examples, groups, names, shares, options.seed)
 
 

@@ -44,6 +44,13 @@ def box_of(label: str, corners: Sequence[object]) -> tuple[SourceBox | None, str
     return SourceBox(label, (x1, y1, x2, y2)), ""
 
 
+def size_of(width: object, height: object) -> tuple[int, int] | None:
+    """The size that a file says a picture has, if it says one."""
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    return None
+
+
 def around(label: str, points: Iterable[Sequence[float]]) -> tuple[SourceBox | None, str]:
     """The box around points (x, y) in pixels, as `box_of`."""
     try:
