@@ -18,7 +18,7 @@ from data.convert.records import Example, Notes, SourceImage
 from data.convert.report import Outcome, report_text
 from data.convert.source import Source, without_sides
 from data.convert.train_val_split import SIDES, assign_splits
-from data.convert.write_yolo import Layout, beside, check_output, staging_folder, write_dataset
+from data.convert.write_yolo import PICTURES, Layout, beside, check_output, staging_folder, write_dataset
 from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, origin, same_groups
 from files.archive import ARCHIVES, unpack
 
@@ -139,7 +139,7 @@ def convert(options: Options, source: Source, read: Reader, format_settings: Map
     names, records = choose_classes(source, records, options.names, choice, options.out, notes)
     records = _with_own_names(_with_sides(records, options, source, notes), source, notes)
     staging = staging_folder(options.out)
-    examples = check_images(records, source.folder, notes, options.min_size, staging / "pictures.jsonl")
+    examples = check_images(records, source.folder, notes, options.min_size, staging / PICTURES)
     if not examples:
         raise ValueError(f"{options.source}: no image with a readable annotation; {notes.first()}")
     groups = _groups(examples, options)

@@ -111,8 +111,10 @@ def test_interrupted_conversion_leaves_nothing_and_is_repeated(source, tmp_path,
     monkeypatch.setattr("data.convert.write_yolo.shutil.copyfile", copy_three)
     assert run(source, out) == 130
     assert not out.exists()
-    monkeypatch.undo()
+    monkeypatch.setattr("data.convert.check_boxes._read", lambda image: pytest.fail(f"{image} is read again"))
+    monkeypatch.setattr("data.convert.write_yolo.shutil.copyfile", lambda a, b: (copied.append(a), real_copy(a, b)))
     assert run(source, out) == 0
+    assert len(copied) == len(set(copied)) == 12  # no image is copied twice
     assert len(list((out / "images").rglob("*.png"))) == 12
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
