@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.config.files import ROOT
 from engine.config.parser import run_cli
+from files.find import ROOT
 
 CLASSES = 10
 

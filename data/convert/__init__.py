@@ -1,5 +1,6 @@
-"""Other annotation formats to YOLO layout: `python -m data.convert voc FOLDER --out FOLDER`.
+"""Other forms of labels to YOLO layout and back: `python -m data.convert [FORMAT] SOURCE --out FOLDER`.
 
-A format is one module with SUMMARY, OPTIONS, `add_arguments(group)` and `read(folder, notes, **options)`, listed in
-`__main__.FORMATS`; opening the pictures, cleaning boxes, splitting and writing are the same for all of them.
+A format is one module with SUMMARY, OPTIONS, `add_arguments(group)`, `detect(source)` and `read(source, notes,
+**options)`, which yields a `SourceImage` for each image, listed in `__main__.FORMATS`; unpacking, choosing classes,
+opening the pictures, cleaning boxes, splitting and writing are the same for all of them.
 """

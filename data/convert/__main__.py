@@ -1,4 +1,4 @@
-"""`python -m data.convert voc FOLDER --out FOLDER`: a published data set to YOLO layout; a set renumbered or split."""
+"""`python -m data.convert [FORMAT] SOURCE --out FOLDER`: a published data set to YOLO layout, and back with --to."""
 
 from __future__ import annotations
 
@@ -7,46 +7,79 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from data.convert import three_way, voc, yolo
-from data.convert.pipeline import Options, convert
-from files.text import printable_lines
+from data.convert import (
+    bdd,
+    cctsdb,
+    coco,
+    cvat,
+    gtsdb,
+    labelme,
+    labelstudio,
+    table,
+    three_way,
+    tt100k,
+    voc,
+    way_back,
+    yolo,
+)
+from data.convert.pipeline import Options, convert, opened, prepare
+from data.convert.source import Source
+from files.signals import Terminated, signals_as_ctrl_c
+from files.text import printable, printable_lines
 
-FORMATS = {"voc": voc, "yolo": yolo}
+# In the order in which they are looked for: a set in YOLO layout may hold other files too, and the sign sets' own
+# layouts are told from the general ones first.
+FORMATS: dict[str, ModuleType] = {
+    **{"yolo": yolo, "gtsdb": gtsdb, "cctsdb": cctsdb, "tt100k": tt100k, "bdd": bdd, "coco": coco},
+    **{"labelstudio": labelstudio, "labelme": labelme, "cvat": cvat, "voc": voc, "csv": table},
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with one subcommand per format."""
-    parser = argparse.ArgumentParser(prog="python -m data.convert", description="Convert a data set to YOLO layout.")
-    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    """The parser of conversions; `three-way` has its own."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data.convert",
+        usage="python -m data.convert [FORMAT] SOURCE --out FOLDER, or --to FORMAT SET, or three-way DATA.yaml",
+        description="Convert a data set to YOLO layout.",
+        epilog="FORMAT: "
+        + "; ".join(f"{name}: {module.SUMMARY}" for name, module in FORMATS.items())
+        + f"; three-way: {three_way.SUMMARY}",
+    )
+    _add_common_arguments(parser)
     for name, module in FORMATS.items():
-        one = formats.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
-        _add_common_arguments(one)
-        module.add_arguments(one.add_argument_group(f"{name} only"))
-    three_way.add_arguments(formats.add_parser("three-way", help=three_way.SUMMARY, description=three_way.__doc__))
+        module.add_arguments(parser.add_argument_group(f"{name} only"))
     return parser
 
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = Options(Path(), Path())
     add = parser.add_argument
-    add("folder", type=Path, help="the folder of the published data set")
-    add("--out", type=Path, required=True, help="the folder to write, e.g. datasets/roadsigns")
-    add("--val", type=float, default=defaults.val, help="share of the images for validation (default: %(default)s)")
-    add("--test", type=float, default=defaults.test, help="share of the images for testing (default: %(default)s)")
+    add("words", nargs="+", metavar="[FORMAT] SOURCE", help="the format, found out where it is left out, and the set")
+    add("--out", type=Path, help="the folder to write, e.g. datasets/roadsigns")
+    add("--to", choices=sorted(way_back.WRITERS), help="write a set in YOLO layout in another form instead")
+    add(
+        "--split", type=_shares, help="shares of train, val and test, e.g. 0.8,0.1,0.1 (default: the set's, or 0.8,0.2)"
+    )
     add("--seed", type=int, default=defaults.seed, help="another seed gives another split (default: %(default)s)")
+    add("--classes", default="", help="classes to keep, OLD=NEW renames and merges; or a YAML file with such a mapping")
     add(
         "--names",
         default="",
-        help="class names in label order, comma-separated (default: as data/<name of OUT>.yaml says, else sorted)",
+        help="class names in label order, comma-separated (default: as data/<name of OUT>.yaml says, else the set's)",
     )
-    add("--ignore-others", action="store_true", help="leave out objects whose class --names lacks")
+    add("--min-size", type=float, default=defaults.min_size, help="drop boxes with a shorter side, px (default: 1)")
     add(
         "--near-duplicate-bits",
         type=int,
         default=defaults.near_duplicate_bits,
         help="pictures whose 128-bit hashes differ by at most this stay on one side; -1 is off (default: %(default)s)",
+    )
+    add(
+        "--clips",
+        help=r"regular expression for frames of a clip, e.g. '(.*)_\d+' (default: names that video tools give)",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--copy", dest="link", action="store_false", default=False, help="copy the images (the default)")
@@ -54,32 +87,74 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add("--exist-ok", action="store_true", help="write into a folder that holds other files")
 
 
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected shares between commas, e.g. 0.8,0.1,0.1, but got {text}") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake gives one line on stderr and exit code 2."""
-    given = vars(build_parser().parse_args(argv))
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if given["format"] == "three-way":
-            given.pop("format")
-            print(printable_lines(three_way.split_three_ways(**given)))
-        else:
-            print(printable_lines(_convert(given)))
+        with signals_as_ctrl_c():
+            print(printable_lines(_three_way(words[1:]) if words[:1] == ["three-way"] else _run(words)))
     except ValueError as error:
         print(printable_lines(f"python -m data.convert: error: {error}"), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written, run the same command again", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print("interrupted; nothing is lost, run the same command again and it goes on", file=sys.stderr)
+        return stop.code if isinstance(stop, Terminated) else 130
     return 0
 
 
-def _convert(given: dict[str, Any]) -> str:
-    module = FORMATS[given["format"]]
-    own = {name: given.pop(name) for name in module.OPTIONS}
-    settings = {"format": given.pop("format"), **own}
+def _three_way(words: Sequence[str]) -> str:
+    parser = argparse.ArgumentParser(prog="python -m data.convert three-way", description=three_way.__doc__)
+    three_way.add_arguments(parser)
+    return three_way.split_three_ways(**vars(parser.parse_args(words)))
+
+
+def _run(words: Sequence[str]) -> str:
+    parser = build_parser()
+    given = vars(parser.parse_intermixed_args(words))
+    own = {name: [(flag, given.pop(flag)) for flag in module.OPTIONS] for name, module in FORMATS.items()}
+    *named, source = given.pop("words")
+    if len(named) > 1 or (named and named[0] not in FORMATS):
+        raise ValueError(f"{' '.join(named)}: expected one of the formats {', '.join(FORMATS)} before SOURCE")
+    to, out = given.pop("to"), given.pop("out")
+    if to is not None:
+        return way_back.write(Path(source), to, out, link=given["link"], exist_ok=given["exist_ok"])
+    if out is None:
+        raise ValueError("--out: expected the folder to write, e.g. --out datasets/roadsigns")
     given["names"] = tuple(name.strip() for name in given["names"].split(",")) if given["names"] else ()
-    if module is yolo and not given["names"]:
-        given["names"] = yolo.class_names(given["folder"], **own)
-    return convert(Options(**given), partial(module.read, **own), settings)
+    options = Options(source=Path(source), out=out, **given)
+    prepare(options)
+    with opened(options.source, out) as files:
+        form = named[0] if named else _detected(files)
+        _refuse_others(parser, own, form)
+        module, flags = FORMATS[form], dict(own[form])
+        return convert(options, files, partial(module.read, **flags), {"format": form, **flags})
+
+
+def _detected(source: Source) -> str:
+    for name, module in FORMATS.items():
+        shows = module.detect(source)
+        if shows:
+            print(printable(f"format: {name}, because of {shows}"))
+            return name
+    kinds = ", ".join(sorted({path.suffix or path.name for path in source.files})[:8]) or "nothing"
+    raise ValueError(
+        f"{source.folder}: the format shows in no file ({kinds} found); name it before SOURCE: {', '.join(FORMATS)}"
+    )
+
+
+def _refuse_others(parser: argparse.ArgumentParser, own: dict[str, list[tuple[str, Any]]], form: str) -> None:
+    """Refuse the flags of other formats, which would change nothing."""
+    for name, flags in own.items():
+        for flag, value in flags:
+            if name != form and value != parser.get_default(flag):
+                raise ValueError(f"--{flag.replace('_', '-')}: is of the format {name}, but this is {form}")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,29 @@
-"""The steps every format shares: choose class names, open the pictures, split, write."""
+"""The steps every format shares: unpack, read, choose classes, open the pictures, split, write."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from data.convert.check_boxes import check_images
+from data.convert.check_boxes import SMALLEST_SIDE_PX, check_images
+from data.convert.class_choice import choose_classes, read_choice
 from data.convert.records import Example, Notes, SourceImage
 from data.convert.report import Outcome, report_text
-from data.convert.train_val_split import assign_splits
-from data.convert.write_yolo import Layout, check_output, write_dataset
-from data.dataset.dataset_yaml import FOLDER
-from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups
-from files.yaml_file import read_yaml
+from data.convert.source import Source, without_sides
+from data.convert.train_val_split import SIDES, assign_splits
+from data.convert.write_yolo import PICTURES, Layout, beside, check_output, staging_folder, write_dataset
+from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, origin, same_groups
+from files.archive import ARCHIVES, unpack
 
-Reader = Callable[[Path, Notes], list[SourceImage]]
+Reader = Callable[[Source, Notes], Iterator[SourceImage]]
+_SHARES = (0.8, 0.2)
 
 
 @dataclass(frozen=True)
@@ -26,36 +31,39 @@ class Options:
     """What a conversion is asked to do, whatever the format.
 
     Attributes:
-        folder: The published data set.
+        source: The published data set, a folder or an archive.
         out: The folder to write.
-        val: Share of the images for validation.
-        test: Share of the images for testing.
+        split: Shares for training, validation and testing, the last of which may be left out; None keeps the set's own
+            sides, and makes some of 0.8 and 0.2 where it has none.
         seed: Another seed gives another split.
-        names: Class names in label order; empty takes those of the YAML in `data/` that describes a set of this name
-            and these classes, else the names that are found, sorted.
-        ignore_others: Leave out objects whose class `names` lacks, instead of refusing them.
+        names: Class names in label order; see `choose_classes`.
+        classes: Classes to keep, rename and merge; see `read_choice`.
+        min_size: Boxes with a shorter side, in pixels, are dropped.
         near_duplicate_bits: See `data.near_duplicates`.
+        clips: A regular expression whose first group is what frames of one clip have in common in their names; None
+            knows the names that video tools give them.
         link: Hard-link the images instead of copying them.
         exist_ok: Write into a folder that holds other files.
     """
 
-    folder: Path
+    source: Path
     out: Path
-    val: float = 0.2
-    test: float = 0.0
+    split: tuple[float, ...] | None = None
     seed: int = 0
     names: tuple[str, ...] = ()
-    ignore_others: bool = False
+    classes: str = ""
+    min_size: float = SMALLEST_SIDE_PX
     near_duplicate_bits: int = NEAR_DUPLICATE_BITS
+    clips: str | None = None
     link: bool = False
     exist_ok: bool = False
 
     def __post_init__(self) -> None:
-        for flag in ("val", "test"):
-            if not 0 <= getattr(self, flag) < 1:
-                raise ValueError(f"--{flag} {getattr(self, flag)}: expected a share from 0 to below 1, e.g. 0.2")
-        if self.val + self.test >= 1:
-            raise ValueError(f"--val {self.val} and --test {self.test} leave nothing for training")
+        if self.split is not None:
+            fits = len(self.split) in (2, 3) and all(0 <= share <= 1 for share in self.split) and self.split[0] > 0
+            if not fits or abs(sum(self.split) - 1) > 1e-6:
+                said = ",".join(f"{share:g}" for share in self.split)
+                raise ValueError(f"--split {said}: expected two or three shares that add up to 1, e.g. 0.8,0.1,0.1")
         if self.near_duplicate_bits > 64:
             raise ValueError(
                 f"--near-duplicate-bits {self.near_duplicate_bits}: expected at most 64; unrelated pictures differ by "
@@ -63,15 +71,58 @@ class Options:
             )
         if len(set(self.names)) != len(self.names) or not all(self.names):
             raise ValueError(f"--names {','.join(self.names)}: expected different, non-empty names between commas")
-        if self.ignore_others and not self.names:
-            raise ValueError("--ignore-others: expected --names to say which classes to keep")
+        if not self.min_size >= SMALLEST_SIDE_PX:
+            raise ValueError(f"--min-size {self.min_size:g}: expected {SMALLEST_SIDE_PX:g} or more, in pixels")
+        _pattern(self.clips)
 
 
-def convert(options: Options, read: Reader, format_settings: Mapping[str, object]) -> str:
+def _pattern(clips: str | None) -> re.Pattern[str] | None:
+    try:
+        pattern = re.compile(clips) if clips else None
+    except re.error as error:
+        raise ValueError(f"--clips {clips}: is no regular expression: {error}") from error
+    if pattern is not None and not pattern.groups:
+        raise ValueError(f"--clips {clips}: expected a group in ( ), which is the same for all frames of a clip")
+    return pattern
+
+
+@contextmanager
+def opened(source: Path, out: Path) -> Iterator[Source]:
+    """The files of a set; an archive is unpacked beside `out`, and what was is kept for another try after a stop.
+
+    Raises:
+        ValueError: If there is no such folder or archive, or the archive is not one to trust.
+    """
+    if source.is_dir():
+        yield Source(_innermost(source))
+        return
+    if not source.is_file():
+        raise ValueError(f"{source}: no such folder or archive")
+    if not source.name.lower().endswith(ARCHIVES):
+        raise ValueError(f"{source}: expected a folder, or an archive of {', '.join(ARCHIVES)}")
+    status = source.stat()  # what was unpacked of another archive is not gone on with
+    folder = beside(out, f"unpacked-{status.st_size:x}-{status.st_mtime_ns:x}")
+    try:
+        unpack(source, folder)
+        yield Source(_innermost(folder))
+    except ValueError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ValueError(str(error).replace(str(folder), str(source))) from error
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _innermost(folder: Path) -> Path:
+    """What is packed often lies in one folder with everything in it, whose name says nothing about the images."""
+    entries = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return _innermost(entries[0]) if len(entries) == 1 and entries[0].is_dir() else folder
+
+
+def convert(options: Options, source: Source, read: Reader, format_settings: Mapping[str, object]) -> str:
     """Convert a data set to YOLO layout.
 
     Args:
         options: What to do.
+        source: The set's files.
         read: The format's reader with its own options bound.
         format_settings: Those options, for the report and the manifest.
 
@@ -81,82 +132,95 @@ def convert(options: Options, read: Reader, format_settings: Mapping[str, object
     Raises:
         ValueError: If the source or the output folder is not what the options need.
     """
-    if not options.folder.is_dir():
-        raise ValueError(f"{options.folder}: no such folder")
-    check_output(options.out, options.folder, exist_ok=options.exist_ok)
     notes = Notes()
-    names, sources = _choose_names(read(options.folder, notes), options, notes)
-    examples = check_images(_with_own_names(sources, options.folder, notes), options.folder, notes)
+    choice = read_choice(options.classes) if options.classes else {}
+    records = list(read(source, notes))
+    _note_unnamed(records, source, notes)
+    names, records = choose_classes(source, records, options.names, choice, options.out, notes)
+    records = _with_own_names(_with_sides(records, options, source, notes), source, notes)
+    staging = staging_folder(options.out)
+    examples = check_images(records, source.folder, notes, options.min_size, staging / PICTURES)
     if not examples:
-        raise ValueError(f"{options.folder}: no image with a readable annotation; {notes.first()}")
-    groups = near_duplicate_groups(np.stack([example.fingerprint for example in examples]), options.near_duplicate_bits)
+        raise ValueError(f"{options.source}: no image with a readable annotation; {notes.first()}")
+    groups = _groups(examples, options)
     sides = _choose_sides(examples, groups, names, options)
     settings = {
         **format_settings,
-        "val": options.val,
-        "test": options.test,
+        "split": "the set's own" if examples[0].split else ",".join(f"{s:g}" for s in options.split or _SHARES),
         "seed": options.seed,
         "near_duplicate_bits": options.near_duplicate_bits,
+        "min_size": options.min_size,
     }
+    settings |= {key: value for key in ("classes", "clips") if (value := getattr(options, key))}
     outcome = Outcome(examples, sides, groups.tolist(), names, notes)
     report = report_text(options.out.resolve().name, settings, outcome)
     write_dataset(options.out, Layout(examples, sides, names, options.link, {**settings, "names": names}), report)
     return _summary(options.out, outcome)
 
 
-def _choose_names(
-    sources: Sequence[SourceImage], options: Options, notes: Notes
-) -> tuple[list[str], list[SourceImage]]:
-    """Class names in label order, and the sources without the objects that --ignore-others leaves out."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for source in sources:
-        for box in source.boxes:
-            found[box.label].append(source.annotation.name)
-    if not options.names:
-        if not found:
-            raise ValueError(f"{options.folder}: the annotations hold no objects; {notes.first()}")
-        return _described_order(options.out, found) or sorted(found), list(sources)
-    others = sorted(set(found) - set(options.names))
-    if others and not options.ignore_others:
-        told = ", ".join(f"{name} ({len(found[name])}, first in {found[name][0]})" for name in others)
-        raise ValueError(f"--names lacks classes that the annotations hold: {told}; add them or use --ignore-others")
+def prepare(options: Options) -> None:
+    """Refuse an output folder before anything is read."""
+    check_output(options.out, options.source, exist_ok=options.exist_ok)
+
+
+def _note_unnamed(records: Sequence[SourceImage], source: Source, notes: Notes) -> None:
+    known = {record.image for record in records}
+    said = {note.file for note in notes.items}
+    rest = [source.short(image) for image in source.images if image not in known]
+    rest = [image for image in rest if str(image) not in said]
+    if rest:
+        notes.add("skipped", ".", f"{len(rest)} images that no annotation names, e.g. {rest[0]}")
+
+
+def _with_sides(records: Sequence[SourceImage], options: Options, source: Source, notes: Notes) -> list[SourceImage]:
+    """The images with the set's own sides where those are to be kept, without any where a split is to be made."""
+    own = Counter(record.split for record in records if record.split)
+    if options.split is not None or len(own) < 2:
+        return [record.on(None) for record in records]
+    if "val" not in own:
+        notes.add("remark", ".", "the set has no validation side, so its test side is that: three-way takes a new one")
+    if "train" not in own:
+        notes.add("remark", ".", "the set has no training side; --split makes one")
+    renamed = {"test": "val"} if "val" not in own else {}
     kept = []
-    for source in sources:
-        wanted = tuple(box for box in source.boxes if box.label not in others)
-        for label, number in Counter(box.label for box in source.boxes if box.label in others).items():
-            text = f"{number} of {label}, which --names lacks"
-            notes.add("dropped", source.annotation.relative_to(options.folder), text)
-        kept.append(replace(source, boxes=wanted))
-    return list(options.names), kept
+    for record in records:
+        if record.split:
+            kept.append(replace(record.on(renamed.get(record.split, record.split)), name=without_sides(record.name)))
+    if len(kept) < len(records):
+        text = f"{len(records) - len(kept)} images that the set gives to no side (--split takes them in)"
+        notes.add("skipped", ".", text)
+    return kept
 
 
-def _described_order(out: Path, found: Iterable[str]) -> list[str]:
-    """The class order of the YAML in `data/` whose set lies at `out`, so that the two cannot disagree; else nothing."""
-    for file in sorted(FOLDER.glob("*.yaml")):
-        content = read_yaml(file)
-        names = content.get("names") if isinstance(content, dict) else None
-        if isinstance(names, dict) and content.get("path") == out.resolve().name and set(found) <= set(names.values()):
-            return [names[class_id] for class_id in sorted(names)]
-    return []
-
-
-def _with_own_names(sources: Sequence[SourceImage], folder: Path, notes: Notes) -> list[SourceImage]:
+def _with_own_names(sources: Sequence[SourceImage], source: Source, notes: Notes) -> list[SourceImage]:
     """Without images whose label file another image already has (`a.jpg` beside `a.png`)."""
     by_name: dict[tuple[str | None, str], SourceImage] = {}
-    for source in sources:
-        first = by_name.setdefault((source.split, source.name), source)
-        if first is not source:
-            text = f"has the same name as {first.image.relative_to(folder)}, so both would have one label file"
-            notes.add("skipped", source.image.relative_to(folder), text)
-    return list(by_name.values())
+    for one in sources:
+        first = by_name.setdefault((one.split, one.name), one)
+        if first is not one:
+            text = f"has the same name as {source.short(first.image)}, so both would have one label file"
+            text = "is annotated twice; the first is used" if first.image == one.image else text
+            notes.add("skipped", source.short(one.image), text)
+    return sorted(by_name.values(), key=lambda one: one.name)
+
+
+def _groups(examples: Sequence[Example], options: Options) -> np.ndarray:
+    """(N,) the group of each image: near-duplicates, frames of a clip and exported copies of a picture."""
+    alike = near_duplicate_groups(np.stack([example.fingerprint for example in examples]), options.near_duplicate_bits)
+    pattern = _pattern(options.clips)
+    clips = []
+    for example in examples:
+        match = pattern.search(example.name) if pattern else None
+        clips.append(f"clip {match[1]}" if match else origin(example.name))
+    return same_groups(alike, np.unique(clips, return_inverse=True)[1])
 
 
 def _choose_sides(examples: Sequence[Example], groups: np.ndarray, names: Sequence[str], options: Options) -> list[str]:
-    """The side of each example: the set's own, if it was asked for, or ours."""
+    """The side of each example: the set's own, if it has one, or ours."""
     own = [example.split for example in examples if example.split is not None]
     if own:
         return own
-    shares = {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
+    shares: dict[str, float] = dict(zip(SIDES, (*(options.split or _SHARES), 0.0), strict=False))
     return assign_splits(examples, groups, names, shares, options.seed)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,55 @@ class SourceBox(NamedTuple):
 
     label: str
     xyxy_px: tuple[float, float, float, float]
+
+
+BoxReader = Callable[[Any], tuple[SourceBox | None, str]]
+
+
+def box_of(label: str, corners: Sequence[object]) -> tuple[SourceBox | None, str]:
+    """An object from what a file says.
+
+    Args:
+        label: Class name.
+        corners: Four numbers or their texts, x1, y1, x2, y2 in pixels.
+
+    Returns:
+        The object and "", or None and the reason.
+    """
+    if not label:
+        return None, "it has no class"
+    try:
+        x1, y1, x2, y2 = (float(value) for value in corners)  # pyright: ignore[reportArgumentType]
+    except (ValueError, TypeError, OverflowError):
+        hint = "; a decimal comma is not read" if any("," in str(value) for value in corners) else ""
+        return None, f"{label} has the corners {list(corners)}; expected four numbers{hint}"
+    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
+        return None, f"{label} has the corners {list(corners)}; expected finite numbers"
+    return SourceBox(label, (x1, y1, x2, y2)), ""
+
+
+def size_of(width: object, height: object) -> tuple[int, int] | None:
+    """The size that a file says a picture has, if it says one."""
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    return None
+
+
+def around(label: str, points: Iterable[Sequence[float]]) -> tuple[SourceBox | None, str]:
+    """The box around points (x, y) in pixels, as `box_of`."""
+    try:
+        xs, ys = zip(*((float(x), float(y)) for x, y in points), strict=True)
+    except (ValueError, TypeError):
+        return None, f"{label or 'it'} has points that are no pairs of numbers"
+    return box_of(label, (min(xs), min(ys), max(xs), max(ys)))
+
+
+def turned(corners: Sequence[float], degrees: float, centre: tuple[float, float]) -> list[tuple[float, float]]:
+    """The corners of a box x1, y1, x2, y2 that was turned clockwise about a point."""
+    x1, y1, x2, y2 = corners
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    moved = [(x - centre[0], y - centre[1]) for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+    return [(centre[0] + x * cosine - y * sine, centre[1] + x * sine + y * cosine) for x, y in moved]
 
 
 @dataclass(frozen=True)
@@ -27,7 +78,7 @@ class SourceImage:
         boxes: The annotated objects.
         annotation: The file they come from, for messages; the image itself where there is none.
         declared_wh: Width and height as the annotation says them, if it does.
-        split: The side that the set's own lists give the image, if they were asked for.
+        split: The side that the set itself gives the image, if it does.
     """
 
     image: Path
@@ -36,6 +87,10 @@ class SourceImage:
     annotation: Path
     declared_wh: tuple[int, int] | None = None
     split: str | None = None
+
+    def on(self, split: str | None) -> SourceImage:
+        """The same on a side."""
+        return replace(self, split=split)
 
 
 @dataclass(frozen=True)
@@ -85,6 +140,16 @@ class Notes:
         """Record one note; `kind` is a key of `KINDS`."""
         assert kind in self.KINDS, kind
         self.items.append(Note(kind, str(file), text))
+
+    def boxes(self, file: Path | str, found: Iterable[tuple[SourceBox | None, str]]) -> tuple[SourceBox, ...]:
+        """The objects of one image, in their order; those that could not be read are noted as dropped."""
+        kept: list[SourceBox] = []
+        for number, (box, reason) in enumerate(found, start=1):
+            if box is None:
+                self.add("dropped", file, f"object {number}: {reason}")
+            else:
+                kept.append(box)
+        return tuple(kept)
 
     def counts(self) -> Counter[str]:
         """Number of notes per kind."""

@@ -1,7 +1,7 @@
 """Writes a data set in YOLO layout, whole or not at all.
 
 Everything is written to a hidden folder beside the output and moved into place at the end, so an interrupted conversion
-leaves no half data set behind and is simply run again.
+leaves no half data set behind. Run again, it goes on with what lies in that folder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import yaml
 
 from data.boxes import convert_boxes
 from data.convert.records import Example
+from data.images import IMAGE_SUFFIXES, read_image, write_image
 from files.disk import why_not_written
 
 MANIFEST = "conversion.json"
+PICTURES = "pictures.jsonl"  # what a first try read of each picture
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def check_output(out: Path, source: Path, *, exist_ok: bool) -> None:
         ValueError: If `out` overlaps `source`, is a file, holds other files without `exist_ok`, or holds `images` or
             `labels` that no conversion wrote.
     """
+    if out.resolve() == Path(out.resolve().anchor):
+        raise ValueError(f"--out {out}: expected the name of a folder")
     real_out, real_source = out.resolve(), source.resolve()
     if real_out.is_relative_to(real_source) or real_source.is_relative_to(real_out):
         raise ValueError(
@@ -86,12 +90,14 @@ def write_dataset(out: Path, layout: Layout, report: str) -> None:
     Raises:
         ValueError: If a file cannot be written; names it.
     """
-    staging = out.resolve().parent / f".{out.resolve().name}.partial"
+    staging = staging_folder(out)
     try:
-        if staging.exists():
-            shutil.rmtree(staging)
-        staging.mkdir(parents=True)
-        for example, side in zip(layout.examples, layout.sides, strict=True):
+        for kind in ("labels", ".old"):
+            shutil.rmtree(staging / kind, ignore_errors=True)
+        expected = {_image_file(staging, *pair) for pair in zip(layout.examples, layout.sides, strict=True)}
+        for stray in [path for path in (staging / "images").rglob("*") if path.is_file() and path not in expected]:
+            stray.unlink()  # of an earlier try with other options
+        for example, side in _progress(layout):
             _write_example(staging, example, side, layout)
         for side in sorted(set(layout.sides)):
             (staging / "images" / side).mkdir(parents=True, exist_ok=True)
@@ -99,6 +105,7 @@ def write_dataset(out: Path, layout: Layout, report: str) -> None:
         (staging / "report.md").write_text(report, encoding="utf-8")
         manifest = json.dumps(dict(layout.settings), indent=1, ensure_ascii=False, sort_keys=True)
         (staging / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+        (staging / PICTURES).unlink(missing_ok=True)
         _move_into_place(staging, out.resolve())
     except OSError as error:
         raise ValueError(f"--out {out}: {why_not_written(error, out) or error}") from error
@@ -114,17 +121,75 @@ def label_lines(example: Example, names: Sequence[str]) -> str:
     return "".join(f"{k} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n" for k, (cx, cy, w, h) in zip(ids, rows, strict=True))
 
 
+def staging_folder(out: Path) -> Path:
+    """Where a conversion is written before it is moved to `out`; made where it is missing.
+
+    Raises:
+        ValueError: If the disk takes none.
+    """
+    folder = beside(out, "partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {out}: {why_not_written(error, out) or error}") from error
+    return folder
+
+
+def beside(out: Path, purpose: str) -> Path:
+    """The hidden folder beside the output for a purpose."""
+    return out.resolve().parent / f".{out.resolve().name}.{purpose}"
+
+
+def _progress(layout: Layout) -> Iterable[tuple[Example, str]]:
+    from tqdm import tqdm
+
+    pairs = zip(layout.examples, layout.sides, strict=True)
+    return tqdm(pairs, total=len(layout.examples), desc="writing", unit="img", disable=None, leave=False)
+
+
+def _image_file(staging: Path, example: Example, side: str) -> Path:
+    name = PurePosixPath(example.name)
+    suffix = example.image.suffix if example.image.suffix.lower() in IMAGE_SUFFIXES else ".png"
+    return staging / "images" / side / name.with_name(name.name + suffix)
+
+
 def _write_example(staging: Path, example: Example, side: str, layout: Layout) -> None:
     name = PurePosixPath(example.name)
-    image = staging / "images" / side / name.with_name(name.name + example.image.suffix)
+    image = _image_file(staging, example, side)
     label = staging / "labels" / side / name.with_name(name.name + ".txt")
-    image.parent.mkdir(parents=True, exist_ok=True)
     label.parent.mkdir(parents=True, exist_ok=True)
-    if layout.link:
-        os.link(example.image.resolve(), image)
-    else:
-        shutil.copyfile(example.image, image)
     label.write_text(label_lines(example, layout.names), encoding="utf-8")
+    place_image(example.image, image, link=layout.link)
+
+
+def place_image(source: Path, target: Path, *, link: bool) -> None:
+    """Copy or hard-link an image, or write it as PNG where the suffix says so; a stop leaves no half one.
+
+    An image that a stopped try put there is kept.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix != target.suffix:
+        if not target.exists():
+            part = target.with_name(f"{target.stem}.part{target.suffix}")
+            write_image(part, read_image(source))
+            part.replace(target)
+        return
+    if target.exists():
+        before, now = target.stat(), source.stat()
+        if os.path.samefile(source, target) if link else before.st_nlink == 1 and _same(before, now):
+            return
+        target.unlink()
+    if link:
+        os.link(source.resolve(), target)
+    else:
+        part = target.with_name(target.name + ".part")
+        shutil.copyfile(source, part)
+        shutil.copystat(source, part)
+        part.replace(target)
+
+
+def _same(before: os.stat_result, now: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
 
 
 def _dataset_yaml(out: Path, layout: Layout) -> str:

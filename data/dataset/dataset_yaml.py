@@ -104,7 +104,7 @@ def read_dataset_spec(name_or_path: str | Path, *, single_cls: bool = False) -> 
     """`load_dataset_spec` without drawing anything, for what is to be known before that."""
     file = find_dataset(name_or_path)
     content = _read(file)
-    file_names = names = _names(content, file)
+    file_names = names = class_names(content, file)
     if single_cls:
         names = {0: names[0] if len(names) == 1 else "item"}
     texts = {split: _entry_texts(content, split, file) for split in SPLITS}
@@ -182,8 +182,12 @@ def _hyp(content: Mapping[str, object], file: Path) -> str | None:
     return str(beside) if beside and is_file(beside) else given
 
 
-def _names(content: Mapping[str, object], file: Path) -> dict[int, str]:
-    """Return the class names by index."""
+def class_names(content: Mapping[str, object], file: Path) -> dict[int, str]:
+    """The class names by index, as the content of a data set YAML gives them.
+
+    Raises:
+        ValueError: If there are none, or they are no list and no mapping numbered from 0; names `file`.
+    """
     given = content.get("names")
     if is_list(given):
         given = dict(enumerate(given))

@@ -10,6 +10,7 @@ import numpy as np
 
 from data.synth import CLASS_NAMES, SynthOptions, ensure, render
 from files.paths import is_file
+from files.signals import Terminated, signals_as_ctrl_c
 from files.text import printable_lines
 from files.yaml_file import read_yaml
 
@@ -26,18 +27,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--preview", type=Path, help="write a sheet of labelled images here and draw no set")
     arguments = parser.parse_args(argv)
     try:
-        folder, options = _read(arguments.data)
-        if arguments.preview:
-            sheet = _free(arguments.preview)
-            write_preview(sheet, SynthOptions.from_mapping(options))
-            print(f"wrote {sheet}")
-        else:
-            ensure(arguments.out or folder, options)
-            print(f"{arguments.out or folder} is complete")
+        with signals_as_ctrl_c():
+            _run(arguments)
     except ValueError as error:
         print(printable_lines(error), file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print("interrupted; run the same command again and it goes on", file=sys.stderr)
+        return stop.code if isinstance(stop, Terminated) else 130
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    folder, options = _read(arguments.data)
+    if arguments.preview:
+        sheet = _free(arguments.preview)
+        write_preview(sheet, SynthOptions.from_mapping(options))
+        print(f"wrote {sheet}")
+    else:
+        ensure(arguments.out or folder, options)
+        print(f"{arguments.out or folder} is complete")
 
 
 def _read(name: str) -> tuple[Path, dict[str, object]]:

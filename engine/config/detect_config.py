@@ -14,6 +14,7 @@ from files.disk import require_writable
 from files.find import ROOT
 
 TRACKERS = ("bytetrack", "botsort")
+JSON_FORMS = ("results", "coco", "labelstudio")
 LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new one starts at --conf-thres
 DEFAULT_WEIGHTS = "weights/yolov5n.pt"
 DEFAULT_SOURCE = "data/images"
@@ -46,7 +47,13 @@ class DetectConfig(PredictConfig):
         check=Check((0, 1).__contains__, "0 (centre and size) or 1 (corners)"),
     )
     save_csv: bool = flag(False, "write predictions.csv")
-    save_json: bool = flag(False, "write predictions.json, in the form of COCO results")
+    save_json: str | None = flag(
+        None,
+        "write predictions.json: COCO results, or as labels to begin with, a whole COCO file or Label Studio's tasks",
+        nargs="?",
+        const=JSON_FORMS[0],
+        choices=JSON_FORMS,
+    )
     save_crop: bool = flag(False, "write what is in each box to crops/<class>/")
     nosave: bool = flag(False, "write no annotated images and videos")
     classes: tuple[str, ...] | None = flag(None, "keep only these classes: numbers or names")
@@ -78,7 +85,7 @@ class DetectConfig(PredictConfig):
     @property
     def saves(self) -> bool:
         """Whether anything is written."""
-        return not self.nosave or self.save_txt or self.save_csv or self.save_json or self.save_crop
+        return not self.nosave or self.save_txt or self.save_csv or bool(self.save_json) or self.save_crop
 
     @property
     def draws(self) -> bool:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import math
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,10 +20,10 @@ from engine.config.flags import MODULE_TEXT
 from engine.runtime.console import note
 from engine.runtime.launcher import place
 from files.disk import results_in
+from files.signals import Terminated, signals_as_ctrl_c
 from files.text import printable_lines
 
 _KINDS: Mapping[object, str] = {int: "a whole number", float: "a number"}
-GRACE_S = 10  # between requests to end; as long as docker stop waits
 _CALLED: ContextVar[bool] = ContextVar("called from Python", default=False)
 PATIENCE_S = 30  # how long a process that has failed waits for process 0, which may need some time, to fail of the same
 
@@ -149,18 +147,6 @@ def _flag(action: argparse.Action) -> str:
     return action.option_strings[0] if action.option_strings else str(action.metavar or action.dest)
 
 
-class Terminated(KeyboardInterrupt):
-    """A request to end, handled like Ctrl-C.
-
-    Attributes:
-        code: Exit code, as a shell gives it to a process that the signal has ended.
-    """
-
-    def __init__(self, number: int = signal.SIGTERM) -> None:
-        super().__init__(number)
-        self.code = 128 + number
-
-
 def complain(program: str, message: object) -> None:
     """Print one line to stderr, once: of several processes the first speaks for all.
 
@@ -191,31 +177,3 @@ def run_cli(main: Callable[[], int | None]) -> int:
         if place().rank == 0:
             print("terminated" if isinstance(stop, Terminated) else "interrupted", file=sys.stderr)
         return stop.code if isinstance(stop, Terminated) else 128 + signal.SIGINT
-
-
-@contextmanager
-def signals_as_ctrl_c() -> Generator[None, None, None]:
-    """Raise `Terminated` on SIGTERM (docker stop, systemd, a scheduler) and SIGHUP (the terminal is gone).
-
-    Another one soon after is not heard: it would cut short what finishes the files. What the user has set stays, such
-    as nohup's deafness to SIGHUP. Signals are a matter of the main thread.
-    """
-    heard_s = -math.inf
-
-    def terminate(number: int, frame: object) -> None:
-        nonlocal heard_s
-        if time.monotonic() - heard_s > GRACE_S:
-            heard_s = time.monotonic()
-            raise Terminated(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []
-    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, terminate)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)

@@ -21,6 +21,7 @@ from engine.detection.output_files import (
     VideoWriter,
     Writer,
 )
+from engine.detection.prelabels import CocoWriter, LabelStudioWriter
 from engine.drawing.boxes_on_images import Annotator, Style
 from engine.inference.predictor import Detections
 from engine.runtime.pipeline import Held
@@ -28,6 +29,12 @@ from engine.runtime.pipeline import Held
 _ENCODERS = 4
 
 Shown = Iterator[tuple[Frame, np.ndarray | None]]
+
+
+def _json_writer(file: Path, config: DetectConfig, names: Mapping[int, str]) -> Writer:
+    if config.save_json == "labelstudio":
+        return LabelStudioWriter(file, names, "+".join(Path(one).stem for one in config.weights))
+    return (CocoWriter if config.save_json == "coco" else JsonWriter)(file, names)
 
 
 class Recorder:
@@ -69,7 +76,7 @@ class Recorder:
         if config.save_csv:
             self._in_order.append(CsvWriter(folder / "predictions.csv", names, tracks=config.track is not None))
         if config.save_json:
-            self._in_order.append(JsonWriter(folder / "predictions.json", names))
+            self._in_order.append(_json_writer(folder / "predictions.json", config, names))
 
     def submit(self, frame: Frame, found: Detections) -> Shown:
         """Hand over a frame; yields those that are finished, waiting if too many are not.

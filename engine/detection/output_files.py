@@ -251,8 +251,12 @@ class JsonWriter:
                 "score": round(confidence, 5),
                 **track,
             }
-            self._add(f"{self._between}{json.dumps(entry, ensure_ascii=False)}")
-            self._between = ",\n"
+            self.add_entry(entry)
+
+    def add_entry(self, entry: Mapping[str, object]) -> None:
+        """Add to the list."""
+        self._add(f"{self._between}{json.dumps(entry, ensure_ascii=False)}")
+        self._between = ",\n"
 
     def _add(self, text: str) -> None:
         """Write a text and the end of the list after it, which the next text replaces: a kill leaves a whole list."""

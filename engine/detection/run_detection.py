@@ -23,7 +23,6 @@ from data.sources.frame import Frame, Source, Trouble
 from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import new_run_folder
-from engine.config.parser import Terminated
 from engine.detection.background_writer import Recorder
 from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
@@ -35,6 +34,7 @@ from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
 from files.disk import results_in
 from files.find import ROOT
 from files.paths import exists
+from files.signals import Terminated
 from files.text import printable
 from files.yaml_file import read_yaml
 from models.user_modules import load_modules

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import lightning.pytorch as pl
 import torch
 
-from engine.config.parser import signals_as_ctrl_c
 from engine.runtime.console import say
 from engine.training.best_epoch import Best
 from engine.training.callbacks import (
@@ -42,6 +41,7 @@ from engine.training.optimizer_and_schedule import (
 from engine.training.progress_bar import Progress
 from engine.training.results_csv import ResultsFile
 from engine.training.weight_average import ModelEMA
+from files.signals import signals_as_ctrl_c
 from models.blocks.batch_norm import join_batch_norms
 from models.loss import DetectionLoss
 

@@ -37,7 +37,7 @@ def tree(folder):
 
 def test_yolo_layout_by_hand(source, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run(source, out, "--val", "0.25", "--names", "stop,go") == 0
+    assert run(source, out, "--split", "0.75,0.25", "--names", "stop,go") == 0
     labels = {path.stem: path.read_text() for path in out.rglob("*.txt")}
     # (0, 0, 32, 24) in 64x48: centre (16, 12), so 0.25, 0.25; size 0.5, 0.5.  (8, 8, 16, 16): centre (12, 12).
     assert labels["a1"] == "0 0.250000 0.250000 0.500000 0.500000\n"
@@ -64,8 +64,8 @@ def test_names_are_sorted_by_default_and_checked(source, tmp_path, capsys):
     assert yaml.safe_load((tmp_path / "a" / "a.yaml").read_text())["names"] == {0: "go", 1: "stop"}
     assert run(source, tmp_path / "b", "--names", "go") == 2
     assert "--names lacks classes that the annotations hold: stop (4, first in a1.xml)" in capsys.readouterr().err
-    assert run(source, tmp_path / "b", "--names", "go", "--ignore-others") == 0
-    assert (tmp_path / "b" / "report.md").read_text().count("1 of stop, which --names lacks") == 4
+    assert run(source, tmp_path / "b", "--classes", "go") == 0
+    assert (tmp_path / "b" / "report.md").read_text().count("1 of stop, which --classes leaves out") == 4
     assert run(source, tmp_path / "c", "--names", "go,stop,go") == 2
 
 
@@ -111,8 +111,10 @@ def test_interrupted_conversion_leaves_nothing_and_is_repeated(source, tmp_path,
     monkeypatch.setattr("data.convert.write_yolo.shutil.copyfile", copy_three)
     assert run(source, out) == 130
     assert not out.exists()
-    monkeypatch.undo()
+    monkeypatch.setattr("data.convert.check_boxes._read", lambda image: pytest.fail(f"{image} is read again"))
+    monkeypatch.setattr("data.convert.write_yolo.shutil.copyfile", lambda a, b: (copied.append(a), real_copy(a, b)))
     assert run(source, out) == 0
+    assert len(copied) == len(set(copied)) == 12  # no image is copied twice
     assert len(list((out / "images").rglob("*.png"))) == 12
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
@@ -159,10 +161,15 @@ def test_equal_names_do_not_share_a_label_file(source, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--val", "1.5"], "--val 1.5: expected a share"),
-        (["--val", "0.6", "--test", "0.5"], "leave nothing for training"),
+        (["--split", "0.8,0.3"], "--split 0.8,0.3: expected two or three shares that add up to 1"),
+        (["--split", "0,1"], "--split 0,1: expected two or three shares"),
+        (["--min-size", "0"], "--min-size 0: expected 1 or more"),
+        (["--classes", "go,,stop"], "--classes .*: expected different, non-empty names"),
+        (["--classes", "stopp"], "--classes stopp: the set has no such class; did you mean stop"),
+        (["--clips", "("], "is no regular expression"),
+        (["--clips", "a"], r"expected a group in \( \)"),
+        (["--categories"], "--categories: is of the format gtsdb, but this is voc"),
         (["--near-duplicate-bits", "100"], "expected at most 64"),
-        (["--ignore-others"], "expected --names"),
         (["--image-sets"], "expected .*ImageSets"),
     ],
 )
@@ -175,7 +182,7 @@ def test_wrong_options_give_one_line(source, tmp_path, capsys, flags, message):
 
 def test_missing_folder_and_empty_set(tmp_path, capsys):
     assert run(tmp_path / "nothing", tmp_path / "out") == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert "no such folder or archive" in capsys.readouterr().err
     add(tmp_path / "bare", "one")
     assert run(tmp_path / "bare", tmp_path / "out") == 2
     assert "hold no objects" in capsys.readouterr().err

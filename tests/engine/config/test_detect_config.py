@@ -25,7 +25,8 @@ def test_sizes(flag):
     [
         ("--save-txt", "save_txt", True),
         ("--save-csv", "save_csv", True),
-        ("--save-json", "save_json", True),
+        ("--save-json", "save_json", "results"),
+        ("--save-json labelstudio", "save_json", "labelstudio"),
         ("--save-crop", "save_crop", True),
         ("--nosave", "nosave", True),
         ("--view-img", "view_img", True),

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from engine.config.parser import Terminated
 from engine.config.train_request import ResumeRequest
 from engine.training.lightning_module import DetectionModule
 from engine.training.loss_and_memory_recovery import EVERY_BATCHES, GoodState, is_out_of_memory
@@ -18,6 +17,7 @@ from engine.training.progress_bar import Progress
 from engine.training.results_csv import ResultsFile
 from engine.training.run_training import train
 from engine.training.weight_average import ModelEMA
+from files.signals import Terminated
 from models.loss import DetectionLoss, LossParts
 from models.weights.checkpoint import read_checkpoint
 from tests.support.tiny_runs import assert_same_weights, stop_in_epoch, weights_of

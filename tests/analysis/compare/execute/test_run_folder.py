@@ -26,10 +26,10 @@ from analysis.compare.execute.run_folder import (
 from analysis.compare.plan.command_line import parse_compare_args
 from analysis.compare.plan.expand_plan import RunPlan
 from analysis.compare.study import find, merge, run_study
-from engine.config.parser import signals_as_ctrl_c
 from engine.config.train_parser import run_words
 from engine.config.train_request import TrainRequest, parse_train_args
 from engine.runtime.folder_lock import locked
+from files.signals import signals_as_ctrl_c
 from models.model_yaml import load_spec
 from models.weights.checkpoint import save_model
 from models.yolo import build_model
