@@ -52,8 +52,8 @@ def error_table(costs: ErrorCosts, names: Mapping[int, str], *, per_class: bool 
         f"What each kind of mistake costs: how much AP at IoU {FOREGROUND:g} would rise without it (TIDE)",
         header,
         *lines,
-        "Cls: wrong class; Loc: box too far off; Both; Dupe: object found already; Bkg: nothing there; Miss: not found; "
-        "FP, FN: all false and all missed ones. They overlap and do not add up.",
+        "Cls: wrong class; Loc: box too far off; Both; Dupe: object found already; Bkg: nothing there; Miss: not found "
+        "at all; FP, FN: all false and all missed ones. They overlap and do not add up.",
     ])  # fmt: skip
 
 

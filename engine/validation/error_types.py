@@ -143,7 +143,7 @@ class ErrorCosts:
 
     Attributes:
         all: Means over the classes with labels.
-        per_size: From `SIZES` to the means over the classes with labels of that size; without the sizes that are absent.
+        per_size: From those of `SIZES` that are there to the means over the classes with labels of that size.
         per_class: From class number to its costs, of the classes with labels. A confusion costs both classes: the one
             that is seen in vain, and the one that is not seen.
     """

@@ -10,6 +10,7 @@ from engine.validation.error_report import error_table, errors_dict, save_error_
 from engine.validation.error_types import COSTS, KINDS, error_costs, judge_image
 
 BOX, FAR = (0.0, 0, 100, 100), (500.0, 500, 600, 600)
+LOW = 25.5 / 101  # AP of precision 1/2 up to recall 1/2
 HALF_OFF = (0.0, 0, 100, 30)  # IoU 0.3 with BOX
 NAMES = {0: "stop", 1: "<yield>"}
 # what the detections (box, confidence, class) and labels (class, box) of an image are, and the kind of each detection
@@ -46,12 +47,15 @@ def test_every_kind_is_told(name) -> None:
     [
         ([(BOX, 0.9, 1)], {"classification": 50 / 101, "false_negatives": 50 / 101}),
         # A false one above: precision 1/2 up to recall 1/2; mended, both are right.
-        ([(HALF_OFF, 0.9, 0)], {"localisation": 1 - 25.5 / 101, "false_positives": 25.5 / 101, "false_negatives": 0.5 - 25.5 / 101}),
+        ([(HALF_OFF, 0.9, 0)], {"localisation": 1 - LOW, "false_positives": LOW, "false_negatives": 0.5 - LOW}),
         ([(HALF_OFF, 0.9, 1)], {"missed": 50 / 101, "false_negatives": 50 / 101}),
-        ([(FAR, 0.9, 0)], {"background": 25.5 / 101, "missed": 0.5 - 25.5 / 101, "false_positives": 25.5 / 101, "false_negatives": 0.5 - 25.5 / 101}),
+        (
+            [(FAR, 0.9, 0)],
+            {"background": LOW, "missed": 0.5 - LOW, "false_positives": LOW, "false_negatives": 0.5 - LOW},
+        ),
         ([], {"missed": 50 / 101, "false_negatives": 50 / 101}),
     ],
-)  # fmt: skip
+)
 def test_what_it_costs_by_hand(wrong, gains) -> None:
     costs = error_costs([judged([(BOX, 0.5, 0)], [(0, BOX)]), judged(wrong, [(0, BOX)])], 2)
     above = any(c == 0 for _, _, c in wrong)
