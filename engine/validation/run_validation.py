@@ -26,10 +26,12 @@ from engine.validation.prediction_files import COCO_CATEGORY_IDS, CocoWriter, La
 from engine.validation.result_table import EvalResult
 from files.disk import results_in
 from models.user_modules import load_modules
+from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
 
 if TYPE_CHECKING:
     from data.loading.loader import BatchLoader
+    from engine.validation.worst_images_page import Explain
 
 _MANY_CLASSES = 50  # from here on rows per class are printed only with --verbose
 
@@ -87,6 +89,7 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
         hybrid=config.save_hybrid,
         save_dir=folder,
         plots=config.plots,
+        explain=_explain(config, files, spec, device, image_px),
         observers=[writer for writer in (labels, coco, errors) if writer is not None],
     )
     _print(result, config, (config.batch_size, network.channels, image_px, image_px))
@@ -212,6 +215,20 @@ def _print(result: EvalResult, config: ValConfig, shape: tuple[int, ...]) -> Non
 def _each_class(config: ValConfig, names: Mapping[int, str]) -> bool:
     """Whether tables have a row for each class."""
     return config.verbose or len(names) < _MANY_CLASSES
+
+
+def _explain(
+    config: ValConfig, files: Sequence[str], spec: DatasetSpec, device: torch.device, image_px: int
+) -> Explain | None:
+    """Writes what the model looked at in an image; an exported file and an ensemble have no gradient to tell."""
+    if not (config.errors and config.plots):
+        return None
+    if len(files) > 1 or is_exported(files[0]):
+        note("the page of worst images has no heat maps: they need the gradients of a single .pt file")
+        return None
+    from engine.validation.explained_images import ImageExplainer
+
+    return ImageExplainer(load_model(find_weights(files[0]), device), spec.names, image_px).save
 
 
 def _errors(recorder: ErrorRecorder, config: ValConfig, folder: Path) -> dict[str, Any]:

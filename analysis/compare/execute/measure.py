@@ -2,7 +2,7 @@
 
 Writes `measured.json` (the figures of val.py on the planned split, COCO's twelve, cost), `images.npz` (per image, for
 the statistics) and `seen/*.jpg`, the same few images of the split for every run with what the model
-found on them, and with their labels.
+found on them and looked at, and with their labels.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import val_loader
 from engine.validation.error_report import ErrorRecorder, errors_dict
 from engine.validation.evaluate import evaluate
+from engine.validation.explained_images import ImageExplainer, cam_and_gates
 from engine.validation.metrics import match_detections
 from engine.validation.observer import EvaluatedBatch
 from engine.validation.prediction_files import CocoWriter
@@ -79,18 +80,21 @@ class ImageRecorder:
 
 
 class Pictures:
-    """An observer that draws the labels of some images, and what was found on them."""
+    """An observer that draws the labels of some images, what was found on them and what the model looked at."""
 
-    def __init__(self, folder: Path, names: Mapping[int, str], paths: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, names: Mapping[int, str], paths: Sequence[str], explainer: ImageExplainer | None = None
+    ) -> None:
         """Choose the images: evenly over the sorted list, hence the same for every run.
 
         Args:
             folder: Where they are written.
             names: Class names.
             paths: All images of the split.
+            explainer: Of the model; without, nothing is said of what it looked at.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self.explainer = folder, explainer
         self.annotator = Annotator(names, Style(line_px=2))
         ordered = sorted(paths)
         at = np.unique(np.linspace(0, len(ordered) - 1, min(SHOWN_IMAGES, len(ordered))).round().astype(int))
@@ -100,9 +104,19 @@ class Pictures:
         """Draw those of a batch that are wanted."""
         for path, found, labels in zip(batch.paths, batch.native, batch.native_labels, strict=True):
             if path in self.wanted:
-                self._draw(path, found[found[:, 4] >= SHOWN_CONFIDENCE], f"{self.wanted[path]}.jpg")
+                shown = found[found[:, 4] >= SHOWN_CONFIDENCE]
+                self._draw(path, shown, f"{self.wanted[path]}.jpg")
+                self._explain(path, shown)
                 truth = np.concatenate((labels[:, 1:], np.ones((len(labels), 1)), labels[:, :1]), 1)
                 self._draw(path, truth, f"{self.wanted[path]}-truth.jpg")
+
+    def _explain(self, path: str, found: np.ndarray) -> None:
+        if self.explainer is None:
+            return
+        pictures = cam_and_gates(self.explainer(path, found), _SHOWN_WIDTH_PX)
+        for kind, picture in zip(("cam", "gates"), pictures, strict=True):
+            if picture is not None:
+                write_image(self.folder / f"{self.wanted[path]}-{kind}.jpg", picture, jpeg_quality=80)
 
     def _draw(self, path: str, found: np.ndarray, name: str) -> None:
         picture = read_image(path)
@@ -131,7 +145,8 @@ def measure(folder: RunFolder) -> None:
     loader = val_loader(config, dataset, split=plan.task, **sizes, pin_memory=device.type == "cuda")
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
     errors = ErrorRecorder(dataset.names)
-    pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
+    explainer = ImageExplainer(load_model(folder.best, device), dataset.names, image_px)
+    pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths, explainer)
     result = evaluate(
         PlainNetwork(model, device, precision),
         loader,

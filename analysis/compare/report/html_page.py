@@ -160,21 +160,38 @@ def _seen(group: Group) -> str:
     rows = []
     for name in names:
         truth = [folder / name.replace(".jpg", "-truth.jpg") for _, folder in runs]
-        figures = [_figure(file, "labels (ground truth)") for file in truth if file.is_file()][:1]
-        figures += [_figure(folder / name, label) for label, folder in runs if (folder / name).is_file()]
+        figures = [_figure("labels (ground truth)", [file]) for file in truth if file.is_file()][:1]
+        for label, folder in runs:
+            files = [folder / name, *(folder / name.replace(".jpg", f"-{kind}.jpg") for kind in ("cam", "gates"))]
+            if files[0].is_file():
+                figures.append(_figure(label, [file for file in files if file.is_file()]))
         rows.append(f'<div class="seen">{"".join(figures)}</div>')
     if not rows:
         return ""
     seeds = sorted({one.rows[0].plan.seed for one in group.configurations})
     note = f"The same validation images for every model; confidence from 0.25; seed {', '.join(map(str, seeds))}."
+    if any(any(folder.glob("*-cam.jpg")) for _, folder in runs):
+        note += (
+            f" Below each: {_link('cam', 'heat map')} of its detections and {_link('gates', 'gates')} of its attention."
+        )
     return "\n".join(["<h3>What each model sees</h3>", f"<p>{note}</p>", *rows])
 
 
-def _figure(file: Path, label: str) -> str:
+def _figure(label: str, files: Sequence[Path]) -> str:
     text = escape(label)
-    return (
-        f'<figure><img src="{_data(file.read_bytes(), "jpeg")}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    images = "".join(
+        f'<img src="{_data(file.read_bytes(), "jpeg")}" alt="{text}{escape(_kind(file))}">' for file in files
     )
+    return f"<figure>{images}<figcaption>{text}</figcaption></figure>"
+
+
+def _kind(file: Path) -> str:
+    """What a picture shows beside the detections, from its name `0-cam.jpg`."""
+    return {"cam": ": heat map", "gates": ": gates"}.get(file.stem.partition("-")[2], "")
+
+
+def _link(term: str, text: str) -> str:
+    return f'<a href="#{anchor(term)}">{text}</a>'
 
 
 def _data(content: bytes, kind: str) -> str:
