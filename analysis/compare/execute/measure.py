@@ -113,7 +113,7 @@ class Pictures:
     def _explain(self, path: str, found: np.ndarray) -> None:
         if self.explainer is None:
             return
-        pictures = cam_and_gates(self.explainer(path, found), _SHOWN_WIDTH_PX)
+        pictures = cam_and_gates(self.explainer(path, found), 2 * _SHOWN_WIDTH_PX)
         for kind, picture in zip(("cam", "gates"), pictures, strict=True):
             if picture is not None:
                 write_image(self.folder / f"{self.wanted[path]}-{kind}.jpg", picture, jpeg_quality=80)

@@ -171,9 +171,8 @@ def _seen(group: Group) -> str:
     seeds = sorted({one.rows[0].plan.seed for one in group.configurations})
     note = f"The same validation images for every model; confidence from 0.25; seed {', '.join(map(str, seeds))}."
     if any(any(folder.glob("*-cam.jpg")) for _, folder in runs):
-        note += (
-            f" Below each: {_link('cam', 'heat map')} of its detections and {_link('gates', 'gates')} of its attention."
-        )
+        what = f"{_link('cam', 'heat map')} of its detections and {_link('gates', 'gates')} of its attention"
+        note += f" Below each the {what}; a click enlarges a picture."
     return "\n".join(["<h3>What each model sees</h3>", f"<p>{note}</p>", *rows])
 
 

@@ -38,8 +38,8 @@ TERMS = {
     "training": "Wall-clock time of a run, h:mm:ss; comparable only where the machine did nothing else.",
     "front": "The configurations that no other beats in both price and mAP50-95.",
     "epoch": "Passes over the training images, counted from 0 as in train.py's log and results.csv.",
-    "cam": "LayerCAM: bright where what the backbone found there raises the confidence of the detections. It says where "
-    "a score comes from, not why, and each map is scaled to its own maximum.",
+    "cam": "LayerCAM: bright where what the backbone found there raises the confidence of the detections. It says "
+    "where a score comes from, not why, and each map is scaled to its own maximum.",
     "gates": "What each attention module multiplied its map with. Near 1 everywhere means that it changes nothing.",
     "dAP": "By how many points AP at IoU 0.5 would rise if this kind of mistake alone were mended (TIDE, Bolya et al. "
     "2020). The kinds hide each other and do not add up.",
