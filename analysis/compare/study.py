@@ -13,6 +13,7 @@ from analysis.compare.execute.run_folder import FAILED, FINISHED, INTERRUPTED, T
 from analysis.compare.execute.time_estimate import estimate_seconds, runs_at_once
 from analysis.compare.plan.command_line import CompareRequest
 from analysis.compare.plan.expand_plan import RunPlan, expand
+from analysis.compare.report.notes import remember
 from analysis.compare.report.write_report import write_report
 from data.loading.loader import available_cores
 from engine.runtime.console import clock, say
@@ -41,6 +42,7 @@ def _study(request: CompareRequest) -> int:
     if request.axes is None:
         with locked(request.folder):
             merge(request.merge, request.folder)
+            remember(request.folder, request.title, request.command)
         write_report(request.folder)
         return 0
     device = select_device(request.shared["device"])
@@ -54,6 +56,7 @@ def _study(request: CompareRequest) -> int:
         return 0
     with locked(request.folder):  # so that one that is at work there is not disturbed
         planned = [_planned(request.folder, plan) for plan in plans]
+        remember(request.folder, request.title, request.command)
     _tell_of_other_data(request.folder, plans)
     if request.ray:
         from analysis.compare.execute.ray_cluster import run_on_ray

@@ -44,6 +44,7 @@ class ValConfig(PredictConfig):
     verbose: bool = flag(False, "print every class also where there are 50 or more")
     save_hybrid: bool = flag(False, "write labels and detections together to labels/")
     save_json: bool = flag(False, "write detections in COCO's format, print its 12 figures (coco.yaml: on)")
+    errors: bool = flag(False, "say what each kind of mistake costs (TIDE): table, results.json, errors.png")
     project: str = flag("runs/val", "folder of the run folders")
     precision: str | None = flag(None, "arithmetic (32; for speed on a GPU 16)", choices=PRECISIONS, default=SUPPRESS)
     plots: bool = True
@@ -87,11 +88,11 @@ def parse_config(arguments: Sequence[str] | None = None) -> ValConfig:
     task = parsed["task"]
     if task == "speed":
         given = dict[str, Any](conf_thres=0.25, iou_thres=0.45) | given
-        if given["save_json"]:
-            note(
-                "--save-json is ignored: --task speed has the threshold of detect.py, which is too high for its figures"
-            )
-            given["save_json"] = False
+        for name in ("save_json", "errors"):
+            if given[name]:
+                reason = "--task speed has the threshold of detect.py, which is too high for its figures"
+                note(f"--{name.replace('_', '-')} is ignored: {reason}")
+                given[name] = False
     elif Path(given["data"]).name == "coco.yaml":
         given["save_json"] = True
     given["save_txt"] |= given["save_hybrid"]

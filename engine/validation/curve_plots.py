@@ -36,7 +36,7 @@ def save_curves(metrics: DetectionMetrics, names: Mapping[int, str], folder: Pat
     labels = [names[int(c)] for c in metrics.classes]
     curves, ap50 = metrics.curves, metrics.ap[:, 0]
     files = []
-    with _fonts():
+    with readable_fonts():
         scored = [f"{label} {value:.3f}" for label, value in zip(labels, ap50, strict=True)]
         figure, axes = _axes("Precision-recall curve", "Recall", "Precision")
         _lines(axes, curves.precision_at_recall, scored, lambda _: f"all classes {metrics.means()[2]:.3f} mAP@0.5")
@@ -65,7 +65,7 @@ def save_confusion_matrix(counts: np.ndarray, names: Mapping[int, str], folder: 
     """
     shares = counts / np.maximum(counts.sum(0, keepdims=True), 1)
     labels = [*(names[i] for i in sorted(names)), "background"]
-    with _fonts():
+    with readable_fonts():
         figure = Figure(figsize=(12, 9))
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -119,7 +119,7 @@ def _save(figure: Figure, axes: Axes, file: Path) -> Path:
 
 
 @contextmanager
-def _fonts() -> Iterator[None]:
+def readable_fonts() -> Iterator[None]:
     """Chinese class names use an installed font if there is one, else boxes without warnings; $ is no formula."""
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(name for name in _FONTS if name in installed)]

@@ -26,6 +26,7 @@ from engine.validation.tally import Tally
 
 if TYPE_CHECKING:
     from data.loading.loader import Batch
+    from engine.validation.worst_images_page import Explain
 
 
 class _Clock:
@@ -64,6 +65,7 @@ def evaluate(
     observers: Iterable[Observer] = (),
     progress: bool = True,
     gather: Callable[[Any], list[Any]] | None = None,
+    explain: Explain | None = None,
 ) -> EvalResult:
     """Measure a detector on a data set.
 
@@ -84,6 +86,7 @@ def evaluate(
         progress: Show a progress bar if stderr is a terminal.
         gather: Given where several processes have taken the images in turn: brings together what each hands in. The
             result is that of all images, but the speeds are this process's.
+        explain: For the plots: writes what the model looked at in one of the worst images.
 
     Raises:
         ValueError: If the model's classes are not as many as `names`, plots are wanted without a folder, or a loss
@@ -94,7 +97,7 @@ def evaluate(
         raise ValueError(f"{wanted} but got {network.nc} classes")
     if loss is not None and type(network) is not PlainNetwork:
         raise ValueError("Expected a `PlainNetwork` where the loss is wanted: it needs the raw maps")
-    observers = [*observers, *_plotters(save_dir, names, plots)]
+    observers = [*observers, *_plotters(save_dir, names, plots, explain)]
     clock, tally, losses = _Clock(network.device), Tally(len(names)), []
     suppression = {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det, "agnostic": single_cls}
     detector = _Detector(network, loss, hybrid, suppression, clock)
@@ -202,7 +205,7 @@ def _with_bar(loader: Iterable[Batch], progress: bool) -> Iterable[Batch]:
     return tqdm(loader, desc=HEADER, bar_format="{l_bar}{bar:10}{r_bar}", leave=False, disable=hidden)
 
 
-def _plotters(save_dir: Path | None, names: Mapping[int, str], plots: bool) -> list[Observer]:
+def _plotters(save_dir: Path | None, names: Mapping[int, str], plots: bool, explain: Explain | None) -> list[Observer]:
     """Drawing libraries are imported only when something is drawn."""
     if not plots:
         return []
@@ -211,7 +214,7 @@ def _plotters(save_dir: Path | None, names: Mapping[int, str], plots: bool) -> l
     from engine.validation.batch_mosaics import MosaicWriter
     from engine.validation.worst_images_page import WorstImages
 
-    return [MosaicWriter(save_dir, names), WorstImages(save_dir / "worst.html", names)]
+    return [MosaicWriter(save_dir, names), WorstImages(save_dir / "worst.html", names, explain)]
 
 
 def _save_plots(result: EvalResult, save_dir: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,15 +20,18 @@ from engine.inference.open_weights import is_exported, open_network
 from engine.runtime.console import note
 from engine.runtime.device import select_device
 from engine.validation.coco_metrics import COCO_LAYOUT, FIELD_LAYOUT, MAX_DETS
+from engine.validation.error_report import ErrorRecorder, error_table, errors_dict, save_error_plot
 from engine.validation.evaluate import evaluate
 from engine.validation.prediction_files import COCO_CATEGORY_IDS, CocoWriter, LabelFileWriter
 from engine.validation.result_table import EvalResult
 from files.disk import results_in
 from models.user_modules import load_modules
+from models.weights.checkpoint import load_model
 from models.weights.download import find_weights
 
 if TYPE_CHECKING:
     from data.loading.loader import BatchLoader
+    from engine.validation.worst_images_page import Explain
 
 _MANY_CLASSES = 50  # from here on rows per class are printed only with --verbose
 
@@ -73,6 +76,7 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
     folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
     print(f"{weights}: {network.description}", flush=True)
     labels, coco = _writers(config, spec, loader, folder)
+    errors = ErrorRecorder(spec.names) if config.errors else None
     _warm_up(network, image_px)
     result = evaluate(
         network,
@@ -85,7 +89,8 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
         hybrid=config.save_hybrid,
         save_dir=folder,
         plots=config.plots,
-        observers=[writer for writer in (labels, coco) if writer is not None],
+        explain=_explain(config, files, spec, device, image_px),
+        observers=[writer for writer in (labels, coco, errors) if writer is not None],
     )
     _print(result, config, (config.batch_size, network.channels, image_px, image_px))
     if loader.dataset.unreadable:
@@ -93,6 +98,8 @@ def _validate_one(config: ValConfig, files: Sequence[str], spec: DatasetSpec, de
     extra = {"task": config.task, "weights": weights, "data": str(spec.file), "config": asdict(config)}
     if coco is not None:
         extra |= _coco_figures(coco, spec, folder / f"{Path(files[0]).stem}_predictions.json", config.max_det)
+    if errors is not None:
+        extra["errors"] = _errors(errors, config, folder)
     _write_results(result, extra, folder)
     if labels is not None:
         print(f"{labels.files} labels saved to {labels.folder}")
@@ -194,7 +201,7 @@ def _coco_figures(coco: CocoWriter, spec: DatasetSpec, file: Path, max_det: int)
 
 
 def _print(result: EvalResult, config: ValConfig, shape: tuple[int, ...]) -> None:
-    print(result.table(per_class=config.verbose or len(result.names) < _MANY_CLASSES))
+    print(result.table(per_class=_each_class(config, result.names)))
     if not result.instances:
         note(f"no labels in the {config.split} split of {config.data}: there is nothing to measure against")
     absent = result.classes_without_instances
@@ -203,6 +210,34 @@ def _print(result: EvalResult, config: ValConfig, shape: tuple[int, ...]) -> Non
         note(f"classes without instances take no part in the means: {shown}")
     speeds = "{:.1f}ms pre-process, {:.1f}ms inference, {:.1f}ms NMS per image".format(*result.speeds_ms)
     print(f"Speed: {speeds} at shape {shape}")
+
+
+def _each_class(config: ValConfig, names: Mapping[int, str]) -> bool:
+    """Whether tables have a row for each class."""
+    return config.verbose or len(names) < _MANY_CLASSES
+
+
+def _explain(
+    config: ValConfig, files: Sequence[str], spec: DatasetSpec, device: torch.device, image_px: int
+) -> Explain | None:
+    """Writes what the model looked at in an image; an exported file and an ensemble have no gradient to tell."""
+    if not (config.errors and config.plots):
+        return None
+    if len(files) > 1 or is_exported(files[0]):
+        note("the page of worst images has no heat maps: they need the gradients of a single .pt file")
+        return None
+    from engine.validation.explained_images import ImageExplainer
+
+    return ImageExplainer(load_model(find_weights(files[0]), device), spec.names, image_px).save
+
+
+def _errors(recorder: ErrorRecorder, config: ValConfig, folder: Path) -> dict[str, Any]:
+    """Print and draw what kinds of mistakes cost; the figures for results.json."""
+    costs, names = recorder.costs(), recorder.names
+    print(error_table(costs, names, per_class=_each_class(config, names)))
+    if config.plots:
+        save_error_plot(costs, names, folder / "errors.png")
+    return errors_dict(costs, names)
 
 
 def _write_results(result: EvalResult, extra: Mapping[str, object], folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import heapq
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,7 @@ from engine.validation.metrics import match_detections
 if TYPE_CHECKING:
     from engine.validation.observer import EvaluatedBatch
 
+Explain = Callable[[str, np.ndarray, Path], None]
 _SHOWN = 24  # images on the page
 _CONFIDENCE = 0.25
 _WIDTH_PX, _HEIGHT_PX = 560, 420  # of a picture, at most
@@ -53,10 +54,11 @@ class WorstImages:
     Args:
         file: The page.
         names: Class names by number.
+        explain: Writes a page of what the model looked at: image, its detections (n, 6), the page's folder.
     """
 
-    def __init__(self, file: Path, names: Mapping[int, str]) -> None:
-        self._file, self._names = file, names
+    def __init__(self, file: Path, names: Mapping[int, str], explain: Explain | None = None) -> None:
+        self._file, self._names, self._explain = file, names, explain
         self._worst: list[_Case] = []
         self._images = self._perfect = 0
 
@@ -75,7 +77,7 @@ class WorstImages:
         """Write the page."""
         painter = TextPainter(self._names.values())
         cases = sorted(self._worst, key=lambda case: (-case.wrong, -case.number))
-        body = "\n".join(self._section(case, painter) for case in cases)
+        body = "\n".join(self._section(case, painter, number) for number, case in enumerate(cases, 1))
         told = f"{self._perfect} of {self._images} images have no mistake"
         self._file.write_text(
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Worst images</title><style>{_STYLE}</style>'
@@ -86,7 +88,7 @@ class WorstImages:
             encoding="utf-8",
         )
 
-    def _section(self, case: _Case, painter: TextPainter) -> str:
+    def _section(self, case: _Case, painter: TextPainter, number: int) -> str:
         heading = f"<h2>{html.escape(case.path)}</h2>"
         try:
             image = read_image(case.path)
@@ -98,9 +100,17 @@ class WorstImages:
         right = _picture(image, case.found[:, :4], found, case.right, painter)
         missed, false = int((~case.seen).sum()), int((~case.right).sum())
         return (
-            f"{heading}<p>{missed} missed of {len(labels)}, {false} false of {len(found)}</p>"
+            f"{heading}<p>{missed} missed of {len(labels)}, {false} false of {len(found)}{self._link(case, number)}</p>"
             f'<table><tr><td><img alt="labels" src="{left}"><td><img alt="detections" src="{right}"></table>'
         )
+
+    def _link(self, case: _Case, number: int) -> str:
+        """To what the model looked at, written now; nothing where nothing was found."""
+        if self._explain is None or not len(case.found):
+            return ""
+        name = f"worst/{number:02d}"
+        self._explain(case.path, case.found, self._file.parent / name)
+        return f'; <a href="{name}/index.html">what the model looked at</a>'
 
 
 def _judge(path: str, number: int, truth: np.ndarray, found: np.ndarray) -> _Case:

@@ -1,7 +1,8 @@
 """Measure the best weights of a trained run: `python -m analysis.compare.execute.measure RUN_FOLDER`.
 
 Writes `measured.json` (the figures of val.py on the planned split, COCO's twelve, cost), `images.npz` (per image, for
-the statistics) and `seen/*.jpg`, the same few images of the split for every run with what the model found on them.
+the statistics) and `seen/*.jpg`, the same few images of the split for every run with what the model
+found on them and looked at, and with their labels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from analysis.compare.execute.image_results import ImageResults
+from analysis.compare.execute.machine import describe_machine
 from analysis.compare.execute.run_folder import RunFolder
 from analysis.compare.plan.data_fingerprint import image_name
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
@@ -28,7 +30,9 @@ from engine.inference.image_size import training_px
 from engine.inference.network import PlainNetwork
 from engine.runtime.device import choose_precision, select_device
 from engine.training.build_run import val_loader
+from engine.validation.error_report import ErrorRecorder, errors_dict
 from engine.validation.evaluate import evaluate
+from engine.validation.explained_images import ImageExplainer, cam_and_gates
 from engine.validation.metrics import match_detections
 from engine.validation.observer import EvaluatedBatch
 from engine.validation.prediction_files import CocoWriter
@@ -76,18 +80,21 @@ class ImageRecorder:
 
 
 class Pictures:
-    """An observer that draws what was found on some images."""
+    """An observer that draws the labels of some images, what was found on them and what the model looked at."""
 
-    def __init__(self, folder: Path, names: Mapping[int, str], paths: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, names: Mapping[int, str], paths: Sequence[str], explainer: ImageExplainer | None = None
+    ) -> None:
         """Choose the images: evenly over the sorted list, hence the same for every run.
 
         Args:
             folder: Where they are written.
             names: Class names.
             paths: All images of the split.
+            explainer: Of the model; without, nothing is said of what it looked at.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self.explainer = folder, explainer
         self.annotator = Annotator(names, Style(line_px=2))
         ordered = sorted(paths)
         at = np.unique(np.linspace(0, len(ordered) - 1, min(SHOWN_IMAGES, len(ordered))).round().astype(int))
@@ -95,16 +102,28 @@ class Pictures:
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Draw those of a batch that are wanted."""
-        for path, found in zip(batch.paths, batch.native, strict=True):
+        for path, found, labels in zip(batch.paths, batch.native, batch.native_labels, strict=True):
             if path in self.wanted:
-                self._draw(path, found[found[:, 4] >= SHOWN_CONFIDENCE])
+                shown = found[found[:, 4] >= SHOWN_CONFIDENCE]
+                self._draw(path, shown, f"{self.wanted[path]}.jpg")
+                self._explain(path, shown)
+                truth = np.concatenate((labels[:, 1:], np.ones((len(labels), 1)), labels[:, :1]), 1)
+                self._draw(path, truth, f"{self.wanted[path]}-truth.jpg")
 
-    def _draw(self, path: str, found: np.ndarray) -> None:
+    def _explain(self, path: str, found: np.ndarray) -> None:
+        if self.explainer is None:
+            return
+        pictures = cam_and_gates(self.explainer(path, found), 2 * _SHOWN_WIDTH_PX)
+        for kind, picture in zip(("cam", "gates"), pictures, strict=True):
+            if picture is not None:
+                write_image(self.folder / f"{self.wanted[path]}-{kind}.jpg", picture, jpeg_quality=80)
+
+    def _draw(self, path: str, found: np.ndarray, name: str) -> None:
         picture = read_image(path)
         scale = _SHOWN_WIDTH_PX / picture.shape[1]
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         picture = self.annotator.draw(picture, found[:, :4] * scale, found[:, 4], found[:, 5].astype(int))
-        write_image(self.folder / f"{self.wanted[path]}.jpg", picture, jpeg_quality=80)
+        write_image(self.folder / name, picture, jpeg_quality=80)
 
 
 def measure(folder: RunFolder) -> None:
@@ -125,18 +144,26 @@ def measure(folder: RunFolder) -> None:
     sizes: dict[str, Any] = {"image_px": image_px, "stride_px": stride_px, "channels": model.channels}
     loader = val_loader(config, dataset, split=plan.task, **sizes, pin_memory=device.type == "cuda")
     recorder, coco = ImageRecorder(dataset), CocoWriter(range(dataset.nc))
-    pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths)
+    errors = ErrorRecorder(dataset.names)
+    explainer = ImageExplainer(load_model(folder.best, device), dataset.names, image_px)
+    pictures = Pictures(folder.path / "seen", dataset.names, loader.dataset.paths, explainer)
     result = evaluate(
         PlainNetwork(model, device, precision),
         loader,
         names=dataset.names,
         single_cls=config.single_cls,
-        observers=[recorder, coco, pictures],
+        observers=[recorder, coco, errors, pictures],
     )
     recorder.results().save(folder.path / "images.npz")
     image = torch.zeros(1, model.spec.channels, image_px, image_px, device=device)
     cost = {"parameters": count_parameters(model), "macs": count_macs(model, image)}
-    folder.write("measured", {**_figures(result), **cost, "coco": coco.figures(dataset.names), "device": str(device)})
+    more = {
+        "coco": coco.figures(dataset.names),
+        "errors": errors_dict(errors.costs(), dataset.names),
+        "device": str(device),
+        "machine": describe_machine(device),
+    }
+    folder.write("measured", {**_figures(result), **cost, **more})
 
 
 def _figures(result: EvalResult) -> dict[str, Any]:

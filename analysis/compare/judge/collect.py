@@ -10,10 +10,12 @@ from typing import Any
 from analysis.compare.execute.run_folder import FINISHED, RunFolder, folders
 from analysis.compare.judge.latency import known
 from analysis.compare.plan.expand_plan import RunPlan
+from engine.validation.error_types import COSTS
 from engine.validation.prediction_files import COCO_FIGURES
 from files.text import write_rows
 
 _LATENCY = {"latency_ms": "ms", "latency_low_ms": "low", "latency_high_ms": "high"}  # median and quartiles
+ERROR_FIGURES = {f"dAP_{name}": name for name in COSTS}
 _SETTINGS = ("epochs", "batch_size", "optimizer", "precision", "device")
 
 
@@ -25,8 +27,8 @@ class Row:
         folder: Where it is.
         plan: What was planned.
         state: How far it is.
-        figures: `P`, `R`, `mAP50`, `mAP50-95`, COCO's twelve, `parameters`, `MACs`, `training_seconds`, `latency_ms`
-            with its quartiles; None where unknown, empty unless finished.
+        figures: `P`, `R`, `mAP50`, `mAP50-95`, COCO's twelve, what the kinds of mistakes cost, `parameters`, `MACs`,
+            `training_seconds`, `latency_ms` with its quartiles; None where unknown, empty unless finished.
         error: Why it failed, empty otherwise.
     """
 
@@ -70,6 +72,8 @@ def _measured(folder: RunFolder) -> dict[str, float | None]:
             "mAP50-95": measured["map50_95"],
             # COCO writes -1 where there is nothing to measure.
             **{name: value if value >= 0 else None for name, value in measured["coco"].items()},
+            # Runs from before the mistakes were told apart have none of these.
+            **{name: measured.get("errors", {}).get("dap", {}).get(kind) for name, kind in ERROR_FIGURES.items()},
             "parameters": measured["parameters"],
             "MACs": measured["macs"],
         }
@@ -81,6 +85,7 @@ def _measured(folder: RunFolder) -> dict[str, float | None]:
 FIGURES = (
     *("P", "R", "mAP50", "mAP50-95"),
     *COCO_FIGURES,
+    *ERROR_FIGURES,
     *("parameters", "MACs", "training_seconds", *_LATENCY),
 )
 

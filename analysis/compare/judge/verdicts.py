@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from analysis.compare.plan.expand_plan import RunPlan
 from files.text import write_rows
 
 DRAWS = 1000
+SIZES = ("AP_small", "AP_medium", "AP_large")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Answer:
         verdict: In words.
         seeds_needed: In words, to see half a point.
         per_class: From class name to the difference of its AP; classes without labels in the split are missing.
+        per_size: From COCO's `AP_small`, … to the difference of it, those that every run has; its interval is over the
+            seeds alone.
     """
 
     comparison: Comparison
@@ -40,6 +43,7 @@ class Answer:
     verdict: str
     seeds_needed: str
     per_class: dict[str, Comparison]
+    per_size: dict[str, Comparison] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,23 @@ def _answered(one: Configuration, baseline: Configuration, before: _Ap) -> Confi
         drawn = drawn[np.isfinite(drawn).all(1)]  # samples without a label of the class say nothing about it
         if len(drawn) > 2 and np.isfinite(after.ap[seeds[0]][0, number, 0]):
             per_class[name] = compare(drawn[0], drawn[1:], images)
-    return replace(one, answer=Answer(comparison, math.nan, "", "", per_class))
+    per_size = _size_differences(one, baseline, seeds, images)
+    return replace(one, answer=Answer(comparison, math.nan, "", "", per_class, per_size))
+
+
+def _size_differences(
+    one: Configuration, baseline: Configuration, seeds: Sequence[int], images: int
+) -> dict[str, Comparison]:
+    """Differences of AP by object size, seed by seed."""
+    new, old = ({row.plan.seed: row.figures for row in each.rows} for each in (one, baseline))
+    found = {}
+    for name in SIZES:
+        pairs = [(new[seed][name], old[seed][name]) for seed in seeds]
+        known = [after - before for after, before in pairs if after is not None and before is not None]
+        if known and len(known) == len(pairs):
+            variance = statistics.variance(known) / len(known) if len(known) > 1 else math.nan
+            found[name] = Comparison(statistics.fmean(known), len(known), images, variance, 0.0)
+    return found
 
 
 def _corrected(groups: Sequence[Group]) -> list[Group]:

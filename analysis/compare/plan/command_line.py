@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ class CompareRequest:
         ray: Address of a Ray cluster to run on; empty: this machine.
         dry_run: Print the matrix and an estimate of its time, and stop.
         merge: Folders whose runs are to be put together.
+        title: Of the report; empty for the one it has.
+        command: The command line as it was given.
     """
 
     axes: Axes | None
@@ -99,6 +102,8 @@ class CompareRequest:
     ray: str = ""
     dry_run: bool = False
     merge: tuple[Path, ...] = ()
+    title: str = ""
+    command: str = ""
 
 
 def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
@@ -115,6 +120,7 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         defaults = create_parser(prog=f"compare.py: {given.plan}").parse_args(words)
         given = parser.parse_args(argv, _override(parser, defaults))
     values = vars(given)
+    told = {"title": values["title"], "command": shlex.join(["python", "compare.py", *(argv or sys.argv[1:])])}
     wanted = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
     folder = next(one for one in numbered(wanted) if not one.is_dir() or not is_strange(one))
     if folder != wanted:
@@ -123,13 +129,13 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         require_writable(folder, "--project")
     values["module"] = module_files(values["module"])
     if values["merge"]:
-        ignored = [name for name in values if name not in ("merge", "project", "name", "module")]
+        ignored = [name for name in values if name not in ("merge", "project", "name", "title", "module")]
         ignored = [name for name in ignored if values[name] != parser.get_default(name)]
         if ignored or options:
             flag = f"--{ignored[0].replace('_', '-')}" if ignored else "options"
-            raise ValueError(f"{flag} has no effect with --merge, which takes only --project and --name")
+            raise ValueError(f"{flag} has no effect with --merge, which takes only --project, --name and --title")
         shared = {"module": values["module"]} if values["module"] else {}
-        return CompareRequest(None, shared, folder, merge=_merged_folders(values["merge"]))
+        return CompareRequest(None, shared, folder, merge=_merged_folders(values["merge"]), **told)
     axes = _axes(values, options)
     shared_names = [action.dest for action in _shared_actions()]
     shared = {name: values[name] for name in shared_names}
@@ -143,7 +149,8 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         )
     if values["ray"] and values["jobs"]:
         raise ValueError("--jobs is for this machine; with --ray as many run at once as the cluster has room for")
-    return CompareRequest(axes, shared, folder, values["task"], values["jobs"], values["ray"], values["dry_run"])
+    running = {name: values[name] for name in ("task", "jobs", "ray", "dry_run")}
+    return CompareRequest(axes, shared, folder, **running, **told)
 
 
 def create_parser(prog: str = "compare.py") -> ArgumentParser:
@@ -170,6 +177,7 @@ def create_parser(prog: str = "compare.py") -> ArgumentParser:
     add = parser.add_argument_group("running").add_argument
     add("--project", default="runs/compare", help="parent of the comparison's folder")
     add("--name", default="exp", help="name of the folder; runs that are there already are kept")
+    add("--title", default="", help="title of the report's page, e.g. 'SE and CBAM on street signs'")
     text = "runs at the same time; auto: as many as cores and memory allow on a CPU, one on a GPU"
     add("--jobs", type=_jobs, default=0, metavar="N", help=text)
     text = "run on a Ray cluster: auto for the one this machine belongs to, local for one of its own, or host:port"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analysis.compare.judge.statistics import Comparison
-from analysis.compare.judge.verdicts import Configuration, Group
+from analysis.compare.judge.verdicts import SIZES, Configuration, Group
 from engine.training.results_csv import ResultsFile
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH_IN = 6.0
-_SIZES = ("AP_small", "AP_medium", "AP_large")
 _LINES = ("-", "--", "-.", ":")  # with as many marks: more configurations than colours are told apart by them
 _MARKS = ("o", "s", "^", "D")
 _SHOWN_CLASSES = 30
@@ -73,9 +72,9 @@ def available(group: Group) -> list[Plot]:
         title = "Difference of mAP50-95 to the baseline in points, with its 95 % interval"
         plots.insert(0, Plot("differences", title, _differences))
         plots.append(Plot("classes", "Difference of AP in points, class by class, with 95 % intervals", _classes))
-        if any(one.mean[name] is not None for one in others for name in _SIZES):
+        if any(one.answer.per_size for one in others if one.answer):
             plots.append(
-                Plot("sizes", "Difference of COCO's AP by object size in points: each seed, and the mean", _sizes)
+                Plot("sizes", "Difference of COCO's AP by object size in points, 95 % intervals over the seeds", _sizes)
             )
     return plots
 
@@ -162,11 +161,11 @@ def _curves(figure: Figure, group: Group, ink: Ink) -> None:
         if not epochs:
             continue
         values = np.array([[line["metrics/mAP_0.5:0.95"] for line in rows[:epochs]] for rows in runs])
-        colour, x = _colour(number, ink), np.arange(1, epochs + 1)
+        colour, x = _colour(number, ink), np.arange(epochs)
         style = _LINES[number // len(ink.series) % len(_LINES)]
         axis.plot(x, values.mean(0), style, color=colour, label=_short(group, one), marker="." if epochs < 20 else None)
         axis.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
-    axis.set(xlabel="epoch", ylabel="mAP50-95")
+    axis.set(xlabel="epoch, from 0 as in train.py's log", ylabel="mAP50-95")
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
@@ -192,23 +191,19 @@ def _classes(figure: Figure, group: Group, ink: Ink) -> None:
 
 
 def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
-    baseline, *others = group.configurations
-    before = {row.plan.seed: row.figures for row in baseline.rows}
-    figure.set_size_inches(_WIDTH_IN, 4.2 + 0.12 * len(others))
+    others = [(one, one.answer.per_size) for one in group.configurations if one.answer is not None]
+    figure.set_size_inches(_WIDTH_IN, 1.6 + (0.3 + 0.14 * len(others)) * len(SIZES) + 0.12 * len(others))
     axis = figure.subplots()
-    for number, one in enumerate(others):
+    for number, (one, per_size) in enumerate(others):
         colour, shift = _colour(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
-        for x, name in enumerate(_SIZES):
-            pairs = [(row.figures[name], before.get(row.plan.seed, {}).get(name)) for row in one.rows]
-            differences = [100 * (new - old) for new, old in pairs if new is not None and old is not None]
-            axis.plot([x + shift] * len(differences), differences, ".", color=colour, alpha=0.6)
-            if differences:
-                mean = sum(differences) / len(differences)
-                axis.plot(x + shift, mean, "_", color=colour, markersize=14, markeredgewidth=3)
-        axis.plot([], [], "_", color=colour, markersize=12, markeredgewidth=3, label=_short(group, one))
-    axis.set_xticks(range(len(_SIZES)), ["small, below 32² px", "medium", "large, above 96² px"])
-    axis.axhline(0, color=ink.text, linewidth=1)
-    axis.set_ylabel("points of AP")
+        for y, name in enumerate(SIZES):
+            if name in per_size:
+                _interval(axis, y + shift, per_size[name], colour)
+        axis.plot([], [], "o-", color=colour, label=_short(group, one))
+    axis.set_yticks(range(len(SIZES)), ["small, < 32² px", "medium", "large, > 96² px"])
+    axis.invert_yaxis()
+    axis.axvline(0, color=ink.text, linewidth=1)
+    axis.set_xlabel("points of AP")
     _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 

@@ -12,6 +12,7 @@ from analysis.compare.judge.verdicts import summarise, write_differences
 from analysis.compare.report.charts import LIGHT, available, render
 from analysis.compare.report.html_page import html
 from analysis.compare.report.markdown_table import markdown
+from analysis.compare.report.notes import page_title, recall
 from engine.config.parser import module_words
 from engine.runtime.console import say
 from files.find import ROOT
@@ -36,7 +37,9 @@ def write_report(comparison: Path) -> None:
         for plot in available(group):
             suffix = f"-{number + 1}" if len(groups) > 1 else ""
             (comparison / f"{plot.name}{suffix}.png").write_bytes(render(plot, group, LIGHT, "png"))
-    (comparison / "index.html").write_text(html(groups, rows, f"Comparison: {comparison.name}"), encoding="utf-8")
+    data = ", ".join(dict.fromkeys(row.plan.data for row in rows))
+    page = html(groups, rows, page_title(comparison, data), recall(comparison).commands)
+    (comparison / "index.html").write_text(page, encoding="utf-8")
     say(f"\n{table}\nReport: {comparison / 'index.html'}")
 
 

@@ -13,6 +13,7 @@ from analysis.compare.judge.image_bootstrap import mean_ap, resampled_ap
 from analysis.compare.plan.command_line import parse_compare_args
 from analysis.compare.plan.expand_plan import RunPlan, expand
 from engine.training.results_csv import ResultsFile
+from engine.validation.error_types import COSTS
 from engine.validation.prediction_files import COCO_FIGURES
 from models.insertion.layer_list import layer_list
 from models.model_yaml import load_spec
@@ -79,10 +80,14 @@ def write_run(folder: RunFolder, results) -> None:
     value = float(mean_ap(ap)[0])
     coco = dict.fromkeys(COCO_FIGURES, value) | {"AP_small": -1.0}
     figures = {"precision": 0.5, "recall": 0.6, "map50": value, "map50_95": value, "images": 40, "instances": 100}
-    folder.write("measured", {**figures, "coco": coco, "parameters": 1000, "macs": 5_000_000, "device": "cpu"})
+    more = {"coco": coco, "parameters": 1000, "macs": 5_000_000, "device": "cpu"}
+    more["errors"] = {"dap": dict.fromkeys(COSTS, 0.01 * (1 + folder.plan.seed))}
+    more["machine"] = {"hardware": "a <fast> processor", "versions": "torch 9", "commit": "abc1234567"}
+    folder.write("measured", {**figures, **more})
     folder.write("sessions", [40.0, 25.0])
     (folder.path / "model.yaml").write_text(layer_list(load_spec(folder.plan.train["cfg"])))
     for epoch in range(3):
         ResultsFile(folder.path / "results.csv").append(epoch, {"metrics/mAP_0.5:0.95": value * (epoch + 1) / 3})
     (folder.path / "seen").mkdir(exist_ok=True)
-    cv2.imwrite(str(folder.path / "seen" / "0.jpg"), np.full((30, 40, 3), 90, np.uint8))
+    for name in ("0", "0-truth"):
+        cv2.imwrite(str(folder.path / "seen" / f"{name}.jpg"), np.full((30, 40, 3), 90, np.uint8))

@@ -190,3 +190,14 @@ def test_image_size_is_rounded_up_aloud(original, few, tmp_path, capsys):
     validate(replace(original, data=few, project=str(tmp_path / "runs"), imgsz=300))
     assert "--imgsz 300 is not a multiple of the stride 32; 320 is used" in capsys.readouterr().err
     assert not torch.is_inference_mode_enabled()
+
+
+def test_kinds_of_mistakes_are_written(original, few, tmp_path, capsys):
+    (result,) = validate(replace(original, data=few, errors=True, plots=True, project=str(tmp_path / "runs")))
+    folder = tmp_path / "runs" / "exp"
+    errors = json.loads((folder / "results.json").read_text())["errors"]
+    assert errors["ap50"] == pytest.approx(result.map50, abs=0.02)  # COCO's definition beside YOLOv5's
+    assert errors["instances"] == result.instances
+    assert {row["name"] for row in errors["per_class"]} == {row.name for row in result.per_class}
+    assert (folder / "errors.png").is_file()
+    assert "What each kind of mistake costs" in capsys.readouterr().out

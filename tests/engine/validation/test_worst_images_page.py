@@ -36,3 +36,18 @@ def test_ordered_by_mistakes(tmp_path):
     assert "1 of 4 images have no mistake" in text
     assert text.count("data:image/jpeg;base64,") == 6
     assert "http" not in text
+
+
+def test_links_to_what_the_model_looked_at_where_something_was_found(tmp_path):
+    path = str(tmp_path / "a.png")
+    write_image(path, np.full((100, 200, 3), 90, np.uint8))
+    asked = []
+    page = WorstImages(tmp_path / "worst.html", {0: "stop"}, lambda *one: asked.append(one))
+    labels = [np.array([[0, *BOX]], np.float32)] * 2
+    rows = [np.array([[60, 60, 90, 90, 0.9, 0]], np.float32), np.zeros((0, 6), np.float32)]
+    shapes = [ImageShape((100, 200), 1.0, (0.0, 0.0))] * 2
+    page(EvaluatedBatch(torch.zeros(2, 3, 100, 200), labels, rows, rows, [path, path], shapes))
+    page.close()
+    ((asked_path, found, folder),) = asked  # the image without detections has nothing to explain
+    assert (asked_path, len(found), folder) == (path, 1, tmp_path / "worst" / "01")
+    assert (tmp_path / "worst.html").read_text().count('href="worst/01/index.html"') == 1

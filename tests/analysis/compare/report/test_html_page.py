@@ -32,7 +32,7 @@ def address(comparison) -> str:
 
 
 def first_cells(page: object) -> list[str]:
-    return page.locator("tbody tr td:first-child").all_text_contents()
+    return page.locator("table").first.locator("tbody tr td:first-child").all_text_contents()
 
 
 def test_sorting_pictures_and_a_quiet_console(browser, address) -> None:
@@ -60,6 +60,16 @@ def test_sorting_pictures_and_a_quiet_console(browser, address) -> None:
     page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert said == []
     assert all(url.startswith(("file:", "data:")) for url in requests)
+
+
+def test_price_stands_beside_gain_without_scrolling_at_1280_px(browser, address) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address)
+    page.locator("details").first.evaluate("one => one.open = true")
+    assert page.locator(".wide").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
+    assert page.locator(".answer").bounding_box()["y"] < 200
+    page.get_by_label("what is latency?").click()
+    assert page.locator("#term-latency").evaluate("one => one.matches(':target')")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import RunFolder, folders
@@ -15,6 +16,8 @@ from analysis.compare.judge.latency import measure_latency
 from analysis.compare.judge.verdicts import summarise
 from analysis.compare.report.charts import DARK, LIGHT, available, pareto_front, render
 from analysis.compare.report.html_page import html
+from analysis.compare.report.notes import Notes, page_title, recall, remember
+from analysis.compare.report.verdict_sentence import verdict_sentence
 from analysis.compare.report.write_report import write_report
 
 
@@ -126,13 +129,74 @@ def test_page_needs_no_network_and_has_everything(comparison) -> None:
     assert "&lt;exp&gt;" in page
     links = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
     assert links
-    assert all(link.startswith("data:") for link in links)
+    inside = {f"#{name}" for name in re.findall(r'id="([^"]*)"', page)}
+    assert all(link.startswith("data:") or link in inside for link in links)
     assert "@import" not in page
     assert "url(" not in page
     pictures = [link for link in links if link.startswith("data:image/svg+xml")]
     assert len(pictures) == 2 * len(available(groups[0]))  # light and dark
     assert base64.b64decode(pictures[0].split(",")[1]).startswith(b"<?xml")
-    assert page.count("data:image/jpeg") == 3  # one image, three models
+    assert page.count("data:image/jpeg") == 4  # one image: its labels, three models
+
+
+def test_answer_mistakes_labels_and_footer(comparison) -> None:
+    rows = collect(comparison)
+    page = html(summarise(rows), rows, "x", ["python compare.py --attention none 'SE'"])
+    answer = re.search(r'class="answer">(.*?)</p>', page)[1]
+    assert re.fullmatch(
+        r"CBAM is better than none by \+[\d.]+ points \(95 % interval \+.* to \+.*\); no other module .* noise\.",
+        answer,
+    )
+    assert page.index("ground truth") < page.index('alt="none"') < page.index('alt="CBAM"')
+    assert '<th scope="col" title="dAP: an object found at its place under a wrong class.">' in page
+    assert "2.00 (+0.00)" in page  # the mean of 1, 2 and 3 points, as the baseline's
+    made = page[page.index("<footer>") :]
+    for told in ("a &lt;fast&gt; processor", "torch 9", "abc1234567", "40 images, 100 objects", "none &#x27;SE&#x27;"):
+        assert told in made
+
+
+def test_runs_from_before_mistakes_and_machines_were_kept(comparison) -> None:
+    for folder in folders(comparison):
+        measured = folder.read("measured")
+        folder.write("measured", {name: measured[name] for name in measured if name not in ("errors", "machine")})
+        (folder.path / "seen" / "0-truth.jpg").unlink()
+    rows = collect(comparison)
+    page = html(summarise(rows), rows, "x")
+    assert "kind of mistake costs" not in page
+    assert page[page.index("<footer>") :].count("not recorded") == 4
+    assert page.count("data:image/jpeg") == 3
+
+
+def test_sentence_without_a_difference_and_with_few_seeds(comparison) -> None:
+    rows = [row for row in collect(comparison) if row.plan.module != "CBAM" and row.plan.seed < 2]
+    text = verdict_sentence(summarise(rows)[0])
+    assert text.startswith("No module differs from none by more than noise; SE has the highest mean, ")
+    assert text.endswith("; SE was tried with 2 seeds.")
+    text = verdict_sentence(summarise([row for row in rows if row.plan.seed == 0])[0])
+    assert text.endswith("; SE was tried with one seed, which says nothing about another.")
+    text = verdict_sentence(summarise([row for row in rows if row.plan.module == "none"])[0])
+    assert text == "Nothing can be compared: only none is finished."
+
+
+def test_differences_by_size_have_student_intervals_over_the_seeds(comparison) -> None:
+    group = summarise(collect(comparison))[0]
+    found = group.configurations[1].answer.per_size
+    assert set(found) == {"AP_medium", "AP_large"}
+    before, after = ([row.figures["AP_medium"] for row in one.rows] for one in group.configurations[:2])
+    exact = stats.ttest_rel(after, before).confidence_interval(0.95)
+    assert found["AP_medium"].interval() == pytest.approx((exact.low, exact.high))
+
+
+def test_title_and_commands_are_remembered(tmp_path) -> None:
+    folder = tmp_path / "exp2"
+    assert page_title(folder, "signs") == "Attention modules on signs"
+    assert page_title(tmp_path / "helmets", "signs") == "helmets"
+    remember(folder, "Mine", "a")
+    for command in ("b", "a"):
+        remember(folder, "", command)
+    assert (page_title(folder, "signs"), recall(folder).commands) == ("Mine", ("b", "a"))
+    (folder / "report.json").write_text("[")
+    assert recall(folder) == Notes()
 
 
 def test_pictures_are_repeatable_and_follow_the_page(comparison) -> None:

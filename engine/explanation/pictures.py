@@ -1,0 +1,214 @@
+"""Pictures of an explanation: heat over the image, gates of a layer, sheets of feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from engine.drawing.boxes_on_images import Annotator, Style
+from engine.explanation.explained import Explained
+from engine.explanation.gates import Gate
+from engine.inference.predictor import Detections
+
+LARGEST_PX = 1280  # side of a picture
+_HEAT = cv2.COLORMAP_INFERNO  # grows steadily in lightness, so that colour-blind eyes and grey prints read it
+_OPACITY = 0.75
+_DPI = 100
+_TILES_A_ROW = 8
+
+
+def small(explanation: Explained) -> tuple[np.ndarray, float]:
+    """The image at no more than `LARGEST_PX` a side, and what it was scaled by."""
+    height, width = explanation.image.shape[:2]
+    scale = min(1.0, LARGEST_PX / max(height, width))
+    if scale == 1.0:
+        return explanation.image, scale
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(explanation.image, size, interpolation=cv2.INTER_AREA), scale
+
+
+def boxes_picture(explanation: Explained, numbers: Sequence[int] | None = None) -> np.ndarray:
+    """The image with its detections, or with some of them, (H, W, 3) uint8 RGB."""
+    return _with_boxes(explanation, small(explanation)[0], numbers)
+
+
+def cam_picture(explanation: Explained, number: int) -> np.ndarray:
+    """The heat map of one detection over the image, with its box."""
+    return _with_boxes(explanation, overlay(small(explanation)[0], explanation.cam(number)), [number])
+
+
+def class_cam_picture(explanation: Explained, class_id: int) -> np.ndarray:
+    """The heat maps of a class over the image, with its boxes."""
+    numbers = np.flatnonzero(explanation.found.class_ids == class_id).tolist()
+    return _with_boxes(explanation, overlay(small(explanation)[0], explanation.class_cam(class_id)), numbers)
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat (h, w) in 0..1 over an image (H, W, 3); cold places show the image as it is."""
+    size = image.shape[1], image.shape[0]
+    heat = heat if heat.shape == image.shape[:2] else cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
+    alpha = _OPACITY * heat[..., None]
+    return np.rint(image * (1 - alpha) + heat_colours(heat) * alpha).astype(np.uint8)
+
+
+def heat_colours(heat: np.ndarray) -> np.ndarray:
+    """(h, w) in 0..1 -> (h, w, 3) uint8 RGB."""
+    grey = np.rint(255 * heat.clip(0, 1)).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(grey, _HEAT), cv2.COLOR_BGR2RGB)
+
+
+def heat_layer(heat: np.ndarray) -> np.ndarray:
+    """(h, w) in 0..1 -> (h, w, 4) uint8 RGBA, as transparent as it is cold, to be laid over the image."""
+    return np.dstack((heat_colours(heat), np.rint(255 * heat.clip(0, 1)).astype(np.uint8)))
+
+
+def gate_picture(explanation: Explained, gates: Sequence[Gate]) -> np.ndarray:
+    """The gates of one layer: each over the image, as strips, or as bars, with their values."""
+    image, _ = small(explanation)
+    shown = [one for one in gates if one.kind not in ("row", "column")]
+    strips = {one.kind: one for one in gates if one.kind in ("row", "column")}
+    panels = len(shown) + bool(strips) + sum(one.channel_maps is not None for one in shown)
+    figure = Figure(figsize=(5.2 * panels, 4.6), dpi=_DPI, layout="constrained")
+    axes = iter(figure.subplots(1, panels, squeeze=False)[0])
+    for one in shown:
+        if one.kind == "channel":
+            _bars(next(axes), one)
+            if one.channel_maps is not None:
+                _channel_maps(next(axes), one)
+        else:
+            values = one.values.mean(0) if one.kind == "full" else one.values
+            title = {"full": "full gate, mean over channels", "affinity": f"seen from detection {one.detection}"}
+            _heat(figure, next(axes), explanation, image, values, title.get(one.kind, f"{one.kind} gate"), one)
+    if strips:
+        _strips(figure, next(axes), explanation, image, strips)
+    figure.suptitle(f"{gates[0].layer}  {gates[0].module}")
+    return _rendered(figure)
+
+
+def feature_sheet(maps: np.ndarray) -> np.ndarray:
+    """(C, h, w) -> the maps side by side, each from its lowest value (dark) to its highest, RGB."""
+    side = max(64, *maps.shape[1:])
+    tiles = [_normalised(one.astype(np.float32)) for one in maps]
+    size = (
+        max(round(maps.shape[2] * side / max(maps.shape[1:])), 1),
+        max(round(maps.shape[1] * side / max(maps.shape[1:])), 1),
+    )
+    tiles = [np.pad(cv2.resize(one, size, interpolation=cv2.INTER_NEAREST), 1) for one in tiles]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_TILES_A_ROW, len(tiles)))
+    columns = min(_TILES_A_ROW, len(tiles))
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    grey = np.rint(255 * np.vstack(rows)).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+
+
+def overview(explanation: Explained) -> np.ndarray:
+    """The detections, then the heat of each class, the gates and feature sheets, one below the other."""
+    pictures = [boxes_picture(explanation)]
+    if explanation.cams is not None:
+        pictures += [class_cam_picture(explanation, k) for k in dict.fromkeys(explanation.found.class_ids.tolist())]
+    pictures += [gate_picture(explanation, gates) for gates in by_layer(explanation.gates or ())]
+    pictures += [feature_sheet(maps) for maps in (explanation.features or {}).values()]
+    width = max(one.shape[1] for one in pictures)
+    return np.vstack([np.pad(one, ((0, 4), (0, width - one.shape[1]), (0, 0))) for one in pictures])
+
+
+def by_layer(gates: Sequence[Gate]) -> list[list[Gate]]:
+    """The gates of each layer together, in the order of the layers."""
+    layers: dict[str, list[Gate]] = {}
+    for one in gates:
+        layers.setdefault(one.layer, []).append(one)
+    return list(layers.values())
+
+
+def _with_boxes(explanation: Explained, picture: np.ndarray, numbers: Sequence[int] | None) -> np.ndarray:
+    scale = picture.shape[1] / explanation.image.shape[1]
+    chosen = slice(None) if numbers is None else list(numbers)
+    boxes, confidences, class_ids = (values[chosen] for values in explanation.found[:3])
+    annotator = Annotator(explanation.names, Style(line_px=2))
+    return annotator.draw(picture, *Detections(boxes * scale, confidences, class_ids))
+
+
+def _heat(
+    figure: Figure,
+    axes: Axes,
+    explanation: Explained,
+    image: np.ndarray,
+    values: np.ndarray,
+    title: str,
+    gate: Gate | None = None,
+) -> None:
+    """A gate over the image, from its lowest value (transparent) to its highest."""
+    axes.imshow(overlay(image, explanation.on_image(_normalised(values))))
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if gate is not None and gate.detection is not None:
+        box = explanation.found.boxes_xyxy_px[gate.detection] * image.shape[1] / explanation.image.shape[1]
+        axes.plot([(box[0] + box[2]) / 2], [(box[1] + box[3]) / 2], "x", color="cyan", markersize=12, markeredgewidth=3)
+    colours = figure.colorbar(axes.images[0], ax=axes, fraction=0.046, location="bottom", label="gate")
+    colours.mappable.set_cmap("inferno")
+    colours.mappable.set_clim(float(values.min()), float(values.max()) + 1e-9)
+
+
+def _strips(figure: Figure, axes: Axes, explanation: Explained, image: np.ndarray, strips: dict[str, Gate]) -> None:
+    """Row and column gates, means over channels: their product over the image, and each along its edge."""
+    row = strips["row"].values.mean(0) if "row" in strips else np.ones(1, np.float32)
+    column = strips["column"].values.mean(0) if "column" in strips else np.ones(1, np.float32)
+    _heat(figure, axes, explanation, image, np.outer(row, column), "row gate x column gate, mean over channels")
+    left, top, right, bottom = explanation.content_xyxy
+    for kind, values, along in (("row", row, (top, bottom)), ("column", column, (left, right))):
+        if kind not in strips:
+            continue
+        edge = axes.inset_axes((1.01, 0, 0.09, 1) if kind == "row" else (0, 1.08, 1, 0.09))
+        cells = (np.arange(len(values)) + 0.5) / len(values)
+        inside = (cells - along[0]) / (along[1] - along[0])
+        if kind == "row":
+            edge.plot(values, inside, color="black", linewidth=1)
+            edge.set_ylim(1, 0)
+            edge.set_yticks([])
+            edge.tick_params("x", labelsize=6, rotation=90)
+        else:
+            edge.plot(inside, values, color="black", linewidth=1)
+            edge.set_xlim(0, 1)
+            edge.set_xticks([])
+            edge.tick_params("y", labelsize=6)
+
+
+def _bars(axes: Axes, gate: Gate) -> None:
+    values = np.sort(gate.values)
+    axes.bar(np.arange(len(values)), values, width=1.0, color="#0072b2")
+    axes.set_title("channel gate, sorted", fontsize=10)
+    axes.set_xlabel(f"{len(values)} channels, lowest gate first")
+    axes.set_ylabel("gate")
+    axes.margins(x=0)
+
+
+def _channel_maps(axes: Axes, gate: Gate) -> None:
+    assert gate.channel_maps is not None
+    maps = np.stack([_normalised(one) for one in gate.channel_maps])
+    few = len(maps) // 2
+    gap = np.ones((2, few * maps.shape[2]), np.float32)
+    axes.imshow(np.vstack((np.hstack(list(maps[:few])), gap, np.hstack(list(maps[few:])))), cmap="viridis")
+    lowest, highest = (", ".join(map(str, part)) for part in (gate.channels[:few], gate.channels[few:]))
+    axes.set_title(
+        f"what the layer read in channels\n{lowest} (lowest gate, above)\n{highest} (highest, below)", fontsize=9
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _normalised(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) / (high - low) if high > low else np.zeros_like(values)).astype(np.float32)
+
+
+def _rendered(figure: Figure) -> np.ndarray:
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    encoded = np.frombuffer(file.getvalue(), np.uint8)
+    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
