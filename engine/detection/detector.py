@@ -22,11 +22,13 @@ from data.sources.frame import Frame
 from data.sources.open_source import open_source
 from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
+from engine.explanation import Explainer, Explanation
 from engine.inference.image_size import whole_strides
-from engine.inference.network import Network
+from engine.inference.network import Network, PlainNetwork
 from engine.inference.open_weights import open_network
 from engine.inference.predictor import Predictor, Selection
 from engine.runtime.device import select_device
+from models.attention import attention_layers
 from models.user_modules import load_modules
 
 _BATCH = 8
@@ -122,6 +124,42 @@ class Detector:
             with torch.inference_mode():
                 return self.network(source.to(self.network.device).float())
         return self._detect(_images(source, rgb_arrays=True, alpha=self._alpha), size)
+
+    @speaks_of_parameters
+    def explain(
+        self,
+        source: Any,  # noqa: ANN401  (many kinds)
+        *,
+        imgsz: int | tuple[int, int] = 640,
+        kinds: Sequence[str] | None = None,
+    ) -> Explanation:
+        """Detect on one image and say what the model looked at.
+
+        Args:
+            source: One image, as `predict` takes it.
+            imgsz: As in `predict`.
+            kinds: Of "cam" (heat of every detection), "gates" (of the attention) and "features" (maps of every row);
+                None: cam, and gates where the model has attention.
+
+        Returns:
+            Arrays; `.plot()` -> RGB array, `.save(folder)` writes pictures and a page.
+
+        Raises:
+            ValueError: If it is not one image, the model is exported or an ensemble, or has no gates that were asked
+                for.
+        """
+        if not isinstance(self.network, PlainNetwork):
+            raise ValueError("explain() looks into a model of one .pt file; exported models and ensembles hide theirs")
+        (path, image), *others = _images(source, rgb_arrays=False, alpha=self._alpha)
+        if others:
+            raise ValueError(f"Expected one image but got {1 + len(others)}; explain them one by one")
+        model = self.network.model
+        if kinds is None:
+            kinds = ("cam", "gates") if attention_layers(model) else ("cam",)
+        predictor = Predictor(self.network, image_px=self._image_hw(imgsz), selection=self._selection())
+        prepared = predictor.prepare(image)
+        (found,) = predictor.detect([prepared])
+        return Explainer(model, self.names, kinds)(prepared, to_channels(image, 3), found, path)
 
     def _detect(self, images: Iterable[tuple[str, np.ndarray]], imgsz: int | tuple[int, int]) -> Results:
         predictor = Predictor(self.network, image_px=self._image_hw(imgsz), selection=self._selection())
