@@ -19,9 +19,7 @@ LOWEST_TRACKED = 0.1  # a detection of this confidence prolongs a track; a new o
 DEFAULT_WEIGHTS = "weights/yolov5n.pt"
 DEFAULT_SOURCE = "data/images"
 
-_UNSUPPORTED = {
-    "--visualize": "feature maps are not written here; leave it out",
-}
+VISUALIZED = ("cam", "gates", "features")
 _IGNORED = {"--update": "weights files are written without optimizer state, so there is nothing to strip"}
 
 
@@ -69,6 +67,15 @@ class DetectConfig(PredictConfig):
         default=SUPPRESS,
     )
     vid_stride: int = flag(1, "use every n-th frame of videos and streams", check=at_least(1))
+    visualize: str | None = flag(
+        None,
+        "write pictures and a page of what the model looks at; cam: heat of every detection, gates: of its attention, "
+        "features: maps of every row, as YOLOv5's flag of this name",
+        nargs="?",
+        const=VISUALIZED[0],
+        choices=VISUALIZED,
+    )
+    visualize_every: int = flag(30, "with --visualize: every n-th frame of videos and streams", check=at_least(1))
     track: str | None = flag(
         None, f"follow objects: {TRACKERS[0]}, or the one named", nargs="?", const=TRACKERS[0], choices=TRACKERS
     )
@@ -85,7 +92,8 @@ class DetectConfig(PredictConfig):
     @property
     def saves(self) -> bool:
         """Whether anything is written."""
-        return not self.nosave or self.save_txt or self.save_csv or bool(self.save_json) or self.save_crop
+        files = self.save_txt, self.save_csv, self.save_json, self.save_crop, self.visualize
+        return not self.nosave or any(files)
 
     @property
     def draws(self) -> bool:
@@ -96,7 +104,6 @@ class DetectConfig(PredictConfig):
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
     parser = create_parser(DetectConfig, "detect.py", "Detect objects on images, videos, cameras and streams.")
-    parser.unsupported(_UNSUPPORTED)
     parser.ignored(_IGNORED)
     return parser
 

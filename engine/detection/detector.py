@@ -19,12 +19,14 @@ from data.images import WITH_ALPHA, to_channels
 from engine.detection.given_images import images_of
 from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
+from engine.explanation import Explainer, Explanation
 from engine.inference.image_size import whole_strides
-from engine.inference.network import Network, TorchNetwork
+from engine.inference.network import Network, PlainNetwork, TorchNetwork
 from engine.inference.open_weights import open_network
 from engine.inference.original_call import DetectMultiBackend
 from engine.inference.predictor import Predictor, Prepared, Selection
 from engine.runtime.device import Precision, select_device
+from models.attention import attention_layers
 from models.user_modules import load_modules
 from models.yolo import DetectionModel
 
@@ -183,6 +185,42 @@ class Detector(nn.Module):
                 return network(ims.to(network.device, network.dtype))
         images = list(images_of(ims, rgb_arrays=True, alpha=self._alpha))
         return self._detect(images, self._common_hw([image for _, image in images], size), network, square=True)
+
+    @speaks_of_parameters
+    def explain(
+        self,
+        source: Any,  # noqa: ANN401  (many kinds)
+        *,
+        imgsz: int | tuple[int, int] = 640,
+        kinds: Sequence[str] | None = None,
+    ) -> Explanation:
+        """Detect on one image and say what the model looked at.
+
+        Args:
+            source: One image, as `predict` takes it.
+            imgsz: As in `predict`.
+            kinds: Of "cam" (heat of every detection), "gates" (of the attention) and "features" (maps of every row);
+                None: cam, and gates where the model has attention.
+
+        Returns:
+            Arrays; `.plot()` -> RGB array, `.save(folder)` writes pictures and a page.
+
+        Raises:
+            ValueError: If it is not one image, the model is exported or an ensemble, or has no gates that were asked
+                for.
+        """
+        if not isinstance(self.network, PlainNetwork):
+            raise ValueError("explain() looks into a model of one .pt file; exported models and ensembles hide theirs")
+        (path, image), *others = images_of(source, rgb_arrays=False, alpha=self._alpha)
+        if others:
+            raise ValueError(f"Expected one image but got {1 + len(others)}; explain them one by one")
+        model = self.network.model
+        if kinds is None:
+            kinds = ("cam", "gates") if attention_layers(model) else ("cam",)
+        predictor = Predictor(self.network, image_px=self._image_hw(imgsz), selection=self._selection())
+        prepared = predictor.prepare(image)
+        (found,) = predictor.detect([prepared])
+        return Explainer(model, self.names, kinds)(prepared, to_channels(image, 3), found, path)
 
     def _network(self, augment: bool = False) -> Network:
         network = self.network.augmented() if augment else self.network

@@ -24,6 +24,7 @@ from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import new_run_folder
 from engine.detection.background_writer import Recorder
+from engine.detection.visualizer import Visualizer, model_to_explain
 from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
 from engine.inference.open_weights import open_network
@@ -67,6 +68,7 @@ def run_detection(config: DetectConfig) -> int:
             stack.enter_context(closing(viewer))
         tracking = _tracking(config)
         weights = [_find_weights(name) for name in config.weights]
+        explained = model_to_explain(config, weights)
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
         source.alpha = predictor.network.channels in WITH_ALPHA
@@ -74,8 +76,11 @@ def run_detection(config: DetectConfig) -> int:
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
         recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
+        explain = None
+        if explained is not None and folder is not None:
+            explain = stack.enter_context(closing(Visualizer(explained, predictor.names, folder, config)))
         at_a_time = 1 if live_view or not predictor.network.parallel else min(torch.get_num_threads(), _MOST_AT_A_TIME)
-        run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking)
+        run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking, explain)
         run.over(source)
     code = run.report(folder)
     if isinstance(run.stopped, Terminated):
@@ -191,8 +196,9 @@ class _Run:
         at_a_time: int,
         show: Callable[[str, np.ndarray], bool] | None,
         tracking: Callable[[Frame, Detections], Detections] | None,
+        explain: Callable[[Frame, Prepared, Detections], None] | None = None,
     ) -> None:
-        self.tracking = tracking
+        self.tracking, self.explain = tracking, explain
         self.predictor, self.recorder, self.show = predictor, recorder, show
         self.batch_size, self.at_a_time = batch_size, at_a_time
         self.held = recorder.held
@@ -257,6 +263,8 @@ class _Run:
                 continue
             item, prepared = pair
             detections = next(waiting)
+            if self.explain is not None:
+                self.explain(item, prepared, detections)
             if self.tracking is not None:
                 detections = self.tracking(item, detections)
             self.used.add(item.name)  # which two entries of a list that name the same file do not share

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.attention import collect_gates
-from models.attention.parts.gates import attention_layers
+from models.attention import attention_layers, collect_gates
 from models.yolo import DetectionModel
 
 SHOWN_CHANNELS = 4  # of the highest and of the lowest gate each

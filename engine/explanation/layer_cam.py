@@ -5,8 +5,8 @@ to 7. For a map A of a layer and a score s: M = relu(sum over channels of relu(d
 scaled, upsampled and merged by their maximum.
 
 The package grad-cam is not used: its targets are one score of a model's output for an image, it runs the whole network
-once for every target, averages layers by fixed weights, and knows no boxes; here one forward pass serves all boxes of an
-image, and the score is the confidence of one box, objectness times class score. What remains is a few lines.
+once for every target, averages layers by fixed weights, and knows no boxes. Here one forward pass serves all boxes of
+an image, and the score is the confidence of one box, objectness times class score. What remains is a few lines.
 
 The maps: LayerCAM on the maps that Detect reads says nothing, because behind them comes a 1x1 convolution: the score of
 a box depends on one cell of one of them. The same levels are taken where the neck begins, at the last backbone row of
@@ -64,7 +64,7 @@ def layer_cams(model: DetectionModel, images: Tensor, boxes_xyxy_px: Tensor, cla
         rows = _rows_of(predictions.detach(), boxes_xyxy_px, class_ids, images.shape[-2:])
         scores = predictions[rows, 4] * predictions[rows, 5 + class_ids]
         largest = max((tuple(one.shape[-2:]) for one in maps), key=lambda hw: hw[0] * hw[1])
-        # One backward pass a box, from its score to the backbone's end: a batch of them would hold as many sets of maps.
+        # One backward pass a box, from its score to where the neck begins: memory stays that of one.
         cams = [
             merge_levels([layer_cam(a, g) for a, g in zip(maps, grads, strict=True)], largest)
             for grads in (torch.autograd.grad(score, maps, retain_graph=True, allow_unused=True) for score in scores)

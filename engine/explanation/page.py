@@ -29,8 +29,8 @@ from files.atomic import write_atomically
 _LAYER_PX = 640
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _SAYS = {
-    "cam": "Heat of a detection (LayerCAM, where the neck begins): bright where what the backbone found there raises the "
-    "confidence of that box. It says where the score comes from, not that the model would fail without it, and each "
+    "cam": "Heat of a detection (LayerCAM, where the neck begins): bright where what the backbone found there raises "
+    "the confidence of that box. It says where the score comes from, not that the model would fail without it. Each "
     "map is scaled to its own maximum: two maps do not compare in strength.",
     "gates": "Gates: what each attention layer multiplied its map with. A gate near one everywhere changes nothing, "
     "however bright its brightest place; read the numbers of the scale.",
@@ -81,9 +81,7 @@ class Section(NamedTuple):
 
 
 def save_pictures(explanation: Explained, folder: Path) -> Section:
-    """Write the pictures of one image to a folder: `image.png`, `boxes.png`, and `cam_…`, `heat_…`, `gates_…` and
-    `features_…` as asked for.
-    """
+    """Write the pictures of one image: `image.png`, `boxes.png`, and `cam_…`, `heat_…`, `gates_…` or `features_…`."""
     folder.mkdir(parents=True, exist_ok=True)
     shown: list[tuple[str, str, bool]] = []
     for one in _pictures(explanation):
@@ -172,9 +170,8 @@ def _shrunk(layer: np.ndarray) -> np.ndarray:
     """Heat is smooth: half the page's width shows all of it."""
     height, width = layer.shape[:2]
     scale = min(1.0, _LAYER_PX / max(height, width))
-    return cv2.resize(
-        layer, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
-    )
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
 
 
 def _safe(name: str) -> str:

@@ -94,11 +94,8 @@ def feature_sheet(maps: np.ndarray) -> np.ndarray:
     """(C, h, w) -> the maps side by side, each from its lowest value (dark) to its highest, RGB."""
     side = max(64, *maps.shape[1:])
     tiles = [_normalised(one.astype(np.float32)) for one in maps]
-    size = (
-        max(round(maps.shape[2] * side / max(maps.shape[1:])), 1),
-        max(round(maps.shape[1] * side / max(maps.shape[1:])), 1),
-    )
-    tiles = [np.pad(cv2.resize(one, size, interpolation=cv2.INTER_NEAREST), 1) for one in tiles]
+    height, width = (max(round(length * side / max(maps.shape[1:])), 1) for length in maps.shape[1:])
+    tiles = [np.pad(cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST), 1) for one in tiles]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_TILES_A_ROW, len(tiles)))
     columns = min(_TILES_A_ROW, len(tiles))
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
@@ -195,9 +192,8 @@ def _channel_maps(axes: Axes, gate: Gate) -> None:
     gap = np.ones((2, few * maps.shape[2]), np.float32)
     axes.imshow(np.vstack((np.hstack(list(maps[:few])), gap, np.hstack(list(maps[few:])))), cmap="viridis")
     lowest, highest = (", ".join(map(str, part)) for part in (gate.channels[:few], gate.channels[few:]))
-    axes.set_title(
-        f"what the layer read in channels\n{lowest} (lowest gate, above)\n{highest} (highest, below)", fontsize=9
-    )
+    told = f"{lowest} (lowest gate, above)\n{highest} (highest, below)"
+    axes.set_title(f"what the layer read in channels\n{told}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
 

@@ -23,7 +23,7 @@ from models.attention.mhsa import MHSA
 from models.attention.mlca import MLCA
 from models.attention.nam import NAM
 from models.attention.parnet import ParNetAttention
-from models.attention.parts.gates import attention_maps, collect_gates
+from models.attention.parts.gates import attention_layers, attention_maps, collect_gates
 from models.attention.parts.registry import (
     ALIASES,
     ATTENTION,
@@ -82,6 +82,7 @@ __all__ = [
     "Timm",
     "TripletAttention",
     "accepted_options",
+    "attention_layers",
     "attention_maps",
     "canonical_name",
     "collect_gates",

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from data.loading.loader import available_cores
-from engine.config.files import ROOT
+from files.find import ROOT
 
 _PACKAGES = ("torch", "lightning", "numpy")
 
