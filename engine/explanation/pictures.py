@@ -8,6 +8,8 @@ from io import BytesIO
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from engine.drawing.boxes_on_images import Annotator, Style
@@ -20,6 +22,7 @@ _HEAT = cv2.COLORMAP_INFERNO  # grows steadily in lightness, so that colour-blin
 _OPACITY = 0.75
 _DPI = 100
 _TILES_A_ROW = 8
+_EVEN = 1e-4  # a gate that varies by less than this share of itself is one number
 
 
 def small(explanation: Explained) -> tuple[np.ndarray, float]:
@@ -139,17 +142,19 @@ def _heat(
     title: str,
     gate: Gate | None = None,
 ) -> None:
-    """A gate over the image, from its lowest value (transparent) to its highest."""
-    axes.imshow(overlay(image, explanation.on_image(_normalised(values))))
-    axes.set_title(title, fontsize=10)
+    """A gate over the image, from its lowest value (transparent) to its highest; one that is even is only told."""
+    low, high = float(values.min()), float(values.max())
+    even = high - low <= _EVEN * max(abs(low), abs(high))
+    axes.imshow(image if even else overlay(image, explanation.on_image(_normalised(values))))
+    axes.set_title(f"{title}: {high:.4g} everywhere" if even else title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
     if gate is not None and gate.detection is not None:
         box = explanation.found.boxes_xyxy_px[gate.detection] * image.shape[1] / explanation.image.shape[1]
         axes.plot([(box[0] + box[2]) / 2], [(box[1] + box[3]) / 2], "x", color="cyan", markersize=12, markeredgewidth=3)
-    colours = figure.colorbar(axes.images[0], ax=axes, fraction=0.046, location="bottom", label="gate")
-    colours.mappable.set_cmap("inferno")
-    colours.mappable.set_clim(float(values.min()), float(values.max()) + 1e-9)
+    if not even:
+        scale = ScalarMappable(Normalize(low, high), "inferno")
+        figure.colorbar(scale, ax=axes, fraction=0.046, location="bottom", label="gate", format="%.4g")
 
 
 def _strips(figure: Figure, axes: Axes, explanation: Explained, image: np.ndarray, strips: dict[str, Gate]) -> None:
@@ -189,8 +194,8 @@ def _channel_maps(axes: Axes, gate: Gate) -> None:
     assert gate.channel_maps is not None
     maps = np.stack([_normalised(one) for one in gate.channel_maps])
     few = len(maps) // 2
-    gap = np.ones((2, few * maps.shape[2]), np.float32)
-    axes.imshow(np.vstack((np.hstack(list(maps[:few])), gap, np.hstack(list(maps[few:])))), cmap="viridis")
+    framed = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)  # shown white
+    axes.imshow(np.vstack((np.hstack(list(framed[:few])), np.hstack(list(framed[few:])))), cmap="viridis")
     lowest, highest = (", ".join(map(str, part)) for part in (gate.channels[:few], gate.channels[few:]))
     told = f"{lowest} (lowest gate, above)\n{highest} (highest, below)"
     axes.set_title(f"what the layer read in channels\n{told}", fontsize=9)

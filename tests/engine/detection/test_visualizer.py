@@ -1,0 +1,75 @@
+"""detect.py --visualize: same boxes, pictures beside them, every n-th frame, refusals."""
+
+import cv2
+import numpy as np
+import pytest
+
+from data.images import read_image
+from engine.config.detect_config import DetectConfig, parse_config
+from engine.detection.run_detection import run_detection
+
+
+@pytest.fixture
+def settings(root, tmp_path):
+    return {
+        "weights": (str(root / "weights" / "yolov5n_ca_signs.pt"),),
+        "source": str(root / "data" / "images" / "drawn" / "street_6.jpg"),
+        "imgsz": (320, 320),
+        "conf_thres": 0.25,
+        "device": "cpu",
+        "project": str(tmp_path / "runs"),
+        "save_txt": True,
+        "save_conf": True,
+        "nosave": True,
+    }
+
+
+@pytest.mark.parametrize("kind", ["cam", "gates", "features"])
+def test_boxes_are_the_same_and_pictures_are_there(settings, kind, tmp_path, capsys):
+    assert run_detection(DetectConfig(**settings, name="plain")) == 0
+    assert run_detection(DetectConfig(**settings, name="seen", visualize=kind)) == 0
+    plain, seen = (tmp_path / "runs" / name for name in ("plain", "seen"))
+    assert (plain / "labels" / "street_6.txt").read_text() == (seen / "labels" / "street_6.txt").read_text() != ""
+    pictures = [file.name for file in (seen / "street_6").glob(f"{kind}_*.png")]
+    assert pictures
+    assert f"street_6/{pictures[0]}" in (seen / "index.html").read_text() or kind == "cam"
+    assert "What the model looks at:" in capsys.readouterr().out
+
+
+def test_every_nth_frame_of_a_video(settings, tmp_path):
+    frame = cv2.cvtColor(read_image(settings["source"]), cv2.COLOR_RGB2BGR)
+    frame = cv2.resize(frame, (160, 160))
+    writer = cv2.VideoWriter(str(tmp_path / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 160))
+    for _ in range(7):
+        writer.write(np.ascontiguousarray(frame))
+    writer.release()
+    config = {**settings, "source": str(tmp_path / "clip.mp4"), "visualize": "gates", "visualize_every": 3}
+    assert run_detection(DetectConfig(**config)) == 0
+    folders = sorted(one.name for one in (tmp_path / "runs" / "exp").iterdir() if (one / "image.png").exists())
+    assert folders == ["clip_1", "clip_4", "clip_7"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": ("a.onnx",)}, "a.onnx is an exported model"),
+        ({"weights": ("a.pt", "b.pt")}, "an ensemble of 2"),
+        ({"augment": True}, "--augment merges"),
+    ],
+)
+def test_what_cannot_be_looked_into_is_refused(settings, change, message):
+    with pytest.raises(ValueError, match=message):
+        run_detection(DetectConfig(**{**settings, **change, "visualize": "cam"}))
+
+
+def test_gates_need_attention(settings, root):
+    config = {**settings, "weights": (str(root / "weights" / "yolov5n.pt"),), "visualize": "gates"}
+    with pytest.raises(ValueError, match="no attention; insert some"):
+        run_detection(DetectConfig(**config))
+
+
+def test_the_bare_flag_means_cam(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_config(["--visualize"]).visualize == "cam"
+    assert parse_config(["--visualize", "gates"]).visualize == "gates"
+    assert parse_config([]).visualize is None
