@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset.dataset_yaml import list_images, load_dataset_spec
+from data.dataset.dataset_yaml import load_dataset_spec
 from data.images import letterbox, read_image, write_image
 from files.find import ROOT
 
 ATTENTION = "CoordAtt@neck.P3,neck.P4,neck.P5"
 SETS = {  # flags of train.py beside those of every demonstration
-    "roadsigns": ["--epochs", "15", "--batch", "8", "--class-map", "stop=stop sign"],
+    "roadsigns": ["--epochs", "13", "--batch", "8", "--class-map", "stop=stop sign"],
     "signs": ["--epochs", "15", "--batch", "16"],
 }
 COLUMNS, TILE_PX = 4, 480  # of the contact sheet
@@ -43,7 +43,7 @@ def commands(name: str, folder: Path) -> list[tuple[str, list[str]]]:
         ("Measure the best weights", ["val.py", "--weights", best, "--data", data, *size, *place, "val"]),
         (
             "Detect on images it has not seen",
-            ["detect.py", "--weights", best, "--source", str(source), *size, *place, "detect"],
+            ["detect.py", "--weights", best, "--source", str(source), *size, "--visualize", *place, "detect"],
         ),
     ]
 
@@ -73,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code:
             return code
     sheet = ROOT / folder / "contact_sheet.jpg"
-    write_image(sheet, contact_sheet(list_images([ROOT / folder / "detect"])), jpeg_quality=85)
+    detected = ROOT / folder / "detect"
+    write_image(sheet, contact_sheet(sorted(map(str, detected.glob("*.jpg")))), jpeg_quality=85)
+    heat = sorted(map(str, detected.glob("*/cam_class_*.png")))
+    if heat:
+        write_image(ROOT / folder / "heat_sheet.jpg", contact_sheet(heat), jpeg_quality=85)
     _say_what_next(folder, round(time.perf_counter() - started))
     return 0
 
@@ -87,6 +91,7 @@ def _say_what_next(folder: Path, seconds: int) -> None:
     print("Next, on a picture and on a data set of yours:")
     print(f"  python detect.py --weights {best} --source picture.jpg")
     print(f"  python train.py --data my.yaml --img 640 --attention {ATTENTION}")
+    print(f"What the model looked at: {folder / 'heat_sheet.jpg'}, one by one: {folder / 'detect' / 'index.html'}")
     print(f"What it found, on one page: {folder / 'contact_sheet.jpg'}")
 
 

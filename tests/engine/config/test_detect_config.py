@@ -87,16 +87,6 @@ def test_flags_without_an_effect_warn(capsys):
     assert not parse_config(["--save-conf", "--save-txt"]).warnings
 
 
-@pytest.mark.parametrize("flag", ["--visualize"])
-def test_flags_of_yolov5_that_are_refused_say_why(flag, capsys):
-    with pytest.raises(SystemExit) as left:
-        parse_config([flag])
-    assert left.value.code == 2
-    err = capsys.readouterr().err
-    assert f"{flag} is not supported: " in err
-    assert err.count("\n") == 1
-
-
 def test_what_is_saved_and_drawn():
     assert not DetectConfig(nosave=True).saves
     assert DetectConfig(nosave=True, save_csv=True).saves

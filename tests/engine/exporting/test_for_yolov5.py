@@ -20,6 +20,7 @@ from models.weights.safe_unpickler import read_weights
 from models.weights.write_original import write_original
 from tests.support.model_layouts import layout
 from tests.support.reference import randomise
+from tests.support.user_modules import forgotten_afterwards
 
 READER = Path(__file__).parents[2] / "support" / "original_reader.py"
 WITHOUT_TIMM = sorted(set(ATTENTION) - {"Timm"})
@@ -102,15 +103,16 @@ def test_four_levels_and_three_classes(tmp_path):
 
 def test_attention_inside_a_bottleneck_and_a_class_of_the_users(tmp_path, images, root):
     (tmp_path / "mine.py").write_text(MINE)
-    load_modules(tmp_path / "mine.py")
-    text = (root / "models" / "yolov5n.yaml").read_text().replace("[-1, 3, C3, [128]]", "[-1, 3, C3SE, [128]]")
-    (tmp_path / "x.yaml").write_text(text)
-    model = randomise(build_model(insert(load_spec(tmp_path / "x.yaml", nc=3), "Gate@neck.P4")))
-    needs = write_original(model, tmp_path / "x.pt")
-    assert needs == ["models.mine", "models.yolov5_attention"]
-    (tmp_path / "yolov5_attention.py").write_text(receiver_module())
-    there = read_there(tmp_path / "x.pt", tmp_path, images, tmp_path / "yolov5_attention.py", tmp_path / "mine.py")
-    assert_same(there, model, images)
+    with forgotten_afterwards():
+        load_modules(tmp_path / "mine.py")
+        text = (root / "models" / "yolov5n.yaml").read_text().replace("[-1, 3, C3, [128]]", "[-1, 3, C3SE, [128]]")
+        (tmp_path / "x.yaml").write_text(text)
+        model = randomise(build_model(insert(load_spec(tmp_path / "x.yaml", nc=3), "Gate@neck.P4")))
+        needs = write_original(model, tmp_path / "x.pt")
+        assert needs == ["models.mine", "models.yolov5_attention"]
+        (tmp_path / "yolov5_attention.py").write_text(receiver_module())
+        there = read_there(tmp_path / "x.pt", tmp_path, images, tmp_path / "yolov5_attention.py", tmp_path / "mine.py")
+        assert_same(there, model, images)
 
 
 @pytest.fixture(scope="module")

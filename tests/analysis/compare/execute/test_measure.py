@@ -37,7 +37,8 @@ def test_figures_agree_with_the_data_kept_for_the_statistics(planned, tmp_path, 
     assert len(figures["coco"]) == 12
     assert figures["coco"]["AP50"] > 0.1
     pictures = sorted((folder.path / "seen").glob("*.jpg"))
-    assert len(pictures) == SHOWN_IMAGES
+    assert sum("-" not in one.stem for one in pictures) == SHOWN_IMAGES
+    assert {one.stem for one in pictures} >= {"0", "0-truth", "0-cam"}
     assert read_image(pictures[0]).shape[1] == 400
 
 
