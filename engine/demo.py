@@ -91,7 +91,8 @@ def _say_what_next(folder: Path, seconds: int) -> None:
     print("Next, on a picture and on a data set of yours:")
     print(f"  python detect.py --weights {best} --source picture.jpg")
     print(f"  python train.py --data my.yaml --img 640 --attention {ATTENTION}")
-    print(f"What the model looked at: {folder / 'heat_sheet.jpg'}, one by one: {folder / 'detect' / 'index.html'}")
+    if (ROOT / folder / "heat_sheet.jpg").exists():
+        print(f"What it looked at: {folder / 'heat_sheet.jpg'}, one by one: {folder / 'detect' / 'index.html'}")
     print(f"What it found, on one page: {folder / 'contact_sheet.jpg'}")
 
 

@@ -85,27 +85,62 @@ class Annotator:
         ids = class_ids[::-1].tolist()
         for (x1, y1, x2, y2), class_id in zip(corners, ids, strict=True):
             cv2.rectangle(picture, (x1, y1), (x2, y2), class_colour(class_id), self.style.line_px)
-        if self.style.labels:  # after all boxes, so that no line runs through a text
+        if self.style.labels:  # after all boxes, so that no line runs through a text; the most confident choose first
+            places = Places(width, height)
             tracks = [""] * len(ids) if track_ids is None else [f"#{number} " for number in track_ids[::-1].tolist()]
             rows = zip(corners, confidences[::-1].tolist(), ids, tracks, strict=True)
-            for (x1, y1, _, _), confidence, class_id, track in rows:
+            for (x1, y1, _, _), confidence, class_id, track in reversed(list(rows)):
                 label = f"{track}{self.names[class_id]}"
                 text = f"{label} {confidence:.2f}" if self.style.confidences else label
-                self._draw_label(picture, text, (x1, y1), text_px, class_colour(class_id))
+                self._draw_label(picture, text, (x1, y1), text_px, class_colour(class_id), places)
         return picture
 
     def _draw_label(
-        self, picture: np.ndarray, text: str, corner_xy_px: tuple[int, int], text_px: int, colour: tuple[int, int, int]
+        self,
+        picture: np.ndarray,
+        text: str,
+        corner_xy_px: tuple[int, int],
+        text_px: int,
+        colour: tuple[int, int, int],
+        places: Places,
     ) -> None:
-        """A filled tag above the corner, or inside the box where there is no room above; never outside the picture."""
+        """A filled tag above the corner, or where there is room; never outside the picture."""
         text_w, text_h = self._text.size(text, text_px)
         tag_w, tag_h = text_w + 2 * _PADDING_PX, text_h + 2 * _PADDING_PX
-        x = max(0, min(corner_xy_px[0] - self.style.line_px // 2, picture.shape[1] - tag_w))
-        y = corner_xy_px[1] - tag_h if corner_xy_px[1] >= tag_h else max(corner_xy_px[1], 0)
+        x, y = places.free((corner_xy_px[0] - self.style.line_px // 2, corner_xy_px[1]), tag_w, tag_h)
         cv2.rectangle(picture, (x, y), (x + tag_w, y + tag_h), colour, cv2.FILLED)
         red, green, blue = colour
         ink = (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
         self._text.draw(picture, text, (x + _PADDING_PX, y + _PADDING_PX), text_px, ink)
+
+
+class Places:
+    """Where the tags of a picture go: above the box, or the nearest free line below, so that none hides another."""
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self._width, self._height = width_px, height_px
+        self._taken: list[tuple[int, int, int, int]] = []
+
+    def free(self, corner_xy_px: tuple[int, int], tag_w: int, tag_h: int) -> tuple[int, int]:
+        """Left and top of a tag inside the picture; where none is free, the first choice."""
+        x = max(0, min(corner_xy_px[0], self._width - tag_w))
+        above = corner_xy_px[1] - tag_h
+        first = above if above >= 0 else max(corner_xy_px[1], 0)
+        below = range(max(corner_xy_px[1], 0), self._height - tag_h + 1, max(tag_h, 1))
+        higher = range(above, -1, -max(tag_h, 1))
+        y = next((y for y in (first, *higher, *below) if self._is_free(x, y, tag_w, tag_h)), first)
+        self.take(x, y, tag_w, tag_h)
+        return x, y
+
+    def take(self, x: int, y: int, tag_w: int, tag_h: int) -> None:
+        """Keep other tags away from what is written here."""
+        self._taken.append((x, y, x + tag_w, y + tag_h))
+
+    def _is_free(self, x: int, y: int, tag_w: int, tag_h: int) -> bool:
+        return all(
+            x >= right or x + tag_w <= left or y >= bottom or y + tag_h <= top
+            for left, top, right, bottom in self._taken
+        )
 
 
 class TextPainter:

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import cv2
 import lightning.pytorch as pl
+import torch
 import yaml
 
+from data.images import read_image
 from engine.config.train_parser import require_loggers
 from engine.runtime.console import first_line, say
 from files.yaml_file import read_yaml
+from models.weights.checkpoint import load_model
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers.logger import Logger
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from engine.training.run_record import Run
 
 IDS = "loggers.yaml"  # by which name each service knows the run, so that a resumed run goes on there
+_PICTURE_PX = 1280
 FITNESS_COLUMN = "metrics/mAP_0.5:0.95"
 
 
@@ -84,6 +90,22 @@ class TensorBoardLog:
     def weights(self, path: str) -> None:
         """Write the path as text."""
         self.writer.add_text("weights", path)
+
+    def pictures(self, folder: Path) -> None:
+        """Write the run's mosaics and plots, as large as a page shows them."""
+        for file in sorted(one for one in folder.iterdir() if one.suffix in (".jpg", ".png")):
+            image = read_image(file)
+            scale = min(1.0, _PICTURE_PX / max(image.shape[:2]))
+            small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            self.writer.add_image(file.stem, small, dataformats="HWC")
+
+    def graph(self, weights: Path) -> None:
+        """Write the network's graph, of a copy that is read from its file."""
+        model = load_model(weights).eval()
+        image = torch.zeros(1, model.channels, 2 * model.stride_px, 2 * model.stride_px)
+        with warnings.catch_warnings():  # tracing speaks of every size that it takes for fixed
+            warnings.simplefilter("ignore")
+            self.writer.add_graph(model, image)
 
     def close(self, status: str) -> None:
         """Close the file, whatever the status."""
@@ -198,6 +220,12 @@ OPEN: Mapping[str, Callable[[Run, str | None], Log]] = {
 }
 
 
+def _show(log: Log, folder: Path, weights: Path) -> None:
+    if isinstance(log, TensorBoardLog):
+        log.pictures(folder)
+        log.graph(weights)
+
+
 class LogFigures(pl.Callback):
     """Gives each row of results.csv, the settings and the final weights' path to TensorBoard and the services.
 
@@ -259,6 +287,8 @@ class LogFigures(pl.Callback):
     def finish(self, weights: Path) -> None:
         """Log where the final weights are, and end."""
         self._each(lambda log: log.weights(str(weights.resolve())))
+        if not self.run.config.noplots:
+            self._each(lambda log: _show(log, self.run.folder, weights), ["tensorboard"])
         self._each(lambda log: log.close("success"))
         self.logs.clear()
 

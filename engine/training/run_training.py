@@ -41,7 +41,7 @@ from engine.training.loss_and_memory_recovery import OutOfMemory
 from engine.training.optimizer_and_schedule import accumulation
 from engine.training.resume import Interrupted, find_interrupted
 from engine.training.run_record import Run
-from engine.training.training_plots import plot_labels, plot_results
+from engine.training.training_plots import plot_correlogram, plot_labels, plot_results
 from engine.validation.result_table import EvalResult
 from files.disk import require_space, results_in
 from models.freeze import freeze
@@ -297,6 +297,7 @@ def _describe_run(run: Run, model: DetectionModel) -> None:
     labels = run.train.dataset.labels
     if not run.config.noplots and sum(map(len, labels)):
         plot_labels(np.concatenate(labels), run.names, run.folder / "labels.jpg")
+        plot_correlogram(np.concatenate(labels), run.folder / "labels_correlogram.jpg")
 
 
 def _finish(run: Run, fit: Fit) -> TrainResult:

@@ -11,6 +11,7 @@ import numpy as np
 from data.boxes import convert_boxes
 from data.images import write_image
 from engine.drawing.boxes_on_images import TextPainter, class_colour
+from engine.drawing.figure_style import COUNTS, PALETTE, readable_fonts
 from engine.training.results_csv import ResultsFile
 from engine.validation.batch_mosaics import MAX_IMAGES, Marks, draw_mosaic
 
@@ -39,24 +40,57 @@ def plot_labels(labels: NDArray[np.floating], names: Mapping[int, str], file: Pa
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 8), layout="constrained")
+    figure = Figure(figsize=(10, 9), layout="constrained")
     axes = figure.subplots(2, 2)
     counts = np.bincount(labels[:, 0].astype(int), minlength=len(names))
     colours = [tuple(value / 255 for value in class_colour(i)) for i in range(len(counts))]
-    axes[0, 0].bar(range(len(counts)), counts, width=0.8, color=colours)
-    axes[0, 0].set_ylabel("instances")
-    if len(names) <= MAX_NAMED_CLASSES and all(name.isascii() for name in names.values()):
-        axes[0, 0].set_xticks(range(len(names)), list(names.values()), rotation=90, fontsize=10)
-    else:
-        axes[0, 0].set_xlabel("classes")
-    _draw_boxes(axes[0, 1], labels, colours)
-    for axis, columns in ((axes[1, 0], ("x", "y")), (axes[1, 1], ("width", "height"))):
-        first = 1 if columns[0] == "x" else 3
-        axis.hist2d(labels[:, first], labels[:, first + 1], bins=50, range=((0, 1), (0, 1)), cmin=1, cmap="Blues")
-        axis.set(xlabel=columns[0], ylabel=columns[1])
-    for axis in axes.ravel():
-        axis.spines[:].set_visible(False)
-    figure.savefig(file, dpi=150)
+    with readable_fonts():
+        axes[0, 0].bar(range(len(counts)), counts, width=0.8, color=colours)
+        axes[0, 0].set(title="Labels of each class", ylabel="labels", xlabel="class")
+        if len(names) <= MAX_NAMED_CLASSES:
+            axes[0, 0].set_xticks(range(len(names)), [names[i] for i in sorted(names)], rotation=90, fontsize=10)
+        _draw_boxes(axes[0, 1], labels, colours)
+        for axis, first, title, (x, y) in (
+            (axes[1, 0], 1, "Where the boxes are", ("centre x, share of the width", "centre y, share of the height")),
+            (axes[1, 1], 3, "How large they are", ("width, share of the image's", "height, share of the image's")),
+        ):
+            drawn = axis.hist2d(
+                labels[:, first], labels[:, first + 1], bins=50, range=((0, 1), (0, 1)), cmin=1, cmap=COUNTS
+            )
+            axis.set(title=title, xlabel=x, ylabel=y)
+            if len(labels):
+                figure.colorbar(drawn[3], ax=axis, label="boxes")
+        axes[1, 0].invert_yaxis()  # as in the image, whose y grows downwards
+        figure.savefig(file, dpi=120)
+
+
+def plot_correlogram(labels: NDArray[np.floating], file: Path) -> None:
+    """Draw each pair of centre x, centre y, width and height as counts, and each alone on the diagonal.
+
+    Args:
+        labels: (n, 5) rows of class, cx, cy, w, h, normalised.
+        file: The picture.
+    """
+    from matplotlib.figure import Figure
+
+    columns = ("centre x", "centre y", "width", "height")
+    figure = Figure(figsize=(9, 9), layout="constrained")
+    axes = figure.subplots(4, 4)
+    for row, column in np.ndindex(4, 4):
+        axis = axes[row, column]
+        if column > row:  # the mirror image of the other half
+            axis.set_axis_off()
+            continue
+        if column == row:
+            axis.hist(labels[:, 1 + row], bins=50, range=(0, 1), color=PALETTE[0])
+            axis.set_ylabel("boxes")
+        else:
+            pair = labels[:, 1 + column], labels[:, 1 + row]
+            axis.hist2d(*pair, bins=50, range=((0, 1), (0, 1)), cmin=1, cmap=COUNTS)
+            axis.set(ylim=(0, 1), ylabel=columns[row])
+        axis.set(xlim=(0, 1), xlabel=columns[column])
+    figure.suptitle("Boxes: shares of the image; bright cells hold more of them")
+    figure.savefig(file, dpi=100)
 
 
 def _draw_boxes(axis: Axes, labels: NDArray[np.floating], colours: Sequence[tuple[float, ...]]) -> None:
@@ -67,9 +101,9 @@ def _draw_boxes(axis: Axes, labels: NDArray[np.floating], colours: Sequence[tupl
     shown = labels[:MAX_DRAWN_BOXES]
     boxes = [Rectangle((-w / 2, -h / 2), w, h) for w, h in shown[:, 3:5]]
     edges = [colours[int(c)] for c in shown[:, 0]]
-    axis.add_collection(PatchCollection(boxes, facecolor="none", edgecolor=edges, linewidth=0.5))
-    axis.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5), aspect="equal")
-    axis.axis("off")
+    axis.add_collection(PatchCollection(boxes, facecolor="none", edgecolor=edges, linewidth=0.8))
+    title = f"Boxes on one centre, {'all' if len(shown) == len(labels) else f'the first {len(shown)}'}"
+    axis.set(xlim=(-0.5, 0.5), ylim=(0.5, -0.5), aspect="equal", title=title, xticks=[], yticks=[])
 
 
 def plot_train_batch(batch: Batch, names: Mapping[int, str], file: Path) -> None:
@@ -90,19 +124,24 @@ def plot_train_batch(batch: Batch, names: Mapping[int, str], file: Path) -> None
 def plot_results(results: ResultsFile, file: Path) -> None:
     """Draw the columns of results.csv over the epochs, with a smoothed line."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
     from scipy.ndimage import gaussian_filter1d
 
     rows = results.rows()
     if not rows:
         return
     epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(15, 6.5), layout="constrained")
     axes = figure.subplots(2, 5)
     for axis, column in zip(axes.ravel(), [name for panel in RESULT_PANELS for name in panel], strict=True):
         values = np.array([row[column] for row in rows])
-        axis.plot(epochs, values, marker=".", linewidth=2, markersize=8, label="results")
+        axis.plot(epochs, values, marker=".", linewidth=1.5, markersize=6, color=PALETTE[0], label="each epoch")
         if np.isfinite(values).all():
-            axis.plot(epochs, gaussian_filter1d(values, sigma=3), ":", linewidth=2, label="smooth")
+            smooth = gaussian_filter1d(values, sigma=3)
+            axis.plot(epochs, smooth, linewidth=2, color=PALETTE[1], label="smoothed")
         axis.set_title(column, fontsize=12)
-    axes[0, 1].legend()
-    figure.savefig(file, dpi=150)
+        axis.set(xlabel="epoch", ylabel="loss" if column.endswith("loss") else "share, 0 to 1")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+    axes[0, 0].legend()
+    figure.savefig(file, dpi=110)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from data.images import to_channels, write_image
-from engine.drawing.boxes_on_images import TextPainter, class_colour
+from engine.drawing.boxes_on_images import Places, TextPainter, class_colour
 
 if TYPE_CHECKING:
     from engine.validation.observer import EvaluatedBatch
@@ -93,25 +93,28 @@ def draw_mosaic(images: np.ndarray, marks: Sequence[Marks], titles: Sequence[str
             cell = cv2.resize(cell, (cell_w, cell_h), interpolation=cv2.INTER_AREA)
         elif cell is image:
             cell = cell.copy()
+        title_w, title_h = painter.size(titles[i][:40], text_px)
+        places = Places(cell_w, cell_h)
+        places.take(5, 5, title_w + 4, title_h)
+        _draw_marks(cell, marks[i], scale, text_px, painter, places)
         _tag(cell, titles[i][:40], (5, 5), text_px, (0, 0, 0), painter)
-        _draw_marks(cell, marks[i], scale, text_px, painter)
         cv2.rectangle(cell, (0, 0), (cell_w - 1, cell_h - 1), _WHITE, 1)
         mosaic[y : y + cell_h, x : x + cell_w] = cell
     return mosaic
 
 
-def _draw_marks(cell: np.ndarray, marks: Marks, scale: float, text_px: int, painter: TextPainter) -> None:
-    """Draw boxes and then texts, the first (most confident) on top."""
+def _draw_marks(
+    cell: np.ndarray, marks: Marks, scale: float, text_px: int, painter: TextPainter, places: Places
+) -> None:
+    """Draw boxes, the first (most confident) on top, and then texts, which do not cover each other."""
     thickness = max(round(text_px / 8), 1)
     corners = np.rint(marks.boxes_xyxy_px * scale).astype(int).tolist()
     colours = [class_colour(int(c)) for c in marks.classes]
     for (x1, y1, x2, y2), colour in zip(reversed(corners), reversed(colours), strict=True):
         cv2.rectangle(cell, (x1, y1), (x2, y2), colour, thickness)
-    for (x1, y1, _, _), colour, text in zip(
-        reversed(corners), reversed(colours), reversed(list(marks.texts)), strict=True
-    ):
-        height = painter.size(text, text_px)[1]
-        _tag(cell, text, (x1, y1 - height if y1 >= height else y1), text_px, colour, painter)
+    for (x1, y1, _, _), colour, text in zip(corners, colours, marks.texts, strict=True):
+        width, height = painter.size(text, text_px)
+        _tag(cell, text, places.free((x1, y1), width + 4, height), text_px, colour, painter)
 
 
 def _tag(

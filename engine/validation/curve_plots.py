@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from engine.drawing.figure_style import MEAN, line_style, readable_fonts
 from engine.validation.metrics import CONFIDENCE_AXIS, DetectionMetrics, smooth
 
 _DPI = 150
 _MANY = 20  # from here on classes are grey lines without a legend entry
 _ANNOTATED = 30  # up to here the cells of the confusion matrix carry numbers
-_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC", "SimHei")
 
 
 def save_curves(metrics: DetectionMetrics, names: Mapping[int, str], folder: Path) -> list[Path]:
@@ -69,8 +65,8 @@ def save_confusion_matrix(counts: np.ndarray, names: Mapping[int, str], folder: 
         figure = Figure(figsize=(12, 9))
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(image)
-        axes.set(xlabel="True", ylabel="Predicted", title="Confusion matrix")
+        figure.colorbar(image, label="share of the true class")
+        axes.set(xlabel="True class", ylabel="Predicted class", title="Confusion matrix")
         if len(labels) < 100:
             axes.set_xticks(range(len(labels)), labels, rotation=90)
             axes.set_yticks(range(len(labels)), labels)
@@ -103,12 +99,14 @@ def _lines(axes: Axes, curves: np.ndarray, labels: Sequence[str], mean_label: Ca
         axes.text(0.5, 0.5, "no labels in this data set", ha="center")
         return
     few = len(labels) <= _MANY
-    for curve, label in zip(curves, labels, strict=True):
+    for number, (curve, label) in enumerate(zip(curves, labels, strict=True)):
         # a leading underscore would hide a label from the legend
-        style: dict[str, Any] = {"label": label.lstrip("_") or "_"} if few else {"color": "grey", "alpha": 0.5}
+        style: dict[str, Any] = (
+            {"label": label.lstrip("_") or "_", **line_style(number)} if few else {"color": "grey", "alpha": 0.5}
+        )
         axes.plot(CONFIDENCE_AXIS, curve, linewidth=1, **style)
     mean = curves.mean(0)
-    axes.plot(CONFIDENCE_AXIS, mean, linewidth=3, color="blue", label=mean_label(mean))
+    axes.plot(CONFIDENCE_AXIS, mean, linewidth=3, color=MEAN, label=mean_label(mean))
 
 
 def _save(figure: Figure, axes: Axes, file: Path) -> Path:
@@ -116,13 +114,3 @@ def _save(figure: Figure, axes: Axes, file: Path) -> Path:
         axes.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
     figure.savefig(file, dpi=_DPI)
     return file
-
-
-@contextmanager
-def readable_fonts() -> Iterator[None]:
-    """Chinese class names use an installed font if there is one, else boxes without warnings; $ is no formula."""
-    installed = set(font_manager.get_font_names())
-    families = ["DejaVu Sans", *(name for name in _FONTS if name in installed)]
-    with mpl.rc_context({"font.family": families, "text.parse_math": False}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield

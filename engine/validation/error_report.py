@@ -76,7 +76,7 @@ def save_error_plot(costs: ErrorCosts, names: Mapping[int, str], file: Path) -> 
     """Draw what each kind costs: bars for all classes, and a map of object sizes and classes."""
     from matplotlib.figure import Figure
 
-    from engine.validation.curve_plots import readable_fonts
+    from engine.drawing.figure_style import readable_fonts
 
     rows = _rows(costs, names)[:_SHOWN]
     with readable_fonts():
