@@ -18,7 +18,7 @@ from files.find import ROOT
 
 ATTENTION = "CoordAtt@neck.P3,neck.P4,neck.P5"
 SETS = {  # flags of train.py beside those of every demonstration
-    "roadsigns": ["--epochs", "13", "--batch", "8", "--class-map", "stop=stop sign"],
+    "roadsigns": ["--epochs", "15", "--batch", "8", "--class-map", "stop=stop sign"],
     "signs": ["--epochs", "15", "--batch", "16"],
 }
 COLUMNS, TILE_PX = 4, 480  # of the contact sheet

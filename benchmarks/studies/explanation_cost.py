@@ -1,6 +1,6 @@
 """What a heat map costs: time of one in forward passes, and memory of fifty at 1280 px.
 
-    python -m benchmarks.studies.explanation_cost --weights weights/yolov5n.pt
+python -m benchmarks.studies.explanation_cost --weights weights/yolov5n.pt
 """
 
 from __future__ import annotations
