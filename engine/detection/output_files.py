@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections import Counter
@@ -10,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-import cv2
 import numpy as np
 
 from data.boxes import convert_boxes
 from data.dataset.label_file import label_text
 from data.images import write_image
 from data.sources.frame import Frame
-from data.sources.video import quiet_opencv
-from files.disk import check_space
+from engine.detection.video_file import VideoFile
 from files.text import write_rows
 
 if TYPE_CHECKING:
@@ -26,9 +23,7 @@ if TYPE_CHECKING:
 
 _UNWRITABLE_SUFFIXES = (".dng", ".mpo", ".pfm", "")  # formats of cameras; their pictures are written as JPEG
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # on some file system
-_DEFAULT_FPS = 30.0
 _CROP_GAIN, _CROP_PAD_PX = 1.02, 10  # YOLOv5's margin around a crop
-_LONGEST_GAP_S = 5.0
 _CSV_COLUMNS = ("Image Name", "Prediction", "Confidence", "Frame", "X1", "Y1", "X2", "Y2")
 
 
@@ -70,7 +65,7 @@ class VideoWriter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._videos: dict[str, _Video] = {}
+        self._videos: dict[str, VideoFile] = {}
 
     def write(self, frame: Frame, found: Detections, picture: np.ndarray | None) -> None:
         """Append to the video of the frame's name."""
@@ -79,64 +74,13 @@ class VideoWriter:
         if frame.kind == "video" and frame.name not in self._videos:
             self.close()  # videos come one after the other, streams side by side
         if frame.name not in self._videos:
-            self._videos[frame.name] = _Video(self.folder / f"{frame.name}.mp4", frame, picture)
+            self._videos[frame.name] = VideoFile(self.folder / f"{frame.name}.mp4", frame, picture)
         self._videos[frame.name].append(picture, frame.time_s)
 
     def close(self) -> None:
         """Finish the open videos."""
         while self._videos:
             self._videos.popitem()[1].close()
-
-
-class _Video:
-    """An .mp4 with MPEG-4 video, the one codec that every OpenCV wheel can write and every player opens.
-
-    A live recording is written in fragments of half a second, each complete in itself, so that it can be played
-    whatever ends the process; the plain .mp4 of a video gets its index when it is closed. OpenCV passes no options to
-    FFmpeg's writer, but chooses it by the file's suffix: the one of .ismv files writes an .mp4 in fragments.
-    """
-
-    def __init__(self, file: Path, frame: Frame, picture: np.ndarray) -> None:
-        height, width = picture.shape[:2]
-        self._size = (width + width % 2, height + height % 2)  # the codec's colour planes need even sides
-        self._fps = frame.fps or _DEFAULT_FPS
-        self._start_s = frame.time_s
-        self._frames = 0
-        self._file, self._as = file, file.with_suffix(".ismv") if frame.kind == "stream" else file
-        with quiet_opencv:
-            self._writer = cv2.VideoWriter(str(self._as), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
-        if not self._writer.isOpened():
-            check_space(file.parent)
-            raise ValueError(f"{file}: this OpenCV cannot write .mp4 videos; --nosave goes without")
-        with contextlib.suppress(PermissionError):  # on Windows, where an open file keeps its name until it is closed
-            self._as = self._as.replace(file)
-
-    def append(self, picture: np.ndarray, time_s: float | None) -> None:
-        """Add a picture; one of a live stream stands for all the time since the one before."""
-        height, width = picture.shape[:2]
-        right, below = self._size[0] - width, self._size[1] - height
-        if right in (0, 1) and below in (0, 1):
-            picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        else:  # a stream that came back in another size
-            picture = cv2.resize(picture, self._size)
-        copies = 1 if time_s is None or self._start_s is None else self._due(time_s, self._start_s)
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        check_space(self._file.parent)  # OpenCV says nothing
-        for _ in range(copies):
-            self._writer.write(bgr)
-        self._frames += copies
-
-    def _due(self, time_s: float, start_s: float) -> int:
-        """Frames to write so that the video plays at the speed it was seen; long gaps are shortened."""
-        due = int((time_s - start_s) * self._fps) + 1 - self._frames
-        longest = int(_LONGEST_GAP_S * self._fps)
-        if due > longest:
-            self._start_s = start_s + (due - longest) / self._fps
-        return min(max(due, 0), longest)
-
-    def close(self) -> None:
-        self._writer.release()
-        self._as.replace(self._file)
 
 
 class LabelWriter:

@@ -9,6 +9,7 @@ import pytest
 
 from data.images import read_image
 from data.sources.frame import Frame
+from engine.detection import video_file
 from engine.detection.output_files import CropWriter, CsvWriter, ImageWriter, JsonWriter, LabelWriter, VideoWriter
 from engine.inference.predictor import Detections
 
@@ -167,3 +168,17 @@ def test_a_stream_that_comes_back_in_another_size_fits(tmp_path):
     writer.write(frame("a", "", "stream", 2, 10.0), NOTHING, grey(90, (128, 96)))
     writer.close()
     assert [image.shape for image in play(tmp_path / "a.mp4")[1]] == [(48, 64, 3)] * 2
+
+
+@pytest.mark.parametrize(("packages", "codec"), [({"av"}, "h264"), (set(), "FMP4")])
+def test_videos_are_h264_where_av_is_installed(tmp_path, monkeypatch, packages, codec):
+    if packages:
+        pytest.importorskip("av", reason="the package av, which encodes H.264, is not installed")
+    monkeypatch.setattr(video_file, "find_spec", lambda name: name in packages or None)
+    writer = VideoWriter(tmp_path)
+    for number in range(1, 4):
+        writer.write(frame("a", ".avi", "video", number, 12.5), NOTHING, grey(20 * number))
+    writer.close()
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode() == codec
+    capture.release()
