@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from analysis.compare.execute.different_images import draw_different
 from analysis.compare.execute.local import run_locally
 from analysis.compare.execute.run_folder import FAILED, FINISHED, INTERRUPTED, TRAINED, RunFolder, folders
 from analysis.compare.execute.time_estimate import estimate_seconds, runs_at_once
@@ -65,6 +66,8 @@ def _study(request: CompareRequest) -> int:
             run_on_ray(planned, request.ray, device=request.shared["device"], workers=request.shared["workers"])
     else:
         run_locally(planned, request.folder, request.jobs)
+    with locked(request.folder):
+        draw_different(planned)
     write_report(request.folder)
     failed = [folder for folder in planned if folder.state == FAILED]
     for folder in failed:

@@ -74,7 +74,7 @@ class _H264:
     """What browsers play."""
 
     def __init__(self, file: Path, fps: float, size: tuple[int, int], *, live: bool) -> None:
-        import av
+        import av  # pyright: ignore[reportMissingImports]  (optional)
 
         flags = "+frag_keyframe+empty_moov+default_base_moof" if live else "+faststart"
         self._container: Any = av.open(str(file), "w", options={"movflags": flags, "flush_packets": "1"})

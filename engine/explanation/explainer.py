@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -105,13 +105,11 @@ def _outputs_of(rows: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
     """The map of each row in the forward pass made inside the block."""
     maps: dict[int, Tensor] = {}
 
-    def keep(row: int, output: Tensor) -> None:
-        maps[row] = output[:, :FEATURE_CHANNELS].clone()  # a later row may work in place
+    def keep(row: int) -> Callable[[nn.Module, object, Tensor], None]:
+        # a copy, because a later row may work in place
+        return lambda _, __, output: maps.update({row: output[:, :FEATURE_CHANNELS].clone()})
 
-    hooks = [
-        module.register_forward_hook(lambda _, __, output, row=row: keep(row, output))
-        for row, module in enumerate(rows)
-    ]
+    hooks = [module.register_forward_hook(keep(row)) for row, module in enumerate(rows)]
     try:
         yield maps
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -99,15 +99,14 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 @contextmanager
-def _inputs_of(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+def _inputs_of(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """The map that each layer reads in the forward pass made inside the block."""
     read: dict[str, Tensor] = {}
 
-    def keep(name: str, inputs: tuple[Tensor, ...]) -> None:
-        read[name] = inputs[0]
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: read.update({name: inputs[0]})
 
     with ExitStack() as stack:
         for name, layer in layers.items():
-            hook = layer.register_forward_pre_hook(lambda _, inputs, name=name: keep(name, inputs))
-            stack.callback(hook.remove)
+            stack.callback(layer.register_forward_pre_hook(keep(name)).remove)
         yield read

@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from data.images import decode_image
 from engine.drawing.boxes_on_images import Annotator, Style
 from engine.explanation.explained import Explained
 from engine.explanation.gates import Gate
@@ -211,5 +212,4 @@ def _normalised(values: np.ndarray) -> np.ndarray:
 def _rendered(figure: Figure) -> np.ndarray:
     file = BytesIO()
     figure.savefig(file, format="png")
-    encoded = np.frombuffer(file.getvalue(), np.uint8)
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return decode_image(np.frombuffer(file.getvalue(), np.uint8))

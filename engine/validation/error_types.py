@@ -82,16 +82,16 @@ def judge_image(detections: np.ndarray, labels: np.ndarray) -> JudgedImage:
     found[label[label != _NOTHING]] = True
     again = own * found
     best = own.max(1)
-    cases = (
+    cases: list[tuple[np.ndarray, int, np.ndarray]] = [
         (label != _NOTHING, _RIGHT, label),
         ((best >= BACKGROUND) & (best <= FOREGROUND), _LOCALISATION, own.argmax(1)),
         (other.max(1) >= FOREGROUND, _CLASSIFICATION, other.argmax(1)),
         (again.max(1) >= FOREGROUND, _DUPLICATE, again.argmax(1)),
         (overlap.max(1) <= BACKGROUND, _BACKGROUND, np.full(len(label), _NOTHING)),
-    )
-    tests, kinds, targets = zip(*cases, strict=True)
-    kind = np.select(tests, kinds, _BOTH)
-    target = np.select(tests, targets, _NOTHING)
+    ]
+    tests = [test for test, _, _ in cases]
+    kind = np.select(tests, [np.full(len(label), kind) for _, kind, _ in cases], _BOTH)
+    target = np.select(tests, [target for *_, target in cases], _NOTHING)
     mendable = np.flatnonzero(np.isin(kind, (_CLASSIFICATION, _LOCALISATION)) & ~found[target])
     chosen = mendable[np.unique(target[mendable], return_index=True)[1]]  # the most confident of each label
     mended = np.full(len(kind), _NOTHING)
@@ -163,13 +163,13 @@ def error_costs(images: list[JudgedImage], num_classes: int) -> ErrorCosts:
     empty = judge_image(np.zeros((0, 6)), np.zeros((0, 5)))
     judged = JudgedImage(*(np.concatenate(parts) for parts in zip(empty, *images, strict=True)))
     order = np.argsort(-judged.score, kind="stable")
-    judged = JudgedImage(*(part[order] for part in judged[:5]), *judged[5:])
+    judged = JudgedImage._make(part[order] if column < 5 else part for column, part in enumerate(judged))
     every = _by_class(judged, num_classes)
     per_size = {}
     for number, name in enumerate(SIZES):
         rows, labels = judged.size == number, judged.label_size == number
         if labels.any():
-            part = JudgedImage(*(values[rows] for values in judged[:5]), *(values[labels] for values in judged[5:]))
+            part = JudgedImage._make(values[rows if column < 5 else labels] for column, values in enumerate(judged))
             per_size[name] = _mean(_by_class(part, num_classes))
     return ErrorCosts(_mean(every), per_size, every)
 

@@ -41,7 +41,7 @@ from models.cost import count_macs, count_parameters
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 
-SHOWN_IMAGES = 6
+SHOWN_IMAGES = 4  # of every run alike; two more are chosen when all are measured (different_images.py)
 SHOWN_CONFIDENCE = 0.25
 _SHOWN_WIDTH_PX = 400
 
@@ -83,7 +83,13 @@ class Pictures:
     """An observer that draws the labels of some images, what was found on them and what the model looked at."""
 
     def __init__(
-        self, folder: Path, names: Mapping[int, str], paths: Sequence[str], explainer: ImageExplainer | None = None
+        self,
+        folder: Path,
+        names: Mapping[int, str],
+        paths: Sequence[str],
+        explainer: ImageExplainer | None = None,
+        *,
+        prefix: str = "",
     ) -> None:
         """Choose the images: evenly over the sorted list, hence the same for every run.
 
@@ -92,23 +98,34 @@ class Pictures:
             names: Class names.
             paths: All images of the split.
             explainer: Of the model; without, nothing is said of what it looked at.
+            prefix: Of the files' names, before their numbers.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.explainer = folder, explainer
         self.annotator = Annotator(names, Style(line_px=2))
         ordered = sorted(paths)
         at = np.unique(np.linspace(0, len(ordered) - 1, min(SHOWN_IMAGES, len(ordered))).round().astype(int))
-        self.wanted = {ordered[i]: number for number, i in enumerate(at.tolist())}
+        self.wanted = {ordered[i]: f"{prefix}{number}" for number, i in enumerate(at.tolist())}
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Draw those of a batch that are wanted."""
         for path, found, labels in zip(batch.paths, batch.native, batch.native_labels, strict=True):
             if path in self.wanted:
-                shown = found[found[:, 4] >= SHOWN_CONFIDENCE]
-                self._draw(path, shown, f"{self.wanted[path]}.jpg")
-                self._explain(path, shown)
-                truth = np.concatenate((labels[:, 1:], np.ones((len(labels), 1)), labels[:, :1]), 1)
-                self._draw(path, truth, f"{self.wanted[path]}-truth.jpg")
+                self.draw(path, found, labels)
+
+    def draw(self, path: str, found: np.ndarray, labels: np.ndarray) -> None:
+        """Draw an image that is wanted.
+
+        Args:
+            path: The image.
+            found: (n, 6) x1, y1, x2, y2 in its pixels, confidence, class.
+            labels: (m, 5) class, x1, y1, x2, y2.
+        """
+        shown = found[found[:, 4] >= SHOWN_CONFIDENCE]
+        self._draw(path, shown, f"{self.wanted[path]}.jpg")
+        self._explain(path, shown)
+        truth = np.concatenate((labels[:, 1:], np.ones((len(labels), 1)), labels[:, :1]), 1)
+        self._draw(path, truth, f"{self.wanted[path]}-truth.jpg")
 
     def _explain(self, path: str, found: np.ndarray) -> None:
         if self.explainer is None:

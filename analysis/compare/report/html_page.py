@@ -165,7 +165,8 @@ def _seen(group: Group) -> str:
             files = [folder / name, *(folder / name.replace(".jpg", f"-{kind}.jpg") for kind in ("cam", "gates"))]
             if files[0].is_file():
                 figures.append(_figure(label, [file for file in files if file.is_file()]))
-        rows.append(f'<div class="seen">{"".join(figures)}</div>')
+        heading = "<p>One of the two images on which the models differ most:</p>" if "different" in name else ""
+        rows.append(f'{heading}<div class="seen">{"".join(figures)}</div>')
     if not rows:
         return ""
     seeds = sorted({one.rows[0].plan.seed for one in group.configurations})
