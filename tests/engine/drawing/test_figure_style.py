@@ -55,7 +55,7 @@ def test_every_tag_of_an_annotated_picture_can_be_read():
     boxes = np.array([[40, 60, 120, 110]] * 2, np.float32)
     annotator = Annotator({0: "mmmm", 1: "mmmm"}, Style(confidences=False))
     both = annotator.draw(picture, boxes, np.array([0.9, 0.8]), np.array([0, 1]))
-    alone = [Annotator({0: "mmmm", 1: "mmmm"}).draw(picture, boxes[:1], np.array([0.9]), np.array([k])) for k in (0, 1)]
+    alone = [annotator.draw(picture, boxes[:1], np.array([0.9]), np.array([k])) for k in (0, 1)]
     for k in (0, 1):
         colour = np.array(class_colour(k))
         area = [int((one[:57] == colour).all(2).sum()) for one in (both, alone[k])]
