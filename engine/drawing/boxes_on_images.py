@@ -126,8 +126,8 @@ class Places:
         x = max(0, min(corner_xy_px[0], self._width - tag_w))
         above = corner_xy_px[1] - tag_h
         first = above if above >= 0 else max(corner_xy_px[1], 0)
-        below = range(max(corner_xy_px[1], 0), self._height - tag_h + 1, max(tag_h, 1))
-        higher = range(above, -1, -max(tag_h, 1))
+        below = range(max(corner_xy_px[1], 0), self._height - tag_h + 1, tag_h + 1)
+        higher = range(above, -1, -tag_h - 1)
         y = next((y for y in (first, *higher, *below) if self._is_free(x, y, tag_w, tag_h)), first)
         self.take(x, y, tag_w, tag_h)
         return x, y
@@ -137,8 +137,8 @@ class Places:
         self._taken.append((x, y, x + tag_w, y + tag_h))
 
     def _is_free(self, x: int, y: int, tag_w: int, tag_h: int) -> bool:
-        return all(
-            x >= right or x + tag_w <= left or y >= bottom or y + tag_h <= top
+        return all(  # OpenCV fills the last row and column too
+            x > right or x + tag_w < left or y > bottom or y + tag_h < top
             for left, top, right, bottom in self._taken
         )
 
