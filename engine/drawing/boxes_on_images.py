@@ -138,8 +138,7 @@ class Places:
 
     def _is_free(self, x: int, y: int, tag_w: int, tag_h: int) -> bool:
         return all(  # OpenCV fills the last row and column too
-            x > right or x + tag_w < left or y > bottom or y + tag_h < top
-            for left, top, right, bottom in self._taken
+            x > right or x + tag_w < left or y > bottom or y + tag_h < top for left, top, right, bottom in self._taken
         )
 
 
