@@ -35,7 +35,10 @@ def draw_different(folders: Sequence[RunFolder]) -> None:
         folders: Finished and other runs; those on one split of one data set at one size are compared.
     """
     for group in _groups(folders):
-        chosen = most_different([ImageResults.load(one.path / "images.npz") for one in group])
+        try:
+            chosen = most_different([ImageResults.load(one.path / "images.npz") for one in group])
+        except ValueError:  # which the report tells of
+            continue
         for folder in group:
             if not chosen or not folder.best.is_file() or folder.read("different") == chosen:
                 continue

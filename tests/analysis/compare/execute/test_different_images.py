@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from analysis.compare.execute.different_images import most_different
+from analysis.compare.execute.different_images import draw_different, most_different
 from analysis.compare.execute.image_results import ImageResults
+from analysis.compare.execute.run_folder import RunFolder
 
 IMAGES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -34,3 +35,11 @@ def test_weak_detections_and_equals_do_not_count():
 def test_other_images_are_not_compared():
     plain = results((0, 0.9, True))
     assert most_different([plain, results((0, 0.9, False), images=("x.jpg",))]) == []
+
+
+def test_runs_without_their_images_data_are_left_alone(tmp_path):
+    draw_different([])
+    folder = tmp_path / "runs" / "x"
+    folder.mkdir(parents=True)
+    draw_different([RunFolder(folder)])
+    assert list(folder.iterdir()) == []
