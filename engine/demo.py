@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sheet = ROOT / folder / "contact_sheet.jpg"
     detected = ROOT / folder / "detect"
     write_image(sheet, contact_sheet(sorted(map(str, detected.glob("*.jpg")))), jpeg_quality=85)
-    heat = sorted(map(str, detected.glob("*/cam_class_*.png")))
+    heat = sorted(map(str, detected.glob("explained/*/cam_class_*.png")))
     if heat:
         write_image(ROOT / folder / "heat_sheet.jpg", contact_sheet(heat), jpeg_quality=85)
     _say_what_next(folder, round(time.perf_counter() - started))

@@ -25,6 +25,7 @@ from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import new_run_folder
 from engine.detection.background_writer import Recorder
 from engine.detection.visualizer import Visualizer, model_to_explain
+from engine.explanation import Explainer
 from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
 from engine.inference.open_weights import open_network
@@ -72,13 +73,14 @@ def run_detection(config: DetectConfig) -> int:
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
         source.alpha = predictor.network.channels in WITH_ALPHA
+        explainer = None if explained is None else Explainer(explained, predictor.names, (config.visualize or "cam",))
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
         recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
         explain = None
-        if explained is not None and folder is not None:
-            explain = stack.enter_context(closing(Visualizer(explained, predictor.names, folder, config)))
+        if explainer is not None and folder is not None:
+            explain = stack.enter_context(closing(Visualizer(explainer, folder, config.visualize_every)))
         at_a_time = 1 if live_view or not predictor.network.parallel else min(torch.get_num_threads(), _MOST_AT_A_TIME)
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking, explain)
         run.over(source)

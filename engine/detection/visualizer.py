@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.sources.frame import Frame
@@ -40,28 +40,34 @@ def model_to_explain(config: DetectConfig, weights: Sequence[str]) -> DetectionM
 class Visualizer:
     """Explains frames as they are detected."""
 
-    def __init__(self, model: DetectionModel, names: Mapping[int, str], folder: Path, config: DetectConfig) -> None:
+    def __init__(self, explainer: Explainer, folder: Path, every: int) -> None:
         """Get ready.
 
         Args:
-            model: Of `model_to_explain`.
-            names: Class names by number.
+            explainer: Of the model of `model_to_explain`.
             folder: The run folder.
-            config: Says what to draw, and of which frames.
-
-        Raises:
-            ValueError: If gates are wanted of a model without attention.
+            every: Of which frames of videos and streams.
         """
-        self._explainer = Explainer(model, names, (config.visualize or "cam",))
-        self._folder, self._every = folder, config.visualize_every
+        self._explainer, self._folder, self._every = explainer, folder, every
         self._sections: list[Section] = []
+        self._taken: set[Path] = set()
 
     def __call__(self, frame: Frame, prepared: Prepared, found: Detections) -> None:
         """Write the pictures of a frame, if it is one of every n."""
         if frame.number and (frame.number - 1) % self._every:
             return
         explanation = self._explainer(prepared, frame.image, found, frame.path)
-        self._sections.append(save_pictures(explanation, self._folder / frame_stem(frame)))
+        self._sections.append(save_pictures(explanation, self._new_folder(frame_stem(frame))))
+
+    def _new_folder(self, stem: str) -> Path:
+        """A folder apart from the other results, whose names a stem may be; frame 1 of clip.mp4 is not clip_1.jpg."""
+        folder = self._folder / "explained" / stem
+        number = 1
+        while folder in self._taken:
+            number += 1
+            folder = self._folder / "explained" / f"{stem}-{number}"
+        self._taken.add(folder)
+        return folder
 
     def close(self) -> None:
         """Write the page, also of what was done when the run was stopped."""

@@ -41,7 +41,7 @@ def cam_rows(model: DetectionModel) -> list[int]:
     strides = {f"backbone.P{level}" for level in (round(s).bit_length() - 1 for s in model.stride.tolist())}
     chosen = {row for name, row in rows.items() if name in strides} or set(rows.values())
     if "backbone.sppf" in known:  # behind the last stage: what the neck reads of it
-        chosen = (chosen - {max(chosen)}) | {known["backbone.sppf"]}
+        chosen = (chosen - {max(rows.values())}) | {known["backbone.sppf"]}
     return sorted(chosen)
 
 

@@ -28,6 +28,7 @@ from files.atomic import write_atomically
 
 _LAYER_PX = 640
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_LONGEST_NAME = 40  # characters of a class name in a file name, which may have 255 bytes
 _SAYS = {
     "cam": "Heat of a detection (LayerCAM, where the neck begins): bright where what the backbone found there raises "
     "the confidence of that box. It says where the score comes from, not that the model would fail without it. Each "
@@ -90,7 +91,7 @@ def save_pictures(explanation: Explained, folder: Path) -> Section:
             _, encoded = cv2.imencode(".png", cv2.cvtColor(one.layer, cv2.COLOR_RGBA2BGRA))
             _layer_file(folder, one.name).write_bytes(encoded.tobytes())
         shown.append((one.name, one.caption, one.layer is not None))
-    told = f"{explanation.detections} detections"
+    told = f"{explanation.detections} detection{'s' * (explanation.detections != 1)}"
     if explanation.detections > len(explanation.found.confidences):
         told += f", the {len(explanation.found.confidences)} most confident are explained"
     return Section(explanation.path or folder.name, told, folder, tuple(shown))
@@ -101,13 +102,16 @@ def write_page(folder: Path, sections: Sequence[Section]) -> Path:
     used = dict.fromkeys(name.split("_")[0] for one in sections for name, _, _ in one.shown)
     says = "".join(f"<p>{_SAYS[kind]}</p>" for kind in used if kind in _SAYS)
     body = "\n".join(_html(one, folder) for one in sections)
-    slider = '<p class="bar"><label>Heat <input type="range" min="0" max="100" value="75"></label></p>'
+    slider = script = ""
+    if any(layered for one in sections for *_, layered in one.shown):
+        slider = '<p class="bar"><label>Heat <input type="range" min="0" max="100" value="75"></label></p>'
+        script = f"<script>{_SCRIPT}</script>"
     file = folder / "index.html"
     write_atomically(
         file,
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>What the model looks at</title><style>{_STYLE}</style><h1>What the model looks at</h1>{says}"
-        f"{slider}{body}\n<script>{_SCRIPT}</script></html>\n",
+        f"{slider}{body}\n{script}</html>\n",
     )
     return file
 
@@ -152,7 +156,7 @@ def _cam_pictures(explanation: Explained) -> Iterator[_Picture]:
     found, names = explanation.found, explanation.names
     for class_id in dict.fromkeys(found.class_ids.tolist()):
         yield _Picture(
-            f"cam_class_{_safe(names[class_id])}",
+            f"cam_class_{class_id}_{_safe(names[class_id])}",  # the number: "a b" and "a/b" are two classes
             f"all of {names[class_id]}",
             class_cam_picture(explanation, class_id),
             _shrunk(heat_layer(explanation.class_cam(class_id))),
@@ -175,4 +179,4 @@ def _shrunk(layer: np.ndarray) -> np.ndarray:
 
 
 def _safe(name: str) -> str:
-    return _NOT_IN_NAMES.sub("_", name)
+    return _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME]

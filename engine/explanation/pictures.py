@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from data.images import decode_image
 from engine.drawing.boxes_on_images import Annotator, Style
@@ -155,7 +156,8 @@ def _heat(
         axes.plot([(box[0] + box[2]) / 2], [(box[1] + box[3]) / 2], "x", color="cyan", markersize=12, markeredgewidth=3)
     if not even:
         scale = ScalarMappable(Normalize(low, high), "inferno")
-        figure.colorbar(scale, ax=axes, fraction=0.046, location="bottom", label="gate", format="%.4g")
+        ticks = MaxNLocator(3)  # more run into each other where gates differ in the fourth digit
+        figure.colorbar(scale, ax=axes, fraction=0.046, location="bottom", label="gate", format="%.4g", ticks=ticks)
 
 
 def _strips(figure: Figure, axes: Axes, explanation: Explained, image: np.ndarray, strips: dict[str, Gate]) -> None:

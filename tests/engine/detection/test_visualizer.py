@@ -1,5 +1,8 @@
 """detect.py --visualize: same boxes, pictures beside them, every n-th frame, refusals."""
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -30,11 +33,11 @@ def test_boxes_are_the_same_and_pictures_are_there(settings, kind, tmp_path, cap
     assert run_detection(DetectConfig(**settings, name="seen", visualize=kind)) == 0
     plain, seen = (tmp_path / "runs" / name for name in ("plain", "seen"))
     assert (plain / "labels" / "street_6.txt").read_text() == (seen / "labels" / "street_6.txt").read_text() != ""
-    pictures = [file.name for file in (seen / "street_6").glob(f"{kind}_*.png")]
+    pictures = [file.name for file in (seen / "explained" / "street_6").glob(f"{kind}_*.png")]
     assert pictures
     named = [name.replace("cam_class", "heat_class").replace("cam_0", "heat_0") for name in pictures]
     page = (seen / "index.html").read_text(encoding="utf-8")
-    assert all(f'src="street_6/{name}"' in page for name in named)
+    assert all(f'src="explained/street_6/{name}"' in page for name in named)
     assert "What the model looks at:" in capsys.readouterr().out
 
 
@@ -47,7 +50,7 @@ def test_every_nth_frame_of_a_video(settings, tmp_path):
     writer.release()
     config = {**settings, "source": str(tmp_path / "clip.mp4"), "visualize": "gates", "visualize_every": 3}
     assert run_detection(DetectConfig(**config)) == 0
-    folders = sorted(one.name for one in (tmp_path / "runs" / "exp").iterdir() if (one / "image.png").exists())
+    folders = sorted(one.name for one in (tmp_path / "runs" / "exp" / "explained").iterdir())
     assert folders == ["clip_1", "clip_4", "clip_7"]
 
 
@@ -68,6 +71,37 @@ def test_gates_need_attention(settings, root):
     config = {**settings, "weights": (str(root / "weights" / "yolov5n.pt"),), "visualize": "gates"}
     with pytest.raises(ValueError, match="no attention; insert some"):
         run_detection(DetectConfig(**config))
+    assert not list(Path(settings["project"]).glob("exp*"))
+
+
+def test_images_named_like_other_results(settings, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    names = {"index.html.jpg", "labels.jpg", "crops.jpg", "predictions.csv.jpg", "explained.jpg"}
+    for name in names:
+        shutil.copy(settings["source"], source / name)
+    config = {**settings, "source": str(source), "save_csv": True, "save_crop": True, "nosave": False}
+    assert run_detection(DetectConfig(**config, visualize="cam")) == 0
+    folder = tmp_path / "runs" / "exp"
+    assert {one.name for one in (folder / "explained").iterdir()} == {Path(name).stem for name in names}
+    assert {one.name for one in folder.iterdir() if one.suffix == ".jpg"} == names
+    assert {one.suffix for one in (folder / "labels").iterdir()} == {".txt"}
+    assert (folder / "index.html").is_file()
+    assert (folder / "predictions.csv").is_file()
+
+
+def test_a_frame_and_an_image_of_the_same_name_have_a_folder_each(settings, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    picture = cv2.cvtColor(read_image(settings["source"]), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(source / "clip_1.jpg"), picture)
+    writer = cv2.VideoWriter(str(source / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 160))
+    writer.write(cv2.resize(picture, (160, 160)))
+    writer.release()
+    assert run_detection(DetectConfig(**{**settings, "source": str(source), "visualize": "features"})) == 0
+    folder = tmp_path / "runs" / "exp" / "explained"
+    shapes = {one.name: read_image(one / "image.png").shape for one in folder.iterdir()}
+    assert shapes == {"clip_1": picture.shape, "clip_1-2": (160, 160, 3)}
 
 
 def test_the_bare_flag_means_cam(tmp_path, monkeypatch):

@@ -112,6 +112,26 @@ def test_files_and_a_page_that_names_them_all_and_nothing_else(model, picture, t
     assert explanation.plot().shape[2] == 3
 
 
+def test_classes_whose_names_are_alike_have_a_picture_each(model, picture, tmp_path):
+    alike = {0: "a b", 1: "a/b", 2: "红" * 200}
+    explanation = Explainer(model, alike)(prepare(picture), picture, detections(3))
+    files = explanation.save(tmp_path)
+    assert len(files) == len(set(files))
+    for class_id, name in ((0, "0_a_b"), (1, "1_a_b")):
+        layer = read_image(tmp_path / f"heat_class_{name}.png", 4)[..., 3]
+        expected = np.rint(255 * explanation.class_cam(class_id))
+        assert np.abs(layer - expected).max() <= 1
+
+
+def test_a_page_without_heat_has_no_slider(model, picture, tmp_path):
+    one = detections(1)
+    for kind, there in (("cam", True), ("gates", False)):
+        Explainer(model, NAMES, [kind])(prepare(picture), picture, one).save(tmp_path / kind)
+        page = (tmp_path / kind / "index.html").read_text(encoding="utf-8")
+        assert ("range" in page) == ("<script>" in page) == there
+        assert "<p>1 detection</p>" in page
+
+
 def test_many_detections_are_cut_and_it_is_said(model, picture, tmp_path):
     explanation = Explainer(model, NAMES)(prepare(picture), picture, detections(MOST_BOXES + 3))
     assert len(explanation.cams) == MOST_BOXES

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from engine.explanation.layer_cam import cam_rows, layer_cam, layer_cams, merge_levels
 from models import build_model, insert, load_spec
+from tests.support.model_layouts import layout
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,13 @@ def test_levels_are_scaled_by_the_largest_of_all_and_merged_by_the_maximum():
 def test_the_maps_are_those_where_the_neck_begins(model):
     assert cam_rows(model) == [4, 6, 9]  # backbone.P3, backbone.P4, the pooling
     assert cam_rows(build_model(load_spec("yolov5n.yaml", nc=1))) == [4, 6, 9]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("p2", [2, 4, 6, 9]), ("p34", [4, 6, 9]), ("fpn", [4, 6, 9])])
+def test_the_maps_of_other_graphs(name, rows, tmp_path):
+    file = tmp_path / "layout.yaml"
+    file.write_text(yaml.safe_dump(layout(name, 1)))
+    assert cam_rows(build_model(load_spec(file))) == rows
 
 
 def test_the_heat_of_a_box_is_that_of_its_own_confidence(model):
