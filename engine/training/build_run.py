@@ -16,7 +16,8 @@ from engine.runtime.distributed import ALONE, Processes
 from models.autoanchor import check_anchors
 from models.cost import gigaflops
 from models.weights.checkpoint import read_checkpoint
-from models.weights.transfer import TransferReport, transfer
+from models.weights.transfer import transfer
+from models.weights.transfer_report import TransferReport
 from models.yolo import DetectionModel, build_model
 
 if TYPE_CHECKING:

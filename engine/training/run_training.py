@@ -11,21 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-import yaml
 
 from data.dataset.dataset_yaml import DatasetSpec, list_images, load_dataset_spec
 from data.hyp import Hyperparameters
 from data.loading.samples import DetectionDataset
-from engine.config.files import new_run_folder
 from engine.config.train_config import TrainConfig
 from engine.config.train_request import ResumeRequest, TrainRequest, read_request
 from engine.inference.image_size import training_px, whole_strides
 from engine.runtime.console import clock, note, say
 from engine.runtime.device import Precision, choose_precision
 from engine.runtime.distributed import Processes, joined
-from engine.runtime.folder_lock import trained_in
 from engine.training.batch_size_search import Meter, find_batch
 from engine.training.build_run import (
     create_loaders,
@@ -40,20 +36,18 @@ from engine.training.lightning_loop import Fit, warms_up_in_fp32
 from engine.training.loss_and_memory_recovery import OutOfMemory
 from engine.training.optimizer_and_schedule import accumulation
 from engine.training.resume import Interrupted, find_interrupted
+from engine.training.run_folder import new_folder, open_folder
 from engine.training.run_record import Run
-from engine.training.training_plots import plot_correlogram, plot_labels, plot_results
+from engine.training.training_plots import plot_results
 from engine.validation.result_table import EvalResult
-from files.disk import require_space, results_in
+from files.disk import results_in
 from models.freeze import freeze
-from models.insertion.insert import layer_list
 from models.user_modules import load_modules, loaded_files
 from models.weights.checkpoint import load_model, model_from_checkpoint, read_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
-    from models.weights.transfer import TransferReport
     from models.yolo import DetectionModel
 
-CHECKPOINT_COPIES = 3  # of the weights: their average, they themselves and the optimiser's momentum
 Examine = Callable[[DatasetSpec, Mapping[str, DetectionDataset], int, Hyperparameters], Sequence[str]]
 TO_MAKE_LONGER = ("epoch", "ema_updates", "last_update_step", "best_fitness", "best_epoch", "class_ap")
 
@@ -221,11 +215,11 @@ def _prepare(
     tell_of_mirrored_classes(hyp, dataset.names)
     model.to(device).to(memory_format=precision.memory_format).train()
     if folder is None:
-        folder = processes.from_main(lambda: _new_folder(config, alone))
+        folder = processes.from_main(lambda: new_folder(config, alone))
     run = Run(config, hyp, folder, dataset.names, device, precision, image_px, train, val, processes)
     if interrupted:
         run.tell_of_other_data(interrupted.state.get("data", {}))
-    processes.from_main(lambda: _open_folder(run, model, report, new=not interrupted))
+    processes.from_main(lambda: open_folder(run, model, report, new=not interrupted))
     where = ", ".join(map(str, dict.fromkeys(processes.devices)))
     together = f", {processes.world} processes on {processes.nodes} machine(s)" if processes.world > 1 else ""
     say(
@@ -259,45 +253,9 @@ def _with_batch(
 def _with_fold(request: TrainRequest, alone: ExitStack) -> tuple[TrainRequest, Path]:
     """The run on one fold's images, and its folder, which holds the split."""
     config = request.config
-    folder = _new_folder(config, alone)
+    folder = new_folder(config, alone)
     file = write_fold(request.dataset, config.folds, config.fold, config.seed, folder)
     return replace(request, dataset=load_dataset_spec(file, single_cls=config.single_cls)), folder
-
-
-def _new_folder(config: TrainConfig, alone: ExitStack) -> Path:
-    folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok)
-    alone.enter_context(trained_in(folder))
-    for file in (folder / "results.csv", *folder.glob("events.out.tfevents.*")):  # of the run that --exist-ok replaces
-        file.unlink(missing_ok=True)
-    return folder
-
-
-def _open_folder(run: Run, model: DetectionModel, report: TransferReport | None, *, new: bool) -> None:
-    """Make sure that a checkpoint will fit, and write what is known before the first epoch."""
-    needed_bytes = CHECKPOINT_COPIES * sum(parameter.nbytes for parameter in model.parameters())
-    require_space(run.folder, needed_bytes, "a checkpoint")
-    _write_options(run)
-    if new:
-        _describe_run(run, model)
-    if report is not None:
-        report.save(run.folder / "transfer.csv")
-
-
-def _write_options(run: Run) -> None:
-    """Write opt.yaml and hyp.yaml."""
-    options = {**run.config.to_dict(), "save_dir": str(run.folder)}
-    for name, values in (("opt", options), ("hyp", run.hyp.to_dict())):
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        (run.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-
-
-def _describe_run(run: Run, model: DetectionModel) -> None:
-    """Write what the run is made of: model.yaml and, with pictures, labels.jpg."""
-    (run.folder / "model.yaml").write_text(layer_list(model.spec), encoding="utf-8")
-    labels = run.train.dataset.labels
-    if not run.config.noplots and sum(map(len, labels)):
-        plot_labels(np.concatenate(labels), run.names, run.folder / "labels.jpg")
-        plot_correlogram(np.concatenate(labels), run.folder / "labels_correlogram.jpg")
 
 
 def _finish(run: Run, fit: Fit) -> TrainResult:

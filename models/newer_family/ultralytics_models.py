@@ -27,9 +27,10 @@ from models.insertion.places import named_places
 from models.newer_family.ultralytics_yaml import check_rows, find_yaml, read_mapping, scale_letter
 from models.spec.model_spec import LayerSpec, ModelSpec
 from models.spec.parse_layer_list import check_keys, number
+from models.weights.copy_rows import copy_rows
 from models.weights.safe_unpickler import DAMAGED, RefusedGlobalError, read_weights
 from models.weights.state_dicts import stub_state_dict
-from models.weights.transfer import TransferReport, copy_rows
+from models.weights.transfer_report import TransferReport
 from models.yolo import start_norms
 
 if TYPE_CHECKING:
