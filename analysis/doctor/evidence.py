@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,16 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.doctor.pictures import Picture
+from analysis.doctor.pictures import Picture, Pixels
 from data.dataset.dataset_yaml import SPLITS, DatasetSpec, list_images
 from data.dataset.image_files import image_files
 from data.dataset.label_cache import Entry
 from data.dataset.label_place import find_labels
 from data.dataset.label_scan import cache_file, scan_entries
 from data.hyp import Hyperparameters
+from data.near_duplicates import near_duplicate_groups
 
 if TYPE_CHECKING:
     from data.loading.samples import DetectionDataset
+
+
+_SAME_PLACE = 0.9  # IoU from which two boxes are one
+_FLAT = 0.15  # range of brightness below which a picture has no gradients to compare
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Split:
         """(rows, 4) float64 x1, y1, x2, y2, normalised."""
         centre, half = self.rows[:, 1:3].astype(np.float64), self.rows[:, 3:5].astype(np.float64) / 2
         return np.concatenate((centre - half, centre + half), 1)
+
+    @cached_property
+    def rows_in_one_place(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of rows of one image whose boxes are one, see `same_place`."""
+        return same_place(self.image_of_row, self.corners)
 
     def sides_px(self, image_px: int) -> np.ndarray:
         """(rows, 2) widths and heights after letterboxing to `image_px`, px."""
@@ -125,6 +136,37 @@ class Evidence:
     cleanvision: dict[str, list[str]] | None = None
     detected: dict[str, list[Detected]] | None = None
 
+    @cached_property
+    def same_files(self) -> list[list[tuple[str, str]]]:
+        """Split and path of images of equal content, a list each; without a look at the pixels, of the same path."""
+        groups: dict[bytes | str, list[tuple[str, str]]] = defaultdict(list)
+        for split in self.splits:
+            digests = [picture.digest for picture in self.pictures[split.name]] if self.pictures else split.images
+            for path, digest in zip(split.images, digests, strict=True):
+                if digest:
+                    groups[digest].append((split.name, path))
+        return [group for group in groups.values() if len(group) > 1]
+
+    @cached_property
+    def look_alikes(self) -> list[list[tuple[str, str, Pixels]]]:
+        """Split, path and pixels of pictures whose fingerprints differ little, a list each, in the order of the splits.
+
+        Files of equal content count once.
+        """
+        images: dict[bytes, tuple[str, str, Pixels]] = {}
+        for split in self.splits if self.pictures else []:
+            for path, picture in zip(split.images, (self.pictures or {})[split.name], strict=True):
+                if picture.pixels is not None and picture.pixels.light - picture.pixels.dark > _FLAT:
+                    images.setdefault(picture.digest, (split.name, path, picture.pixels))
+        if not images:
+            return []
+        found = list(images.values())
+        numbers = near_duplicate_groups(np.stack([pixels.fingerprint for *_, pixels in found]))
+        groups: dict[int, list[tuple[str, str, Pixels]]] = defaultdict(list)
+        for image, number in zip(found, numbers.tolist(), strict=True):
+            groups[number].append(image)
+        return [groups[number] for number in sorted(groups) if len(groups[number]) > 1]
+
     @property
     def names(self) -> dict[int, str]:
         """Class names by number."""
@@ -181,3 +223,30 @@ def _flat(labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(rows,) index of each row's image, and (rows, 5) the rows."""
     counts = np.fromiter(map(len, labels), np.int64, len(labels))
     return np.repeat(np.arange(len(labels)), counts), np.concatenate([np.zeros((0, 5), np.float32), *labels])
+
+
+def same_place(image_of_row: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows of one image with an IoU of 0.9 or more; an image's rows follow one another.
+
+    Boxes so alike have centres within a tenth of their size of each other, so that sorted by their left side each is
+    compared with few others: the cost stays linear however many boxes an image has.
+    """
+    order = np.lexsort((corners[:, 0], image_of_row))
+    image, box = image_of_row[order], corners[order]
+    width, areas = box[:, 2] - box[:, 0], (box[:, 2:] - box[:, :2]).prod(1)
+    firsts, seconds = [], []
+    alive = np.arange(len(order))
+    step = 1
+    while len(alive := alive[alive + step < len(order)]):
+        other = alive + step
+        near = (image[alive] == image[other]) & (box[other, 0] - box[alive, 0] <= (1 / _SAME_PLACE - 1) * width[alive])
+        alive, other = alive[near], other[near]
+        low, high = np.maximum(box[alive, :2], box[other, :2]), np.minimum(box[alive, 2:], box[other, 2:])
+        shared = (high - low).clip(0).prod(1)
+        hit = shared >= _SAME_PLACE * (areas[alive] + areas[other] - shared)
+        firsts.append(order[alive[hit]])
+        seconds.append(order[other[hit]])
+        step += 1
+    pairs = np.sort(np.stack([np.concatenate([[], *firsts]), np.concatenate([[], *seconds])]), 0).astype(np.int64)
+    first, second = pairs[:, np.lexsort(pairs[::-1])]
+    return first, second

@@ -10,12 +10,10 @@ import numpy as np
 
 from analysis.doctor.evidence import Evidence
 from analysis.doctor.finding import ERROR, NOTE, WARNING, Case, Found, check, found_in
-from analysis.doctor.pictures import Pixels
-from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, origin
+from data.near_duplicates import NEAR_DUPLICATE_BITS, origin
 
 _Image = tuple[str, str]  # split, path
 _COMPARED = 256  # earlier pictures of a group that one is compared with
-_FLAT = 0.15  # range of brightness below which a picture has no gradients to compare
 _COLOURS_APART = 6  # mean difference of the two colour channels of CIELAB, from 0 to 255, beyond which scenes differ
 
 
@@ -26,7 +24,7 @@ _COLOURS_APART = 6  # mean difference of the two colour channels of CIELAB, from
 )  # fmt: skip
 def leak(evidence: Evidence) -> Found:
     """Files of equal content in different splits."""
-    return found_in(_pairs(_same_files(evidence), across=True, word="the same file as"))
+    return found_in(_pairs(evidence.same_files, across=True, word="the same file as"))
 
 
 @check(
@@ -44,7 +42,7 @@ def near_leak(evidence: Evidence) -> Found:
 )  # fmt: skip
 def duplicate(evidence: Evidence) -> Found:
     """Files of equal content in one split."""
-    return found_in(_pairs(_same_files(evidence), across=False, word="the same file as"))
+    return found_in(_pairs(evidence.same_files, across=False, word="the same file as"))
 
 
 @check(
@@ -81,44 +79,21 @@ def _pairs(groups: list[list[_Image]], *, across: bool, word: str) -> Iterator[C
                 yield Case(path, f"{split}: {word} {earlier[0]}: {os.path.basename(earlier[1])}", other=earlier[1])
 
 
-def _same_files(evidence: Evidence) -> list[list[_Image]]:
-    """Images of equal content; without a look at the pixels, of the same path."""
-    groups: dict[bytes | str, list[_Image]] = defaultdict(list)
-    for split in evidence.splits:
-        digests = [picture.digest for picture in evidence.pictures[split.name]] if evidence.pictures else split.images
-        for path, digest in zip(split.images, digests, strict=True):
-            if digest:
-                groups[digest].append((split.name, path))
-    return [group for group in groups.values() if len(group) > 1]
-
-
 def _alike(evidence: Evidence, *, across: bool) -> Iterator[Case]:
     """Every picture that looks like an earlier one in another split, or in the same, with the one most like it.
 
-    Files of equal content count once. Of simple pictures, such as a sign on black, the gradients alone are alike too
-    often; so the colours have to be as well.
+    Of simple pictures, such as a sign on black, the gradients alone are alike too often; so the colours have to be as
+    well.
     """
-    images: dict[bytes, tuple[str, str, Pixels]] = {}
-    for split in evidence.splits if evidence.pictures else []:
-        for path, picture in zip(split.images, (evidence.pictures or {})[split.name], strict=True):
-            if picture.pixels is not None and picture.pixels.light - picture.pixels.dark > _FLAT:
-                images.setdefault(picture.digest, (split.name, path, picture.pixels))
-    if not images:
-        return
-    all_images = list(images.values())
-    prints = np.stack([pixels.fingerprint for _, _, pixels in all_images])
-    colours = np.stack([pixels.colours for _, _, pixels in all_images]).astype(np.int16)
-    splits = np.array([split for split, _, _ in all_images])
-    groups = near_duplicate_groups(prints)
-    for group in np.flatnonzero(np.bincount(groups) > 1).tolist():
-        members = np.flatnonzero(groups == group)
-        for place, number in enumerate(members.tolist()):
-            others = members[max(place - _COMPARED, 0) : place]
-            others = others[(splits[others] != splits[number]) == across]
+    for group in evidence.look_alikes:
+        prints = np.stack([pixels.fingerprint for *_, pixels in group])
+        colours = np.stack([pixels.colours for *_, pixels in group]).astype(np.int16)
+        splits = np.array([split for split, _, _ in group])
+        for number, (split, path, _) in enumerate(group):
+            others = np.arange(max(number - _COMPARED, 0), number)
+            others = others[(splits[others] != split) == across]
             bits = np.bitwise_count(prints[others] ^ prints[number]).sum(1, dtype=np.int64)
-            apart = np.abs(colours[others] - colours[number]).mean(1)
-            bits[apart > _COLOURS_APART] = 2 * NEAR_DUPLICATE_BITS
+            bits[np.abs(colours[others] - colours[number]).mean(1) > _COLOURS_APART] = 2 * NEAR_DUPLICATE_BITS
             if len(others) and bits.min() <= NEAR_DUPLICATE_BITS:
-                split, path, _ = all_images[number]
-                name, other, _ = all_images[int(others[bits.argmin()])]
+                name, other, _ = group[int(others[bits.argmin()])]
                 yield Case(path, f"{split}: looks like {name}: {os.path.basename(other)}", other=other)

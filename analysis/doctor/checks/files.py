@@ -24,12 +24,12 @@ _UNUSUAL = 16  # times more, or fewer, pixels than the usual image
 _LABEL_FAULT = "label file"  # how the scan's line about a label file begins
 
 
-def _corrupt(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
-    """Image, what is wrong, and the format of the file's beginning."""
+def _corrupt(evidence: Evidence, *, label: bool) -> Iterator[tuple[str, str]]:
+    """Images that cannot be used and why: for their label file, or for themselves."""
     for split in evidence.splits:
         for image, state, problems in zip(split.images, split.states, split.problems, strict=True):
-            if state == "corrupt":
-                yield image, problems[0], kind_of(image)
+            if state == "corrupt" and problems[0].startswith(_LABEL_FAULT) == label:
+                yield image, problems[0]
 
 
 @check(
@@ -38,12 +38,7 @@ def _corrupt(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
 )  # fmt: skip
 def unreadable(evidence: Evidence) -> Found:
     """Files of no known format, empty or missing ones, and images of a few pixels."""
-    found = _corrupt(evidence)
-    return found_in(
-        Case(image, text)
-        for image, text, kind in found
-        if not text.startswith(_LABEL_FAULT) and _is_no_image(text, kind)
-    )
+    return found_in(Case(*one) for one in _corrupt(evidence, label=False) if _is_no_image(*one))
 
 
 @check(
@@ -52,16 +47,11 @@ def unreadable(evidence: Evidence) -> Found:
 )  # fmt: skip
 def truncated(evidence: Evidence) -> Found:
     """Files that begin as an image and cannot be decoded to the end."""
-    found = _corrupt(evidence)
-    return found_in(
-        Case(image, text)
-        for image, text, kind in found
-        if not text.startswith(_LABEL_FAULT) and not _is_no_image(text, kind)
-    )
+    return found_in(Case(*one) for one in _corrupt(evidence, label=False) if not _is_no_image(*one))
 
 
-def _is_no_image(text: str, kind: str) -> bool:
-    return not kind or text.startswith("image of ")
+def _is_no_image(image: str, problem: str) -> bool:
+    return problem.startswith("image of ") or not kind_of(image)
 
 
 @check(
@@ -70,7 +60,7 @@ def _is_no_image(text: str, kind: str) -> bool:
 )  # fmt: skip
 def unreadable_label(evidence: Evidence) -> Found:
     """Binary files, UTF-16, files that may not be opened."""
-    return found_in(Case(image, text) for image, text, _ in _corrupt(evidence) if text.startswith(_LABEL_FAULT))
+    return found_in(Case(*one) for one in _corrupt(evidence, label=True))
 
 
 @check(

@@ -11,7 +11,6 @@ from analysis.doctor.evidence import Evidence, Split
 from analysis.doctor.finding import ERROR, NOTHING, WARNING, Case, Found, box_case, boxes_found, check, found_in
 from data.dataset.label_file import problem_kind
 
-_SAME_PLACE = 0.9  # IoU from which two boxes are one
 _COVERS = 0.98  # of both sides
 _REACH = 0.01  # of a side by which a box may stick out; rounding does not reach so far
 _MINORITY = 0.5
@@ -85,9 +84,7 @@ def duplicate(evidence: Evidence) -> Found:
     repeated = [  # of what training has read there are none: it has told of them
         Case(image, f"{os.path.basename(label)} {line}")
         for split in evidence.splits
-        for image, label, lines in zip(
-            split.images, split.label_files, split.repeats, strict=False
-        )  # training tells of them
+        for image, label, lines in zip(split.images, split.label_files, split.repeats, strict=False)
         for line in lines
     ]
     cases = [*repeated, *(case for same, case in _in_one_place(evidence) if same)]
@@ -106,36 +103,9 @@ def two_classes(evidence: Evidence) -> Found:
 def _in_one_place(evidence: Evidence) -> Iterator[tuple[bool, Case]]:
     """Pairs of boxes that lie on each other, and whether they are of one class."""
     for split in evidence.splits:
-        for first, second in zip(*same_place(split.image_of_row, split.corners), strict=True):
+        for first, second in zip(*split.rows_in_one_place, strict=True):
             same = bool(split.rows[first, 0] == split.rows[second, 0])
             yield same, box_case(evidence, split, [int(first), int(second)], "two boxes in one place")
-
-
-def same_place(image_of_row: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows of one image with an IoU of 0.9 or more; an image's rows follow one another.
-
-    Boxes so alike have centres within a tenth of their size of each other, so that sorted by their left side each is
-    compared with few others: the cost stays linear however many boxes an image has.
-    """
-    order = np.lexsort((corners[:, 0], image_of_row))
-    image, box = image_of_row[order], corners[order]
-    width, areas = box[:, 2] - box[:, 0], (box[:, 2:] - box[:, :2]).prod(1)
-    firsts, seconds = [], []
-    alive = np.arange(len(order))
-    step = 1
-    while len(alive := alive[alive + step < len(order)]):
-        other = alive + step
-        near = (image[alive] == image[other]) & (box[other, 0] - box[alive, 0] <= (1 / _SAME_PLACE - 1) * width[alive])
-        alive, other = alive[near], other[near]
-        low, high = np.maximum(box[alive, :2], box[other, :2]), np.minimum(box[alive, 2:], box[other, 2:])
-        shared = (high - low).clip(0).prod(1)
-        hit = shared >= _SAME_PLACE * (areas[alive] + areas[other] - shared)
-        firsts.append(order[alive[hit]])
-        seconds.append(order[other[hit]])
-        step += 1
-    pairs = np.sort(np.stack([np.concatenate([[], *firsts]), np.concatenate([[], *seconds])]), 0).astype(np.int64)
-    first, second = pairs[:, np.lexsort(pairs[::-1])]
-    return first, second
 
 
 @check(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.doctor.checks import CHECKS
-from analysis.doctor.checks.labels import same_place
+from analysis.doctor.evidence import same_place
 from benchmarks.studies.planted_faults import FAULTS, Fault
 from benchmarks.studies.planted_in_sets import OF_THE_SET, SET_FAULTS, SUSPECTED
 from engine.validation.metrics import box_iou
