@@ -50,7 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_common_arguments(parser)
     for name, module in FORMATS.items():
-        module.add_arguments(parser.add_argument_group(f"{name} only"))
+        if module.OPTIONS:
+            module.add_arguments(parser.add_argument_group(f"{name} only"))
     return parser
 
 

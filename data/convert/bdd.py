@@ -6,7 +6,6 @@ Yu et al., "BDD100K: A Diverse Driving Dataset for Heterogeneous Multitask Learn
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -30,10 +29,6 @@ CLASSES = [
     "traffic sign",
 ]
 _OF_2018 = {"person": "pedestrian", "motor": "motorcycle", "bike": "bicycle"}
-
-
-def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """There are none."""
 
 
 def detect(source: Source) -> str:

@@ -7,7 +7,6 @@ say train and test.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator
 
@@ -20,10 +19,6 @@ SUMMARY = "CCTSDB 2017 (GroundTruth.txt) and 2021 (XML)"
 OPTIONS = ()
 CLASSES = ("warning", "prohibitory", "mandatory")
 _ROW = re.compile(r"[^;\n]+\.(png|jpg);[\d.]+;[\d.]+;[\d.]+;[\d.]+;(warning|prohibitory|mandatory)\s*$", re.M)
-
-
-def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """There are none."""
 
 
 def detect(source: Source) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,10 +14,6 @@ from data.convert.xml_file import parse_xml
 SUMMARY = "CVAT XML: one file for many images"
 OPTIONS = ()
 _MAX_BYTES = 256 << 20
-
-
-def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """There are none."""
 
 
 def detect(source: Source) -> str:

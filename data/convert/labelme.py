@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 from collections.abc import Iterator
@@ -16,10 +15,6 @@ SUMMARY = "LabelMe JSON: one file per image"
 OPTIONS = ()
 _AREAS = ("rectangle", "polygon", "mask", "oriented_rectangle", "")
 _KEYS = re.compile(r'"(shapes|imagePath)"\s*:')
-
-
-def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """There are none."""
 
 
 def detect(source: Source) -> str:

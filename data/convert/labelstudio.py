@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,6 @@ SUMMARY = "Label Studio JSON or JSON-MIN"
 OPTIONS = ()
 _UPLOAD = re.compile(r"(?:^|/)[0-9a-f]{8}-([^/]+)$")  # what an upload puts before a name
 _KEYS = re.compile(r'"(annotations|completions|predictions)"\s*:\s*\[|"rectanglelabels"|"polygonlabels"')
-
-
-def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """There are none."""
 
 
 def detect(source: Source) -> str:
