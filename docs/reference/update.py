@@ -1,7 +1,7 @@
 """Write the reference pages from the code, so that they cannot drift: `python docs/reference/update.py`.
 
 flags.md from the parsers, hyperparameters.md from the class and its files, messages.md from every ValueError that the
-code raises. `tests/files/test_reference_pages.py` holds the committed pages against what this writes.
+code raises. `tests/docs/test_site.py` holds the committed pages against what this writes.
 """
 
 from __future__ import annotations

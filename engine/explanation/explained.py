@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from engine.explanation.gates import Gate
 from engine.inference.predictor import Detections
+
+LARGEST_PX = 1280  # side of a picture
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Explained:
     features: Mapping[str, np.ndarray] | None = None
     content_xyxy: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     detections: int = 0
+
+    @cached_property
+    def picture(self) -> np.ndarray:
+        """The image at no more than `LARGEST_PX` a side, for pictures of it."""
+        height, width = self.image.shape[:2]
+        scale = min(1.0, LARGEST_PX / max(height, width))
+        if scale == 1.0:
+            return self.image
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        return cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
 
     def cam(self, number: int) -> np.ndarray:
         """The heat map of a detection, (H, W) float32 in 0..1 over the image."""

@@ -17,12 +17,11 @@ from engine.explanation.explained import Explained
 from engine.explanation.pictures import (
     boxes_picture,
     by_layer,
-    cam_picture,
-    class_cam_picture,
+    class_cams,
     feature_sheet,
     gate_picture,
     heat_layer,
-    small,
+    heat_picture,
 )
 from files.atomic import write_atomically
 
@@ -123,15 +122,13 @@ def _html(one: Section, page_folder: Path) -> str:
         if name == "image":
             continue
         text = html.escape(caption)
+        picture, wide = f'<img src="{where}/{quote(name)}.png" alt="{text}" loading="lazy">', ' class="wide"'
         if layered:
             heat = quote(_layer_file(Path(), name).name)
-            pictures = f'<img src="{where}/image.png" alt="" loading="lazy"><img src="{where}/{heat}" alt="{text}">'
-            figures.append(f'<figure><div class="over">{pictures}</div><figcaption>{text}</figcaption></figure>')
-        else:
-            wide = "" if name == "boxes" else ' class="wide"'
-            picture = f'<div class="over"><img src="{where}/{quote(name)}.png" alt="{text}" loading="lazy"></div>'
-            picture = picture if not wide else picture.replace(' class="over"', "")
-            figures.append(f"<figure{wide}>{picture}<figcaption>{text}</figcaption></figure>")
+            picture = f'<img src="{where}/image.png" alt="" loading="lazy"><img src="{where}/{heat}" alt="{text}">'
+        if layered or name == "boxes":  # as wide as each other, so that they compare
+            picture, wide = f'<div class="over">{picture}</div>', ""
+        figures.append(f"<figure{wide}>{picture}<figcaption>{text}</figcaption></figure>")
     return f'<h2>{html.escape(one.heading)}</h2><p>{one.told}</p><div class="row">{"".join(figures)}</div>'
 
 
@@ -140,7 +137,7 @@ def _layer_file(folder: Path, name: str) -> Path:
 
 
 def _pictures(explanation: Explained) -> Iterator[_Picture]:
-    yield _Picture("image", "image", small(explanation)[0])
+    yield _Picture("image", "image", explanation.picture)
     yield _Picture("boxes", "detections", boxes_picture(explanation))
     if explanation.cams is not None:
         yield from _cam_pictures(explanation)
@@ -154,20 +151,16 @@ def _pictures(explanation: Explained) -> Iterator[_Picture]:
 
 def _cam_pictures(explanation: Explained) -> Iterator[_Picture]:
     found, names = explanation.found, explanation.names
-    for class_id in dict.fromkeys(found.class_ids.tolist()):
-        yield _Picture(
-            f"cam_class_{class_id}_{_safe(names[class_id])}",  # the number: "a b" and "a/b" are two classes
-            f"all of {names[class_id]}",
-            class_cam_picture(explanation, class_id),
-            _shrunk(heat_layer(explanation.class_cam(class_id))),
-        )
+    for class_id, heat, numbers in class_cams(explanation):
+        name = f"cam_class_{class_id}_{_safe(names[class_id])}"  # the number: "a b" and "a/b" are two classes
+        yield _heat(explanation, name, f"all of {names[class_id]}", heat, numbers)
     for number, (confidence, class_id) in enumerate(zip(found.confidences, found.class_ids.tolist(), strict=True)):
-        yield _Picture(
-            f"cam_{number:02d}_{_safe(names[class_id])}",
-            f"{names[class_id]} {confidence:.2f}",
-            cam_picture(explanation, number),
-            _shrunk(heat_layer(explanation.cam(number))),
-        )
+        name = f"cam_{number:02d}_{_safe(names[class_id])}"
+        yield _heat(explanation, name, f"{names[class_id]} {confidence:.2f}", explanation.cam(number), [number])
+
+
+def _heat(explanation: Explained, name: str, caption: str, heat: np.ndarray, numbers: list[int]) -> _Picture:
+    return _Picture(name, caption, heat_picture(explanation, heat, numbers), _shrunk(heat_layer(heat)))
 
 
 def _shrunk(layer: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import cv2
@@ -15,11 +15,11 @@ from matplotlib.ticker import MaxNLocator
 
 from data.images import decode_image
 from engine.drawing.boxes_on_images import Annotator, Style
+from engine.drawing.figure_style import PALETTE
 from engine.explanation.explained import Explained
 from engine.explanation.gates import Gate
 from engine.inference.predictor import Detections
 
-LARGEST_PX = 1280  # side of a picture
 _HEAT = cv2.COLORMAP_INFERNO  # grows steadily in lightness, so that colour-blind eyes and grey prints read it
 _OPACITY = 0.75
 _DPI = 100
@@ -27,30 +27,21 @@ _TILES_A_ROW = 8
 _EVEN = 1e-4  # a gate that varies by less than this share of itself is one number
 
 
-def small(explanation: Explained) -> tuple[np.ndarray, float]:
-    """The image at no more than `LARGEST_PX` a side, and what it was scaled by."""
-    height, width = explanation.image.shape[:2]
-    scale = min(1.0, LARGEST_PX / max(height, width))
-    if scale == 1.0:
-        return explanation.image, scale
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(explanation.image, size, interpolation=cv2.INTER_AREA), scale
+def boxes_picture(explanation: Explained) -> np.ndarray:
+    """The image with its detections, (H, W, 3) uint8 RGB."""
+    return _with_boxes(explanation, explanation.picture, slice(None))
 
 
-def boxes_picture(explanation: Explained, numbers: Sequence[int] | None = None) -> np.ndarray:
-    """The image with its detections, or with some of them, (H, W, 3) uint8 RGB."""
-    return _with_boxes(explanation, small(explanation)[0], numbers)
+def heat_picture(explanation: Explained, heat: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+    """Heat (h, w) in 0..1 over the image, with the boxes of the detections that it is of."""
+    return _with_boxes(explanation, overlay(explanation.picture, heat), list(numbers))
 
 
-def cam_picture(explanation: Explained, number: int) -> np.ndarray:
-    """The heat map of one detection over the image, with its box."""
-    return _with_boxes(explanation, overlay(small(explanation)[0], explanation.cam(number)), [number])
-
-
-def class_cam_picture(explanation: Explained, class_id: int) -> np.ndarray:
-    """The heat maps of a class over the image, with its boxes."""
-    numbers = np.flatnonzero(explanation.found.class_ids == class_id).tolist()
-    return _with_boxes(explanation, overlay(small(explanation)[0], explanation.class_cam(class_id)), numbers)
+def class_cams(explanation: Explained) -> Iterator[tuple[int, np.ndarray, list[int]]]:
+    """Each class that was found, its heat over the image, and the numbers of its detections."""
+    for class_id in dict.fromkeys(explanation.found.class_ids.tolist()):
+        numbers = np.flatnonzero(explanation.found.class_ids == class_id).tolist()
+        yield class_id, explanation.class_cam(class_id), numbers
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -74,7 +65,7 @@ def heat_layer(heat: np.ndarray) -> np.ndarray:
 
 def gate_picture(explanation: Explained, gates: Sequence[Gate]) -> np.ndarray:
     """The gates of one layer: each over the image, as strips, or as bars, with their values."""
-    image, _ = small(explanation)
+    image = explanation.picture
     shown = [one for one in gates if one.kind not in ("row", "column")]
     strips = {one.kind: one for one in gates if one.kind in ("row", "column")}
     panels = len(shown) + bool(strips) + sum(one.channel_maps is not None for one in shown)
@@ -112,7 +103,7 @@ def overview(explanation: Explained) -> np.ndarray:
     """The detections, then the heat of each class, the gates and feature sheets, one below the other."""
     pictures = [boxes_picture(explanation)]
     if explanation.cams is not None:
-        pictures += [class_cam_picture(explanation, k) for k in dict.fromkeys(explanation.found.class_ids.tolist())]
+        pictures += [heat_picture(explanation, heat, numbers) for _, heat, numbers in class_cams(explanation)]
     pictures += [gate_picture(explanation, gates) for gates in by_layer(explanation.gates or ())]
     pictures += [feature_sheet(maps) for maps in (explanation.features or {}).values()]
     width = max(one.shape[1] for one in pictures)
@@ -127,9 +118,8 @@ def by_layer(gates: Sequence[Gate]) -> list[list[Gate]]:
     return list(layers.values())
 
 
-def _with_boxes(explanation: Explained, picture: np.ndarray, numbers: Sequence[int] | None) -> np.ndarray:
+def _with_boxes(explanation: Explained, picture: np.ndarray, chosen: slice | list[int]) -> np.ndarray:
     scale = picture.shape[1] / explanation.image.shape[1]
-    chosen = slice(None) if numbers is None else list(numbers)
     boxes, confidences, class_ids = (values[chosen] for values in explanation.found[:3])
     annotator = Annotator(explanation.names, Style(line_px=2))
     return annotator.draw(picture, *Detections(boxes * scale, confidences, class_ids))
@@ -186,7 +176,7 @@ def _strips(figure: Figure, axes: Axes, explanation: Explained, image: np.ndarra
 
 def _bars(axes: Axes, gate: Gate) -> None:
     values = np.sort(gate.values)
-    axes.bar(np.arange(len(values)), values, width=1.0, color="#0072b2")
+    axes.bar(np.arange(len(values)), values, width=1.0, color=PALETTE[0])
     axes.set_title("channel gate, sorted", fontsize=10)
     axes.set_xlabel(f"{len(values)} channels, lowest gate first")
     axes.set_ylabel("gate")
