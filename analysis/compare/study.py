@@ -44,7 +44,7 @@ def _study(request: CompareRequest) -> int:
         with locked(request.folder):
             merge(request.merge, request.folder)
             remember(request.folder, request.title, request.command)
-        write_report(request.folder)
+        _report(request.folder)
         return 0
     device = select_device(request.shared["device"])
     choose_precision(request.shared["precision"], device)
@@ -66,14 +66,19 @@ def _study(request: CompareRequest) -> int:
             run_on_ray(planned, request.ray, device=request.shared["device"], workers=request.shared["workers"])
     else:
         run_locally(planned, request.folder, request.jobs)
-    with locked(request.folder):
-        draw_different(planned)
-    write_report(request.folder)
+    _report(request.folder)
     failed = [folder for folder in planned if folder.state == FAILED]
     for folder in failed:
         error = folder.read("error")
         print(printable_lines(f"failed in {error['stage']}: {folder.path.name}: {error['error']}"), file=sys.stderr)
     return 1 if failed else 0
+
+
+def _report(comparison: Path) -> None:
+    """Draw what all runs of the folder together decide, and write the report."""
+    with locked(comparison):
+        draw_different(folders(comparison))
+    write_report(comparison)
 
 
 def _sharing_cores(plans: Sequence[RunPlan], jobs: int) -> list[RunPlan]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import torch
 
 from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.measure import SHOWN_CONFIDENCE, Pictures
@@ -26,13 +24,17 @@ from engine.validation.explained_images import ImageExplainer
 from models.weights.checkpoint import load_model
 
 DIFFERENT_IMAGES = 2
+PREFIX = "different"  # of the pictures' names
+_CHOSEN = "different"  # the file of a run that names the images drawn
 
 
 def draw_different(folders: Sequence[RunFolder]) -> None:
-    """Draw them into `seen/different-…` of the lowest seed of each configuration, where its weights are still there.
+    """Draw them into `seen/different…` of the lowest seed of each configuration, where its weights are still there.
+
+    Pictures of images that were chosen before, of fewer configurations, go: a row of the page shows one image.
 
     Args:
-        folders: Finished and other runs; those on one split of one data set at one size are compared.
+        folders: All runs of a comparison.
     """
     for group in _groups(folders):
         try:
@@ -40,14 +42,25 @@ def draw_different(folders: Sequence[RunFolder]) -> None:
         except ValueError:  # which the report tells of
             continue
         for folder in group:
-            if not chosen or not folder.best.is_file() or folder.read("different") == chosen:
-                continue
-            try:
-                _draw(folder, chosen)
-            except (ValueError, OSError) as error:  # pictures are no reason to do without the report
-                say(f"WARNING: {folder.path.name}: the images that differ most are not drawn: {first_line(error)}")
-                continue
-            folder.write("different", chosen)
+            if folder.read(_CHOSEN, []) != chosen:
+                _draw_anew(folder, chosen)
+
+
+def _draw_anew(folder: RunFolder, chosen: Sequence[str]) -> None:
+    for old in (folder.path / "seen").glob(f"{PREFIX}*.jpg"):
+        old.unlink()
+    folder.write(_CHOSEN, [])
+    if not chosen:
+        return
+    if not folder.best.is_file():
+        say(f"{folder.path.name}: the images that differ most are not drawn, because its weights are gone")
+        return
+    try:
+        _draw(folder, chosen)
+    except (ValueError, OSError) as error:  # pictures are no reason to do without the report
+        say(f"WARNING: {folder.path.name}: the images that differ most are not drawn: {first_line(error)}")
+        return
+    folder.write(_CHOSEN, chosen)
 
 
 def most_different(results: Sequence[ImageResults], count: int = DIFFERENT_IMAGES) -> list[str]:
@@ -72,30 +85,30 @@ def _balance(results: ImageResults) -> np.ndarray:
 
 
 def _groups(folders: Sequence[RunFolder]) -> list[list[RunFolder]]:
-    """The lowest finished seed of each configuration, those together that were measured on the same images."""
-    groups: dict[tuple[object, ...], dict[str, RunFolder]] = {}
+    """The lowest finished seed of each configuration, in the groups that the report compares."""
+    groups: dict[tuple[str, str], dict[str, RunFolder]] = {}
     for folder in sorted((one for one in folders if one.state == FINISHED), key=lambda one: one.plan.seed):
         plan = folder.plan
-        key = plan.data, plan.data_digest, plan.task, plan.train["imgsz"]
-        groups.setdefault(key, {}).setdefault(str(plan.config), folder)
+        groups.setdefault((plan.group, plan.data_digest), {}).setdefault(plan.config, folder)
     return [list(group.values()) for group in groups.values()]
 
 
-def _draw(folder: RunFolder, names: Sequence[str]) -> None:
+def _draw(folder: RunFolder, chosen: Sequence[str]) -> None:
     plan = folder.plan
     config = TrainConfig.from_dict(plan.train)
     device = select_device(config.device)
     dataset = load_dataset_spec(config.data, single_cls=config.single_cls)
     paths = {image_name(dataset, path): path for path in list_images(dataset.entries(plan.task))}
-    wanted = [paths[name] for name in names if name in paths]
+    if gone := [name for name in chosen if name not in paths]:
+        raise ValueError(f"{dataset.file}: has no image {gone[0]} any more")
+    wanted = [paths[name] for name in chosen]
     model = load_model(folder.best, device)
     image_px = training_px(config.imgsz, max(int(model.stride.max()), 32))
-    precision = replace(choose_precision("32", device), dtype=torch.float32)
-    predictor = Predictor(
-        PlainNetwork(model, device, precision), image_px=image_px, selection=Selection(SHOWN_CONFIDENCE, 0.6)
+    network = PlainNetwork(model, device, choose_precision("32", device))
+    predictor = Predictor(network, image_px=image_px, selection=Selection(SHOWN_CONFIDENCE, 0.6))
+    pictures = Pictures(
+        folder.path / "seen", dataset.names, wanted, ImageExplainer(model, dataset.names, image_px), prefix=PREFIX
     )
-    explainer = ImageExplainer(load_model(folder.best, device), dataset.names, image_px)
-    pictures = Pictures(folder.path / "seen", dataset.names, wanted, explainer, prefix="different")
     scan = scan_labels(wanted, dataset.nc, progress=False)
     labels = dict(zip(map(str, scan.paths), scan.labels, strict=True))
     for path in wanted:

@@ -1,10 +1,13 @@
 """Which images configurations differ on most."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from analysis.compare.execute import different_images
 from analysis.compare.execute.different_images import draw_different, most_different
 from analysis.compare.execute.image_results import ImageResults
-from analysis.compare.execute.run_folder import RunFolder
+from analysis.compare.execute.run_folder import FINISHED, RunFolder
 
 IMAGES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -43,3 +46,45 @@ def test_runs_without_their_images_data_are_left_alone(tmp_path):
     folder.mkdir(parents=True)
     draw_different([RunFolder(folder)])
     assert list(folder.iterdir()) == []
+
+
+def finished(folder, name, seed, found, plan):
+    """A finished run without weights, which found so much."""
+    run = RunFolder(folder / "runs" / name)
+    run.write("run", replace(plan, config=name, seed=seed).to_dict())
+    found.save(run.path / "images.npz")
+    (run.path / "seen").mkdir()
+    return run
+
+
+def test_a_row_of_the_page_never_shows_two_images(tmp_path, planned, monkeypatch, capsys):
+    """A configuration that joins later changes the choice: pictures of the former one go, drawn anew or not."""
+    monkeypatch.setattr(RunFolder, "state", FINISHED)
+    drawn = []
+
+    def draw(folder, chosen):
+        drawn.append((folder.path.name, tuple(chosen)))
+        for number in range(len(chosen)):
+            (folder.path / "seen" / f"different{number}.jpg").touch()
+
+    monkeypatch.setattr(different_images, "_draw", draw)
+    monkeypatch.setattr(RunFolder, "best", property(lambda self: self.path / "best.pt"))
+    plan = planned("--seeds", "1")[0]
+    runs = [
+        finished(tmp_path, "none", 0, results((0, 0.9, True), (1, 0.9, True)), plan),
+        finished(tmp_path, "se", 0, results((0, 0.9, True), (1, 0.9, False)), plan),
+    ]
+    for run in runs:
+        run.best.touch()
+    draw_different(runs)
+    assert drawn == [("none", ("b.jpg",)), ("se", ("b.jpg",))]
+    draw_different(runs)
+    assert len(drawn) == 2  # nothing has changed
+    runs.append(finished(tmp_path, "cbam", 0, results((0, 0.9, False), (0, 0.8, False), (1, 0.9, True)), plan))
+    runs[1].best.unlink()
+    runs[2].best.touch()
+    draw_different(runs)
+    assert drawn[2:] == [("none", ("a.jpg", "b.jpg")), ("cbam", ("a.jpg", "b.jpg"))]
+    shown = [sorted(one.name for one in (run.path / "seen").iterdir()) for run in runs]
+    assert shown == [["different0.jpg", "different1.jpg"], [], ["different0.jpg", "different1.jpg"]]
+    assert "se: the images that differ most are not drawn, because its weights are gone" in capsys.readouterr().out
