@@ -76,9 +76,10 @@ def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, f
     from matplotlib.figure import Figure
 
     done = [outcome for outcome in outcomes if outcome.fitness is not None]
-    rows = math.ceil(len(searched) / COLUMNS_OF_THE_PLOT)
-    figure = Figure(figsize=(3 * COLUMNS_OF_THE_PLOT, 2.8 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS_OF_THE_PLOT, squeeze=False)
+    columns = min(max(len(searched), 2), COLUMNS_OF_THE_PLOT)  # the title needs the width of two
+    rows = math.ceil(len(searched) / columns)
+    figure = Figure(figsize=(3 * columns, 2.8 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     fitness = np.array([outcome.fitness for outcome in done], float)
     ages = [outcome.number for outcome in done]
     points = best_point = None

@@ -20,7 +20,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 
-from data.images import read_image
+from data.images import ImageReadError, read_image
 from engine.config.train_parser import require_loggers
 from engine.runtime.console import first_line, say
 from files.yaml_file import read_yaml
@@ -94,7 +94,10 @@ class TensorBoardLog:
     def pictures(self, folder: Path) -> None:
         """Write the run's mosaics and plots, as large as a page shows them."""
         for file in sorted(one for one in folder.iterdir() if one.suffix in (".jpg", ".png")):
-            image = read_image(file)
+            try:
+                image = read_image(file)
+            except ImageReadError:  # something of the user's; the others are still worth a look
+                continue
             scale = min(1.0, _PICTURE_PX / max(image.shape[:2]))
             small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             self.writer.add_image(file.stem, small, dataformats="HWC")
@@ -220,12 +223,6 @@ OPEN: Mapping[str, Callable[[Run, str | None], Log]] = {
 }
 
 
-def _show(log: Log, folder: Path, weights: Path) -> None:
-    if isinstance(log, TensorBoardLog):
-        log.pictures(folder)
-        log.graph(weights)
-
-
 class LogFigures(pl.Callback):
     """Gives each row of results.csv, the settings and the final weights' path to TensorBoard and the services.
 
@@ -288,7 +285,8 @@ class LogFigures(pl.Callback):
         """Log where the final weights are, and end."""
         self._each(lambda log: log.weights(str(weights.resolve())))
         if not self.run.config.noplots:
-            self._each(lambda log: _show(log, self.run.folder, weights), ["tensorboard"])
+            self._to_tensorboard(lambda log: log.pictures(self.run.folder))
+            self._to_tensorboard(lambda log: log.graph(weights))
         self._each(lambda log: log.close("success"))
         self.logs.clear()
 
@@ -299,6 +297,15 @@ class LogFigures(pl.Callback):
             self._give_up("tensorboard", error)
         if not self.start_epoch:
             self._each(lambda log: log.settings(self._settings()), ["tensorboard"])
+
+    def _to_tensorboard(self, action: Callable[[TensorBoardLog], None]) -> None:
+        """Show what no service takes; where that fails the figures are there still."""
+        log = self.logs.get("tensorboard")
+        if isinstance(log, TensorBoardLog):
+            try:
+                action(log)
+            except Exception as error:  # noqa: BLE001  (torch's tracing raises kinds of its own)
+                say(f"WARNING: tensorboard lacks a part of this run ({first_line(error)}); the run folder has it")
 
     def _settings(self) -> dict[str, Any]:
         return {**self.run.config.to_dict(), **self.run.hyp.to_dict()}

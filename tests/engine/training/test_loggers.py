@@ -216,3 +216,42 @@ def test_mistakes_are_told_before_anything_is_made(words, message, monkeypatch):
     monkeypatch.setattr("engine.config.train_parser.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=message):
         parse_train_args(["--cfg", "yolov5n.yaml", *words])
+
+
+def tags(folder: Path, kind: str) -> object:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return events.Tags()[kind]
+
+
+def test_tensorboard_shows_pictures_and_the_graph(configure, monkeypatch, capsys):
+    """Whatever else lies in the run folder; without plots there is nothing to show."""
+    plain = train(configure(epochs=1, name="plain"))
+    assert tags(plain.folder, "images") == []
+    assert not tags(plain.folder, "graph")
+    graph = loggers.TensorBoardLog.graph
+
+    def with_another(log: loggers.TensorBoardLog, weights: Path) -> None:
+        (weights.parents[1] / "a.png").write_bytes(b"no picture")
+        log.pictures(weights.parents[1])
+        graph(log, weights)
+
+    monkeypatch.setattr(loggers.TensorBoardLog, "graph", with_another)
+    shown = train(configure(epochs=1, name="shown", noplots=False))
+    assert {"labels", "labels_correlogram", "results", "train_batch0", "val_batch0_pred"} <= set(
+        tags(shown.folder, "images")
+    )
+    assert tags(shown.folder, "graph")
+    assert "WARNING: tensorboard" not in capsys.readouterr().out
+
+
+def test_a_graph_that_cannot_be_traced_leaves_the_rest(configure, monkeypatch, capsys):
+    def fail(log: loggers.TensorBoardLog, weights: Path) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(loggers.TensorBoardLog, "graph", fail)
+    result = train(configure(epochs=1, noplots=False))
+    assert "WARNING: tensorboard lacks a part of this run (no such operator)" in capsys.readouterr().out
+    assert "results" in tags(result.folder, "images")
+    assert_same_figures(tensorboard_scalars(result.folder), results(result.folder))
