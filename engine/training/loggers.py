@@ -15,12 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import cv2
 import lightning.pytorch as pl
 import torch
 import yaml
 
-from data.images import ImageReadError, read_image
+from data.dataset.label_scan import image_size
 from engine.config.train_parser import require_loggers
 from engine.runtime.console import first_line, say
 from files.yaml_file import read_yaml
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from engine.training.run_record import Run
 
 IDS = "loggers.yaml"  # by which name each service knows the run, so that a resumed run goes on there
-_PICTURE_PX = 1280
 FITNESS_COLUMN = "metrics/mAP_0.5:0.95"
 
 
@@ -92,15 +90,18 @@ class TensorBoardLog:
         self.writer.add_text("weights", path)
 
     def pictures(self, folder: Path) -> None:
-        """Write the run's mosaics and plots, as large as a page shows them."""
+        """Write the run's mosaics and plots, the files as they are: to encode them anew takes seconds."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]  (generated)
+
+        events = self.writer.file_writer
+        assert events is not None  # open until `close`
         for file in sorted(one for one in folder.iterdir() if one.suffix in (".jpg", ".png")):
             try:
-                image = read_image(file)
-            except ImageReadError:  # something of the user's; the others are still worth a look
+                width, height = image_size(str(file))
+            except ValueError:  # something of the user's; the others are still worth a look
                 continue
-            scale = min(1.0, _PICTURE_PX / max(image.shape[:2]))
-            small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            self.writer.add_image(file.stem, small, dataformats="HWC")
+            image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=file.read_bytes())
+            events.add_summary(Summary(value=[Summary.Value(tag=file.stem, image=image)]))
 
     def graph(self, weights: Path) -> None:
         """Write the network's graph, of a copy that is read from its file."""

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
+from data.images import decode_image, read_image
 from engine.config.train_request import ResumeRequest, parse_train_args
 from engine.training import loggers
 from engine.training.results_csv import ResultsFile
@@ -218,11 +220,14 @@ def test_mistakes_are_told_before_anything_is_made(words, message, monkeypatch):
         parse_train_args(["--cfg", "yolov5n.yaml", *words])
 
 
-def tags(folder: Path, kind: str) -> object:
+def events(folder: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(folder)).Reload()
-    return events.Tags()[kind]
+    return EventAccumulator(str(folder)).Reload()
+
+
+def tags(folder: Path, kind: str) -> object:
+    return events(folder).Tags()[kind]
 
 
 def test_tensorboard_shows_pictures_and_the_graph(configure, monkeypatch, capsys):
@@ -242,6 +247,10 @@ def test_tensorboard_shows_pictures_and_the_graph(configure, monkeypatch, capsys
     assert {"labels", "labels_correlogram", "results", "train_batch0", "val_batch0_pred"} <= set(
         tags(shown.folder, "images")
     )
+    stored, *_ = events(shown.folder).Images("results")
+    pixels = decode_image(np.frombuffer(stored.encoded_image_string, np.uint8))
+    np.testing.assert_array_equal(pixels, read_image(shown.folder / "results.png"))
+    assert (stored.height, stored.width) == pixels.shape[:2]
     assert tags(shown.folder, "graph")
     assert "WARNING: tensorboard" not in capsys.readouterr().out
 
