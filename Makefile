@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export YOLO_OFFLINE := 1
 export YOLO_AUTOINSTALL := false
 
-.PHONY: demo test test-slow lint types docs docs-serve lock weights clean
+.PHONY: demo app test test-slow lint types docs docs-serve lock weights clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "expected Python 3.10 to 3.13 but found %d.%d; try make PYTHON=python3.12" % v)'
@@ -23,24 +23,34 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/python -m engine.demo $(SET)
 
+$(VENV)/.app: requirements-app.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-app.txt -c requirements.lock
+	touch $@
+
+# The page in the browser, at http://127.0.0.1:7860.
+app: $(VENV)/.app
+	$(BIN)/python app.py
+
+# A process for each core, with one thread: half the time of one process with all cores.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow
 
-# Style, and the order of the rooms (pyproject.toml).
-lint: $(VENV)/.dev
+# Style, the order of the rooms and the types (pyproject.toml).
+lint: types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 
-# Types; apart from lint because pyright fetches its own package from npm when it first runs.
 types: $(VENV)/.dev
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/basedpyright --level error --pythonpath $(BIN)/python
 
-# The site in build/site, from the repository's own pages; a link that leads nowhere fails.
+# The site in build/site, from the repository's own pages; a link that leads nowhere and a stale translation fail.
 docs: $(VENV)/.dev
 	$(BIN)/python docs/reference/update.py
 	$(BIN)/python docs/build_site.py
+	$(BIN)/python docs/translations.py
 
 docs-serve: docs
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
@@ -56,6 +66,7 @@ weights: $(VENV)/.run
 # Exact versions for every supported Python; needs uv.
 lock:
 	uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header requirements-dev.txt -o requirements.lock
+	sed -i '1i # Exact versions that the tests ran with, for Python 3.10 to 3.13: pip install -r requirements.txt -c requirements.lock\n# Made by: make lock' requirements.lock
 
 clean:
 	rm -rf $(VENV) build runs .pytest_cache .ruff_cache

@@ -27,15 +27,13 @@ def run(data: Any = None, weights: Any = None, **flags: Any) -> list[str]:  # no
         flags: The other flags by name, e.g. `include=("onnx",)`, `imgsz=(320, 320)`, `half=True`.
 
     Returns:
-        The written files and folders.
+        The written files and folders; none with `benchmark`, which prints a table.
 
     Raises:
         ValueError: For what the command line refuses, or a file that differs too much from its source.
     """
     config = called(parse_config, build_parser(), ExportConfig, {**flags, "data": data, "weights": weights})
-    from engine.exporting.run_export import export
-
-    return [str(one.path) for one in export(config)]
+    return _export(config)
 
 
 def main(opt: Namespace | None = None) -> int:
@@ -44,11 +42,20 @@ def main(opt: Namespace | None = None) -> int:
         for weights in opt.weights if isinstance(opt.weights, (list, tuple)) else [opt.weights]:
             run(**{**vars(opt), "weights": weights})
         return 0
-    config = parse_config()
+    _export(parse_config())
+    return 0
+
+
+def _export(config: ExportConfig) -> list[str]:
+    """What was written; nothing with `--benchmark`, which prints a table."""
+    if config.benchmark:
+        from analysis.cost.exported_formats import benchmark
+
+        print(benchmark(config))
+        return []
     from engine.exporting.run_export import export  # torch loads after the command line is known to be right
 
-    export(config)
-    return 0
+    return [str(one.path) for one in export(config)]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ link to a file is looked up. The site: build/site/index.html.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -90,7 +91,7 @@ def stage(folder: Path) -> None:
 
 
 def work_from_disk(site: Path) -> None:
-    """Let search run from disk, fetch nothing, and name the language of the Chinese pages."""
+    """Let search run from disk, fetch nothing, name the Chinese pages' language, and lead to the same page in it."""
     (worker,) = site.glob("assets/javascripts/workers/search.*.js")
     shim = site / "assets" / "javascripts" / "search_from_disk.js"
     shim.write_text(_SEARCH_FROM_DISK % json.dumps(worker.read_text(encoding="utf-8")), encoding="utf-8")
@@ -100,7 +101,21 @@ def work_from_disk(site: Path) -> None:
         text = _REMOTE_SHIM.sub(f'<script src="{up}assets/javascripts/{shim.name}"></script>', text)
         if page.name.endswith(".zh-CN.html") or "zh" in page.relative_to(site).parts:
             text = text.replace('<html lang="en"', '<html lang="zh"', 1)
+        for language, other in in_both_languages(page, site).items():
+            link = quote(os.path.relpath(other, page.parent))
+            text = re.sub(
+                rf'href="[^"]*" hreflang="{language}" class', f'href="{link}" hreflang="{language}" class', text
+            )
         page.write_text(text, encoding="utf-8")
+
+
+def in_both_languages(page: Path, site: Path) -> dict[str, Path]:
+    """A page's file in English and Chinese; nothing where it is not in both."""
+    english = site / "docs" / page.relative_to(site / "docs" / "zh") if site / "docs" / "zh" in page.parents else page
+    if site / "docs" not in english.parents:
+        return {}
+    pair = {"en": english, "zh": site / "docs" / "zh" / english.relative_to(site / "docs")}
+    return pair if all(one.is_file() for one in pair.values()) else {}
 
 
 def find_problems(site: Path) -> list[str]:

@@ -24,32 +24,55 @@ from models.blocks.convolutions import (
     Expand,
     Focus,
 )
+from models.blocks.deformable import C3DCN, DCNv2
 from models.blocks.ghost import C3Ghost, GhostBottleneck, GhostConv
+from models.blocks.joins import BiFPNAdd, BiFPNConcat
+from models.blocks.more_stages import SPPCSPC, AttentionC3, AttentionConv, C2f, MixConv2d, SimSPPF
 from models.blocks.pooling import C3SPP, SPP, SPPF
+from models.blocks.reparameterised import RepConv, RepVGGBlock
+from models.blocks.resampling import CARAFE, SpaceToDepth
+from models.blocks.slim_neck import GSBottleneck, GSConv, VoVGSCSP
 from models.blocks.transformer import C3TR, TransformerBlock, TransformerLayer
 
 __all__ = [
-    "C3",
-    "C3SPP",
-    "C3TR",
-    "SPP",
-    "SPPF",
+    "AttentionC3",
+    "AttentionConv",
+    "BiFPNAdd",
+    "BiFPNConcat",
     "Bottleneck",
     "BottleneckCSP",
+    "C2f",
+    "C3",
+    "C3DCN",
     "C3Ghost",
+    "C3SPP",
+    "C3TR",
     "C3x",
+    "CARAFE",
     "Concat",
     "Contract",
     "Conv",
     "CrossConv",
+    "DCNv2",
     "DWConv",
     "DWConvTranspose2d",
     "Expand",
     "Focus",
+    "GSBottleneck",
+    "GSConv",
     "GhostBottleneck",
     "GhostConv",
+    "MixConv2d",
+    "RepConv",
+    "RepVGGBlock",
+    "SPP",
+    "SPPCSPC",
+    "SPPF",
+    "SimSPPF",
+    "SpaceToDepth",
     "TransformerBlock",
     "TransformerLayer",
+    "VoVGSCSP",
     *_attention,
 ]
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from models.attention import canonical_name
 from models.blocks.convolutions import Bottleneck
-from models.graph.row_plan import is_attention
+from models.blocks.more_stages import AttentionC3, AttentionConv
+from models.graph.module_names import is_attention
 from models.insertion.places import places
 from models.spec.model_spec import ModelSpec
 from models.yolo import DetectionModel
@@ -178,8 +179,8 @@ def _canonical(module: str) -> str:
 def _attention_inside(top: nn.Module, row: int, spec: ModelSpec) -> Iterator[nn.Module]:
     """The attention modules inside a row that is not itself one."""
     if not is_attention(spec.layers[row].module):
-        bottlenecks = (m for m in top.modules() if isinstance(m, Bottleneck))
-        yield from (m.attention for m in bottlenecks if not isinstance(m.attention, nn.Identity))
+        holders = (m for m in top.modules() if isinstance(m, (Bottleneck, AttentionC3, AttentionConv)))
+        yield from (m.attention for m in holders if not isinstance(m.attention, nn.Identity))
 
 
 def _is_frozen_norm(module: nn.Module) -> bool:

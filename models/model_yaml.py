@@ -3,10 +3,14 @@
 Nothing in a YAML is evaluated and this module imports no torch. A file is either a complete YOLOv5 layer list
 (`backbone` and `head`, rows of `[from, number, module, args]`) or an overlay (`base` and `insert`). Either may name
 Python files of the user under `modules`, whose classes rows may then name; they are run.
+
+`families/` holds one list for all sizes of a family: `yolov5n-p2.yaml` is `families/yolov5-p2.yaml` with the multiples
+of n. No file has that name; `read_mapping` reads it all the same.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +35,10 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).resolve().parent
+FAMILIES = FOLDER / "families"
+SIZES = {"n": (0.33, 0.25), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
+"""YOLOv5's sizes: the multiples of depth and width."""
+
 OVERLAY_KEYS = {"base", "insert", "nc", "anchors", "depth_multiple", "width_multiple", "activation", "modules", "ch"}
 
 
@@ -55,10 +63,28 @@ def load_spec(path: str | Path, nc: int | None = None, *, run_modules: bool = Tr
 def find_spec(path: str | Path) -> Path:
     """The file of a path or of a bare name: looked for here, in the repository root and in `models/`.
 
+    A size of a family, such as `yolov5n-p2` or `yolov5n6`, gives the path that its file would have.
+
     Raises:
         ValueError: If there is none; gives the nearest names.
     """
-    return find_file(path, (FOLDER, FOLDER / "overlays"), "model")
+    try:
+        return find_file(path, (FOLDER, FOLDER / "overlays", FAMILIES), "model")
+    except ValueError:
+        given = Path(path)
+        named = FAMILIES / f"{given.stem}.yaml"
+        if given.parent in (Path(), FAMILIES) and given.suffix in ("", ".yaml") and _family(named):
+            return named
+        raise
+
+
+def _family(file: Path) -> tuple[Path, str] | None:
+    """The list and the size of a path that `find_spec` gave for a size of a family; None for any other."""
+    found = re.fullmatch("yolov5([nsmlx])(6|-.+)", file.stem) if file.parent == FAMILIES else None
+    if found is None:
+        return None
+    shared = FAMILIES / f"yolov5{'-p6' if found[2] == '6' else found[2]}.yaml"
+    return (shared, found[1]) if is_file(shared) else None
 
 
 def _load(file: Path, above: tuple[Path, ...], run_modules: bool) -> ModelSpec:
@@ -92,11 +118,14 @@ def read_mapping(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the file cannot be read or holds no mapping.
     """
-    data = read_yaml(file)
+    shared, size = _family(file) or (file, "")
+    data = read_yaml(shared)
     if not isinstance(data, dict):
         raise ValueError(
             f"{file.name}: expected a mapping with backbone and head, or base and insert, but got {shown(data)}"
         )
+    if size:
+        data["depth_multiple"], data["width_multiple"] = SIZES[size]
     return data
 
 

@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from models.blocks.convolutions import Concat, Conv
+from models.blocks.reparameterised import RepVGGBlock
 from models.graph.channels_and_strides import GraphRow, head_anchors
 from models.graph.checked import analyse
 from models.graph.row_arguments import parse_activation
@@ -66,12 +67,16 @@ class Detect(nn.Module):
 
     def raw(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """[(B, C, H, W), …] -> per level (B, anchors, H, W, 5 + classes), before the sigmoid."""
-        outputs = []
-        for conv, x in zip(self.m, maps, strict=True):
-            b, _, h, w = x.shape
-            y = conv(x).reshape(b, self.na, self.no, h, w)
-            outputs.append(y.permute(0, 1, 3, 4, 2).contiguous())
-        return outputs
+        return self.by_anchor(self.maps(maps))
+
+    def maps(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """[(B, C, H, W), …] -> per level (B, anchors x (5 + classes), H, W): the convolutions alone."""
+        return [conv(x) for conv, x in zip(self.m, maps, strict=True)]
+
+    def by_anchor(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """(B, anchors x (5 + classes), H, W) a level -> (B, anchors, H, W, 5 + classes)."""
+        split = [y.reshape(y.shape[0], self.na, self.no, *y.shape[2:]) for y in maps]
+        return [y.permute(0, 1, 3, 4, 2).contiguous() for y in split]
 
     def decode(self, raw: Sequence[Tensor]) -> Tensor:
         """Raw maps -> (B, N, 5 + classes): cx, cy, w, h in pixels, objectness and class scores.
@@ -243,8 +248,8 @@ class DetectionModel(nn.Module):
         """Fold every batch normalisation that follows a convolution into it; eval mode only. Returns the model."""
         if self.training:
             raise ValueError("fuse() needs eval mode: call model.eval() first")
-        for module in self.modules():
-            if isinstance(module, Conv):
+        for module in list(self.modules()):
+            if isinstance(module, (Conv, RepVGGBlock)):
                 module.fuse()
         return self
 

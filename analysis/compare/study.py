@@ -16,10 +16,10 @@ from analysis.compare.plan.command_line import CompareRequest
 from analysis.compare.plan.expand_plan import RunPlan, expand
 from analysis.compare.report.notes import remember
 from analysis.compare.report.write_report import write_report
-from data.loading.loader import available_cores
 from engine.runtime.console import clock, say
 from engine.runtime.device import choose_precision, select_device
 from engine.runtime.folder_lock import locked
+from files.cores import usable_cores
 from files.disk import results_in
 from files.text import printable_lines
 from models.user_modules import load_modules
@@ -83,7 +83,7 @@ def _report(comparison: Path) -> None:
 
 def _sharing_cores(plans: Sequence[RunPlan], jobs: int) -> list[RunPlan]:
     """The same runs, each with its share of the cores for loading; what is trained does not depend on it."""
-    most = max(available_cores() // jobs, 1)
+    most = max(usable_cores() // jobs, 1)
     return [replace(one, train={**one.train, "workers": min(one.train["workers"], most)}) for one in plans]
 
 

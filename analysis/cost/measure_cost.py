@@ -62,11 +62,11 @@ def measure(base_name: str, wanted: Sequence[tuple[str, str]], *, image_px: int,
     plain, plain_cost = ready(spec), costs(spec)
     for name, place in wanted:
         changed = spec if name == PLAIN else insert(spec, f"{name}@{place}")
-        times = _paired(plain, ready(changed), repeats)
+        times = paired_ms(plain, ready(changed), repeats)
         yield _row((base_name, name, place, image_px), costs(changed), plain_cost, times)
 
 
-def _paired(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> list[tuple[float, float]]:
+def paired_ms(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> list[tuple[float, float]]:
     """Milliseconds of both, in turn, after one unmeasured pair."""
     import torch
 

@@ -16,6 +16,7 @@ from analysis.doctor.finding import Case, Mark
 from data.boxes import convert_boxes
 from data.images import ImageReadError, read_image
 from engine.drawing.boxes_on_images import TextPainter
+from engine.drawing.figure_style import PALETTE, readable_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,6 @@ _MARKED, _OTHERS = (215, 40, 40), (90, 200, 120)
 _TEXT_PX = 13
 _CLOSE = 8  # a marked box below this fraction of the sides is shown close up
 _NAMED = 30  # classes whose names the chart has room for
-_COLOURS = ("#0072b2", "#d55e00", "#009e73")  # of the splits; Okabe and Ito
 
 
 class Examples:
@@ -99,6 +99,7 @@ def _rectangle(picture: np.ndarray, box: np.ndarray, colour: tuple[int, int, int
     cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line_px)
 
 
+@readable_fonts()
 def charts(evidence: Evidence) -> str:
     """Boxes of each class, where they lie, how large they are at the training size, and their aspect."""
     from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def charts(evidence: Evidence) -> str:
     axes[0, 1].hist2d(rows[:, 1], rows[:, 2], bins=40, range=((0, 1), (0, 1)), cmin=1, cmap="viridis")
     axes[0, 1].set(title="where boxes have their centre", xlabel="x", ylabel="y", ylim=(1, 0))
     sizes = np.concatenate([size_px(evidence, split) for split in evidence.splits])
-    axes[1, 0].hist(np.log2(sizes.clip(1)), bins=40, color=_COLOURS[0])
+    axes[1, 0].hist(np.log2(sizes.clip(1)), bins=40, color=PALETTE[0])
     for place, step in enumerate(STEPS_PX):
         axes[1, 0].axvline(np.log2(step), color="#888888", linewidth=1)
         share = f"{(sizes < step).mean():.0%} < {step}"
@@ -120,7 +121,7 @@ def charts(evidence: Evidence) -> str:
     axes[1, 0].xaxis.set_major_formatter(lambda value, _: f"{2**value:.3g}")
     axes[1, 0].set(title=f"size of boxes at {evidence.image_px} px, square root of the area", xlabel="px")
     sides = np.concatenate([split.sides_px(evidence.image_px) for split in evidence.splits])
-    axes[1, 1].hist(np.log2((sides[:, 0] / sides[:, 1]).clip(1 / 32, 32)), bins=40, color=_COLOURS[0])
+    axes[1, 1].hist(np.log2((sides[:, 0] / sides[:, 1]).clip(1 / 32, 32)), bins=40, color=PALETTE[0])
     axes[1, 1].xaxis.set_major_formatter(lambda value, _: f"{2**value:.3g}")
     axes[1, 1].set(title="aspect of boxes", xlabel="width / height")
     for axis in axes.ravel():
@@ -133,12 +134,12 @@ def charts(evidence: Evidence) -> str:
 def _classes(axis: Axes, evidence: Evidence) -> None:
     left = np.zeros(len(evidence.names))
     numbers = np.arange(len(evidence.names))
-    for split, colour in zip(evidence.splits, _COLOURS, strict=False):
+    for split, colour in zip(evidence.splits, PALETTE, strict=False):
         counts = evidence.class_counts(split)
         axis.barh(numbers, counts, left=left, color=colour, label=split.name)
         left += counts
     names = evidence.names
-    if len(names) <= _NAMED and all(name.isascii() for name in names.values()):
+    if len(names) <= _NAMED:
         axis.set_yticks(numbers, [names[number][:24] for number in numbers.tolist()])
     axis.invert_yaxis()
     axis.set(title="boxes of each class")

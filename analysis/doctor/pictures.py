@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from data.images import ImageReadError, open_image, read_image
 from data.near_duplicates import fingerprint
+from files.cores import usable_cores
 
 _HEAD_BYTES = 4096  # EXIF stands at the beginning
 _STARTS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"BM": "BMP", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
@@ -48,7 +48,7 @@ def look_at(images: Sequence[str], title: str, progress: bool) -> list[Picture]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the images are looked at side by side
     try:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(8, usable_cores())) as pool:
             found = pool.map(look, images)
             return list(tqdm(found, title, len(images), leave=False, disable=None if progress else True))
     finally:

@@ -1,6 +1,6 @@
 """How exact a training step is in each arithmetic and layout, and what batch normalisation costs in them.
 
-    python -m benchmarks.studies.numerics --data ../shared/data/roadsign877/roadsign877.yaml [--weights last.pt]
+    python -m benchmarks.studies.numerics --data roadsigns.yaml [--weights last.pt]
 
 Prints the error of the raw outputs and of the gradient of yolov5n against float64, on one training batch, and the time
 of a training pass of batch normalisation against torch's own, both channels_last, on the CPU.

@@ -21,6 +21,7 @@ from data.convert import (
     table,
     three_way,
     tt100k,
+    visdrone,
     voc,
     way_back,
     yolo,
@@ -33,8 +34,16 @@ from files.text import printable, printable_lines
 # In the order in which they are looked for: a set in YOLO layout may hold other files too, and the sign sets' own
 # layouts are told from the general ones first.
 FORMATS: dict[str, ModuleType] = {
-    **{"yolo": yolo, "gtsdb": gtsdb, "cctsdb": cctsdb, "tt100k": tt100k, "bdd": bdd, "coco": coco},
-    **{"labelstudio": labelstudio, "labelme": labelme, "cvat": cvat, "voc": voc, "csv": table},
+    **{"yolo": yolo, "gtsdb": gtsdb, "cctsdb": cctsdb, "tt100k": tt100k, "visdrone": visdrone},
+    **{
+        "bdd": bdd,
+        "coco": coco,
+        "labelstudio": labelstudio,
+        "labelme": labelme,
+        "cvat": cvat,
+        "voc": voc,
+        "csv": table,
+    },
 }
 
 
@@ -82,6 +91,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         help=r"regular expression for frames of a clip, e.g. '(.*)_\d+' (default: names that video tools give)",
     )
+    add("--keep-unlabelled", action="store_true", help="keep images that no annotation names, as background")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--copy", dest="link", action="store_false", default=False, help="copy the images (the default)")
     how.add_argument("--link", action="store_true", help="hard-link the images: no space, same file system only")

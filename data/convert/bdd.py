@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from data.convert.records import Notes, SourceBox, SourceImage, box_of
+from data.convert.records import Notes, SourceBox, SourceImage
+from data.convert.shapes import box_of
 from data.convert.source import Source, label_of, side_of
 
 SUMMARY = "BDD100K: JSON with box2d"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import UnidentifiedImageError
 from data.convert.records import Example, Notes, SourceBox, SourceImage
 from data.images import ImageReadError, open_image, read_image
 from data.near_duplicates import fingerprint
+from files.cores import usable_cores
 
 SMALLEST_SIDE_PX = 1.0
 _ORIENTATION_TAG = 0x0112
@@ -39,7 +39,7 @@ def check_images(
     Returns:
         The readable images, in the order of `sources`.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         read = _read_all(pool, [source.image for source in sources], known)
         checked = (
             _check(source, result, folder, notes, min_size_px) for source, result in zip(sources, read, strict=True)

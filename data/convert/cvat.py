@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.convert.records import Notes, SourceBox, SourceImage, around, box_of, turned
+from data.convert.records import Notes, SourceImage
+from data.convert.shapes import Found, around, box_of, size_of, turned
 from data.convert.source import Source, label_of, side_of
 from data.convert.xml_file import parse_xml
 
@@ -22,23 +23,17 @@ def detect(source: Source) -> str:
 
 
 def read(source: Source, notes: Notes) -> Iterator[SourceImage]:
-    """Read every CVAT file below the folder; an image's `subset` is its side.
-
-    Raises:
-        ValueError: If one is no XML.
-    """
+    """Read every CVAT file below the folder; an image's `subset` is its side."""
     for file in source.with_suffix(".xml"):
         try:
-            tree = parse_xml(file, _MAX_BYTES)
+            tree = parse_xml(file, "annotations", _MAX_BYTES)
         except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
-        if tree.tag != "annotations":
-            notes.add("skipped", source.short(file), f"expected CVAT's <annotations> but it starts with <{tree.tag}>")
+            notes.add("skipped", source.short(file), f"annotation cannot be read: {error}")
             continue
         source.class_names += [label_of(one.findtext("name")) for one in tree.iterfind("meta//labels/label")]
         source.class_names = list(dict.fromkeys(filter(None, source.class_names)))
         for said, size, subset, shapes in (*_images(tree), *_frames(tree)):
-            image, reason = _find(source, said, file)
+            image, reason = source.image(said, file)
             if image is None:
                 notes.add("skipped", f"{source.short(file)}, {said}", reason)
                 continue
@@ -52,7 +47,7 @@ _Image = tuple[str, tuple[int, int] | None, str, list[tuple[str, ET.Element]]]
 
 def _images(tree: ET.Element) -> Iterator[_Image]:
     for image in tree.iterfind("image"):
-        size = _size(image.get("width"), image.get("height"))
+        size = size_of(image.get("width"), image.get("height"))
         shapes = [(shape.get("label") or "", shape) for shape in image if shape.tag != "tag"]
         yield image.get("name") or "", size, image.get("subset") or "", shapes
 
@@ -64,22 +59,12 @@ def _frames(tree: ET.Element) -> Iterator[_Image]:
         for shape in track:
             if shape.get("outside") != "1" and (shape.get("frame") or "").isdecimal():
                 frames[int(shape.get("frame") or 0)].append((track.get("label") or "", shape))
-    size = _size(tree.findtext("meta//original_size/width"), tree.findtext("meta//original_size/height"))
+    size = size_of(tree.findtext("meta//original_size/width"), tree.findtext("meta//original_size/height"))
     for number, shapes in sorted(frames.items()):
         yield f"frame_{number:06d}", size, "", shapes
 
 
-def _find(source: Source, said: str, file: Path) -> tuple[Path | None, str]:
-    """CVAT names a frame of a video without a suffix."""
-    frames = source.by_stem.get(said, [])
-    return (frames[0], "") if len(frames) == 1 else source.image(said, file)
-
-
-def _size(width: str | None, height: str | None) -> tuple[int, int] | None:
-    return (int(width), int(height)) if (width or "").isdecimal() and (height or "").isdecimal() else None  # type: ignore
-
-
-def _box(given: tuple[str, ET.Element]) -> tuple[SourceBox | None, str]:
+def _box(given: tuple[str, ET.Element]) -> Found:
     label, shape = label_of(given[0]), given[1]
 
     def numbers(*names: str) -> list[float]:

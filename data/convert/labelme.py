@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from data.convert.json_stream import read_json
-from data.convert.records import Notes, SourceBox, SourceImage, around, size_of
+from data.convert.records import Notes, SourceBox, SourceImage
+from data.convert.shapes import around, size_of
 from data.convert.source import Source, label_of, side_of
 
 SUMMARY = "LabelMe JSON: one file per image"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.convert.records import Notes, SourceBox, SourceImage, around, size_of, turned
+from data.convert.records import Notes, SourceBox, SourceImage
+from data.convert.shapes import around, size_of, turned
 from data.convert.source import Source, label_of
 from data.dataset.label_scan import image_size
 

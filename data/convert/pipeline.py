@@ -16,7 +16,7 @@ from data.convert.check_boxes import SMALLEST_SIDE_PX, check_images
 from data.convert.class_choice import choose_classes, read_choice
 from data.convert.records import Example, Notes, SourceImage
 from data.convert.report import Outcome, report_text
-from data.convert.source import Source, without_sides
+from data.convert.source import READABLE, Source, side_of, without_sides
 from data.convert.train_val_split import SIDES, assign_splits
 from data.convert.write_yolo import PICTURES, Layout, beside, check_output, staging_folder, write_dataset
 from data.near_duplicates import NEAR_DUPLICATE_BITS, near_duplicate_groups, origin, same_groups
@@ -42,6 +42,7 @@ class Options:
         near_duplicate_bits: See `data.near_duplicates`.
         clips: A regular expression whose first group is what frames of one clip have in common in their names; None
             knows the names that video tools give them.
+        keep_unlabelled: Keep images that no annotation names, as background.
         link: Hard-link the images instead of copying them.
         exist_ok: Write into a folder that holds other files.
     """
@@ -55,6 +56,7 @@ class Options:
     min_size: float = SMALLEST_SIDE_PX
     near_duplicate_bits: int = NEAR_DUPLICATE_BITS
     clips: str | None = None
+    keep_unlabelled: bool = False
     link: bool = False
     exist_ok: bool = False
 
@@ -134,8 +136,9 @@ def convert(options: Options, source: Source, read: Reader, format_settings: Map
     """
     notes = Notes()
     choice = read_choice(options.classes) if options.classes else {}
+    source.some(source.images, f"images ({', '.join(sorted(READABLE))})")
     records = list(read(source, notes))
-    _note_unnamed(records, source, notes)
+    records += _unnamed(records, source, notes, options.keep_unlabelled)
     names, records = choose_classes(source, records, options.names, choice, options.out, notes)
     records = _with_own_names(_with_sides(records, options, source, notes), source, notes)
     staging = staging_folder(options.out)
@@ -151,7 +154,7 @@ def convert(options: Options, source: Source, read: Reader, format_settings: Map
         "near_duplicate_bits": options.near_duplicate_bits,
         "min_size": options.min_size,
     }
-    settings |= {key: value for key in ("classes", "clips") if (value := getattr(options, key))}
+    settings |= {key: value for key in ("classes", "clips", "keep_unlabelled") if (value := getattr(options, key))}
     outcome = Outcome(examples, sides, groups.tolist(), names, notes)
     report = report_text(options.out.resolve().name, settings, outcome)
     write_dataset(options.out, Layout(examples, sides, names, options.link, {**settings, "names": names}), report)
@@ -163,13 +166,17 @@ def prepare(options: Options) -> None:
     check_output(options.out, options.source, exist_ok=options.exist_ok)
 
 
-def _note_unnamed(records: Sequence[SourceImage], source: Source, notes: Notes) -> None:
+def _unnamed(records: Sequence[SourceImage], source: Source, notes: Notes, keep: bool) -> list[SourceImage]:
+    """The images that no annotation names, as backgrounds if they are to be kept, else none and a note."""
     known = {record.image for record in records}
     said = {note.file for note in notes.items}
-    rest = [source.short(image) for image in source.images if image not in known]
-    rest = [image for image in rest if str(image) not in said]
+    rest = [image for image in source.images if image not in known and str(source.short(image)) not in said]
+    if keep:
+        return [SourceImage(one, source.name_of(one), (), one, split=side_of(source.short(one).parent)) for one in rest]
     if rest:
-        notes.add("skipped", ".", f"{len(rest)} images that no annotation names, e.g. {rest[0]}")
+        text = f"{len(rest)} images that no annotation names, e.g. {source.short(rest[0])}"
+        notes.add("skipped", ".", f"{text} (--keep-unlabelled keeps them as background)")
+    return []
 
 
 def _with_sides(records: Sequence[SourceImage], options: Options, source: Source, notes: Notes) -> list[SourceImage]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,55 +16,6 @@ class SourceBox(NamedTuple):
 
     label: str
     xyxy_px: tuple[float, float, float, float]
-
-
-BoxReader = Callable[[Any], tuple[SourceBox | None, str]]
-
-
-def box_of(label: str, corners: Sequence[object]) -> tuple[SourceBox | None, str]:
-    """An object from what a file says.
-
-    Args:
-        label: Class name.
-        corners: Four numbers or their texts, x1, y1, x2, y2 in pixels.
-
-    Returns:
-        The object and "", or None and the reason.
-    """
-    if not label:
-        return None, "it has no class"
-    try:
-        x1, y1, x2, y2 = (float(value) for value in corners)  # pyright: ignore[reportArgumentType]
-    except (ValueError, TypeError, OverflowError):
-        hint = "; a decimal comma is not read" if any("," in str(value) for value in corners) else ""
-        return None, f"{label} has the corners {list(corners)}; expected four numbers{hint}"
-    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
-        return None, f"{label} has the corners {list(corners)}; expected finite numbers"
-    return SourceBox(label, (x1, y1, x2, y2)), ""
-
-
-def size_of(width: object, height: object) -> tuple[int, int] | None:
-    """The size that a file says a picture has, if it says one."""
-    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-        return width, height
-    return None
-
-
-def around(label: str, points: Iterable[Sequence[float]]) -> tuple[SourceBox | None, str]:
-    """The box around points (x, y) in pixels, as `box_of`."""
-    try:
-        xs, ys = zip(*((float(x), float(y)) for x, y in points), strict=True)
-    except (ValueError, TypeError):
-        return None, f"{label or 'it'} has points that are no pairs of numbers"
-    return box_of(label, (min(xs), min(ys), max(xs), max(ys)))
-
-
-def turned(corners: Sequence[float], degrees: float, centre: tuple[float, float]) -> list[tuple[float, float]]:
-    """The corners of a box x1, y1, x2, y2 that was turned clockwise about a point."""
-    x1, y1, x2, y2 = corners
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    moved = [(x - centre[0], y - centre[1]) for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
-    return [(centre[0] + x * cosine - y * sine, centre[1] + x * sine + y * cosine) for x, y in moved]
 
 
 @dataclass(frozen=True)

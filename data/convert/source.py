@@ -6,13 +6,14 @@ looked up among the files that lie below the folder.
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import unquote
 
 from data.convert.json_stream import read_json
@@ -20,6 +21,7 @@ from data.images import IMAGE_SUFFIXES
 
 READABLE = (*IMAGE_SUFFIXES, ".pgm", ".ppm")  # a set in YOLO layout has no PPM, so those are written as PNG
 _HEAD_BYTES = 1 << 16
+_ROW_CHARACTERS = 1 << 20
 _SIDES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _SIDE_WORD = re.compile(r"(?<![a-z])(training|train|validation|valid|val|testing|test)(?:20\d\d)?(?![a-z])", re.I)
 _FOLDER_NAMES = {
@@ -65,7 +67,13 @@ class Source:
         return _index(self.images, lambda path: path.stem)
 
     def short(self, path: Path) -> Path:
-        """A path as messages name it."""
+        """A path as messages name it.
+
+        Raises:
+            ValueError: If it lies elsewhere.
+        """
+        if not path.is_relative_to(self.folder):
+            raise ValueError(f"{path}: lies outside of {self.folder}; give the folder that holds images and labels")
         return path.relative_to(self.folder)
 
     def with_suffix(self, *suffixes: str) -> list[Path]:
@@ -84,6 +92,16 @@ class Source:
             if head[:1] in ("[", "{"):
                 yield path, read_json(path)
 
+    def some(self, files: list[Path], what: str) -> list[Path]:
+        """The files that a format cannot do without.
+
+        Raises:
+            ValueError: If there are none; says what they are.
+        """
+        if not files:
+            raise ValueError(f"{self.folder}: no {what} below this folder")
+        return files
+
     def file(self, said: str, near: Path) -> Path | None:
         """A file that another one names, relative to itself, to the folder, or by an absolute path of its maker's."""
         parts = _parts(said)
@@ -99,8 +117,8 @@ class Source:
         """The image that an annotation names.
 
         Args:
-            said: A name, a path or an address.
-            near: The annotation; an image beside it is preferred.
+            said: A name, a path or an address; without a suffix, any image of that stem.
+            near: The annotation; an image beside it, or on its side, is preferred.
 
         Returns:
             The image and "", or None and the reason.
@@ -111,14 +129,37 @@ class Source:
             return found, ""
         name = PurePosixPath("/".join(_parts(text))).name
         candidates = self._by_name.get(name, [])
-        if len(candidates) > 1:
-            side = side_of(self.short(near))
-            candidates = [path for path in candidates if side and side_of(self.short(path)) == side] or candidates
+        if not candidates and PurePosixPath(name).suffix.lower() not in READABLE:  # frames of a video, Open Images
+            candidates = self.by_stem.get(name, [])
         if not candidates:
             return None, f"no image is called {name or 'so: the annotation names none'}"
+        place, side = self._place(near), side_of(self.short(near))
+        for fits in (lambda path: self._place(path) == place, lambda path: side and side_of(self.short(path)) == side):
+            candidates = [path for path in candidates if fits(path)] or candidates
         if len(candidates) > 1:
             return None, f"several images fit {text}: {', '.join(str(self.short(path)) for path in candidates[:4])}"
         return candidates[0], ""
+
+    def listed(self, file: Path) -> list[Path]:
+        """The images that a text file names, one a row by its path, its name or its stem; what is not there is left."""
+        images = (self.image(line, file)[0] or self.image(line.split()[0], file)[0] for line in lines_of(file))
+        return [image for image in images if image is not None]
+
+    def images_in(self, said: str, near: Path) -> list[Path]:
+        """The images of a folder or a list that a file names, wherever below the folder that path ends."""
+        listed = self.file(said, near) if said.lower().endswith(".txt") else None
+        if listed is not None:
+            return self.listed(listed)
+        parts = _parts(said)
+        for base in (near.parent, self.folder):
+            for start in range(len(parts) + (not parts)):
+                folder = base.joinpath(*parts[start:])
+                if folder.is_dir() and (images := [one for one in self.images if one.is_relative_to(folder)]):
+                    return images
+        return []
+
+    def _place(self, path: Path) -> str:
+        return self.name_of(path).rpartition("/")[0]
 
     def name_of(self, path: Path) -> str:
         """The path below the folder without suffix and without folders that only say images or annotations."""
@@ -141,6 +182,39 @@ def without_sides(name: str) -> str:
 def label_of(value: object) -> str:
     """A class name as it is written: spaces and line ends within it are one space each."""
     return " ".join(str(value if value is not None else "").split())
+
+
+def lines_of(file: Path) -> list[str]:
+    """The rows of a text file that are not empty.
+
+    Raises:
+        ValueError: If it is no text.
+    """
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected text in UTF-8: {error}") from error
+
+
+def csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table that are not empty, with the number of their line, one at a time.
+
+    Raises:
+        ValueError: If it is no text, or a row has no end.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.reader(_lines(stream), delimiter=delimiter)
+            yield from ((rows.line_num, row) for row in rows if row)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{file}: cannot be read as a table in UTF-8: {error}") from error
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(_ROW_CHARACTERS):
+        if len(line) == _ROW_CHARACTERS:
+            raise ValueError(f"a row of more than {_ROW_CHARACTERS:,} characters")
+        yield line
 
 
 def _index(images: list[Path], key: Any) -> dict[str, list[Path]]:  # noqa: ANN401  (a function of a path)

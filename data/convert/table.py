@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from data.convert.records import Notes, SourceBox, SourceImage, box_of
-from data.convert.source import Source, label_of, side_of
+from data.convert.by_image import ObjectsByImage
+from data.convert.records import Notes, SourceBox, SourceImage
+from data.convert.shapes import box_of, sized
+from data.convert.source import Source, csv_rows, label_of, side_of
 from data.dataset.label_scan import image_size
 
 SUMMARY = "CSV: a header and one object a row"
@@ -27,7 +28,6 @@ _NAMES = {
     "w": "w width bboxwidth boxwidth bboxw",
     "h": "h height bboxheight boxheight bboxh",
 }
-_Row = Mapping[str, str]
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -43,48 +43,39 @@ def detect(source: Source) -> str:
 
 
 def read(source: Source, notes: Notes, *, columns: str = "", normalised: bool = False) -> Iterator[SourceImage]:
-    """Read every table below the folder.
+    """Read every table below the folder; a row without a label names an image without objects.
 
     Raises:
         ValueError: If there is none, or the columns that are needed are not there.
     """
-    files = source.with_suffix(".csv", ".tsv")
-    if not files:
-        raise ValueError(f"{source.folder}: no .csv below this folder")
+    files = source.some(source.with_suffix(".csv", ".tsv"), ".csv")
     for file in files:
-        rows: dict[str, list[_Row]] = defaultdict(list)
-        for row in _rows(file, columns):
-            rows[row["image"]].append(row)
-        for said, own in rows.items():
-            image, reason = source.image(said, file)
-            if image is None and "." not in said:  # Open Images names them without a suffix
-                image = next(iter(source.by_stem.get(said, [])), None)
-            if image is None:
-                notes.add("skipped", source.short(file), reason)
-                continue
-            try:
-                scale = image_size(str(image)) if normalised else (1, 1)
-            except ValueError as error:
-                notes.add("skipped", source.short(image), f"picture cannot be read: {error}")
-                continue
-            boxes = notes.boxes(source.short(image), (_box(row, scale) for row in own if row["label"]))
-            side = side_of(source.short(file)) if len(files) > 1 else None
-            yield SourceImage(image, source.name_of(image), boxes, file, split=side)
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            header = stream.readline(1 << 16)
+        rows = csv_rows(file, max(",;\t", key=header.count))
+        places = _places(file, [name.strip() for name in next(rows, (0, []))[1]], columns)
+        objects = ObjectsByImage()
+        for number, row in rows:
+            said, label, *corners = (row[k].strip() if k < len(row) else "" for k in places.values())
+            box, reason = (box_of if "x2" in places else sized)(label_of(label), corners)
+            objects.add(said, box)
+            if label and box is None:
+                notes.add("dropped", source.short(file), f"row {number}: {reason}")
+        for record in objects.images(source, file, notes):
+            image = _scaled(record) if normalised else record
+            yield image.on(side_of(source.short(file)) if len(files) > 1 else None)
 
 
-def _rows(file: Path, columns: str) -> Iterator[_Row]:
-    """The rows with our names for the columns."""
+def _scaled(record: SourceImage) -> SourceImage:
+    """With boxes in pixels instead of shares of the sides."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            header = stream.readline()
-            mark = max(",;\t", key=header.count)
-            names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
-            places = _places(file, names, columns)
-            for row in csv.reader(stream, delimiter=mark):
-                if row:
-                    yield {key: row[k].strip() if k < len(row) else "" for key, k in places.items()}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file}: cannot be read as a CSV file in UTF-8: {error}") from error
+        width, height = image_size(str(record.image))
+    except ValueError:  # the picture is opened again, and reported, with the others
+        return record
+    boxes = (
+        SourceBox(label, (x1 * width, y1 * height, x2 * width, y2 * height)) for label, (x1, y1, x2, y2) in record.boxes
+    )
+    return replace(record, boxes=tuple(boxes))
 
 
 def _places(file: Path, names: list[str], columns: str) -> dict[str, int]:
@@ -104,14 +95,3 @@ def _places(file: Path, names: list[str], columns: str) -> dict[str, int]:
             f"{','.join(f'{key}=COLUMN' for key in missing)}"
         )
     return {key: places[key] for key in ("image", "label", *corners.split())}
-
-
-def _box(row: _Row, scale: tuple[float, float]) -> tuple[SourceBox | None, str]:
-    label = label_of(row["label"])
-    found, reason = box_of(label, [row[key] for key in row if key not in ("image", "label")])
-    if found is None:
-        return None, reason
-    x1, y1, x2, y2 = found.xyxy_px
-    if "w" in row:
-        x2, y2 = x1 + x2, y1 + y2
-    return SourceBox(label, (x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1])), ""

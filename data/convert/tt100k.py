@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from data.convert.json_stream import read_entries
-from data.convert.records import Notes, SourceBox, SourceImage, box_of
+from data.convert.records import Notes, SourceBox, SourceImage
+from data.convert.shapes import box_of
 from data.convert.source import Source, label_of, side_of
 
 SUMMARY = "TT100K: annotations.json"

@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from data.convert.records import BoxReader, Notes, SourceBox, SourceImage, box_of
-from data.convert.source import READABLE, Source, label_of, normal
+from data.convert.records import Notes, SourceBox, SourceImage
+from data.convert.shapes import BoxReader, Found, box_of, size_of
+from data.convert.source import Source, label_of, normal
 from data.convert.xml_file import parse_xml
 
 SUMMARY = "Pascal VOC: one XML file per image"
-OPTIONS = ("one_based", "keep_difficult", "keep_unlabelled", "image_sets")
+OPTIONS = ("one_based", "keep_difficult", "image_sets")
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
     """Add the options of `read` to the parser."""
     group.add_argument("--one-based", action="store_true", help="corners count pixels from 1, as VOC2007-2012's do")
     group.add_argument("--keep-difficult", action="store_true", help="keep objects marked <difficult>1</difficult>")
-    group.add_argument("--keep-unlabelled", action="store_true", help="keep images without an XML, as background")
     group.add_argument("--image-sets", action="store_true", help="split as ImageSets/Main/{train,val,test}.txt say")
 
 
@@ -34,13 +34,7 @@ def detect(source: Source) -> str:
 
 
 def read(
-    source: Source,
-    notes: Notes,
-    *,
-    one_based: bool = False,
-    keep_difficult: bool = False,
-    keep_unlabelled: bool = False,
-    image_sets: bool = False,
+    source: Source, notes: Notes, *, one_based: bool = False, keep_difficult: bool = False, image_sets: bool = False
 ) -> Iterator[SourceImage]:
     """Pair annotations with images anywhere below a folder and read them.
 
@@ -49,82 +43,54 @@ def read(
         notes: Receives what was left out.
         one_based: Corners count pixels from 1.
         keep_difficult: Keep objects marked difficult.
-        keep_unlabelled: Keep images without an annotation, as background.
         image_sets: Take the split from the lists in `ImageSets/Main`.
 
     Raises:
-        ValueError: If the folder holds no annotation or no image, or the lists asked for are not there.
+        ValueError: If the folder holds no annotation, or the lists asked for are not there.
     """
-    xmls = source.with_suffix(".xml")
-    for found, what in ((xmls, "no .xml annotations"), (source.images, f"no images ({', '.join(sorted(READABLE))})")):
-        if not found:
-            raise ValueError(f"{source.folder}: {what} below this folder; expected images and Pascal VOC XML files")
-    split_of = _image_sets(source.folder) if image_sets else {}
+    xmls = source.some(source.with_suffix(".xml"), ".xml annotations")
+    split_of = _image_sets(source) if image_sets else {}
     read_box = partial(_read_box, one_based=one_based, keep_difficult=keep_difficult)
-    annotated: set[Path] = set()
     for xml in xmls:
-        record = read_one(source, xml, read_box, notes)
-        if record is None:
-            continue
-        if record.image in annotated:
-            text = f"a second annotation of {record.image.name}; the first is used"
-            notes.add("skipped", source.short(xml), text)
-            continue
-        annotated.add(record.image)
-        yield record.on(split_of.get(normal(record.image.stem)))
-    for image in source.images:
-        if image in annotated:
-            continue
-        if keep_unlabelled:
-            yield SourceImage(image, source.name_of(image), (), image, split=split_of.get(normal(image.stem)))
-        else:
-            text = "has no annotation (--keep-unlabelled keeps it as background)"
-            notes.add("skipped", source.short(image), text)
+        record = _read_one(source, xml, read_box, notes)
+        if record is not None:
+            yield record.on(split_of.get(record.image))
 
 
-def read_one(source: Source, xml: Path, read_box: BoxReader, notes: Notes) -> SourceImage | None:
+def _read_one(source: Source, xml: Path, read_box: BoxReader, notes: Notes) -> SourceImage | None:
     """The image of an annotation and its objects; None, with a note, where there is none."""
     short = source.short(xml)
     try:
-        tree = parse_xml(xml)
+        tree = parse_xml(xml, "annotation")
     except ValueError as error:
         notes.add("skipped", short, f"annotation cannot be read: {error}")
         return None
-    if tree.tag != "annotation":
-        notes.add("skipped", short, f"expected a Pascal VOC <annotation> but the file starts with <{tree.tag}>")
-        return None
     image, remark = _find_image(source, xml, (tree.findtext("filename") or "").strip())
+    if image is None or remark:
+        notes.add("remark" if image else "skipped", short, remark)
     if image is None:
-        notes.add("skipped", short, remark)
         return None
-    if remark:
-        notes.add("remark", short, remark)
     boxes = notes.boxes(short, map(read_box, tree.findall("object")))
-    return SourceImage(image, source.name_of(image), boxes, xml, _declared_size(tree))
+    size = size_of(tree.findtext("size/width"), tree.findtext("size/height"))
+    return SourceImage(image, source.name_of(image), boxes, xml, size)
 
 
 def _find_image(source: Source, xml: Path, filename: str) -> tuple[Path | None, str]:
-    """The image by stem, then by place, then by <filename>, and a remark; None with the reason if none fits alone."""
-    said = PurePosixPath(filename.replace("\\", "/"))  # a foreign absolute path at times: only its name is used
-    candidates = source.by_stem.get(normal(xml.stem), [])
-    if not candidates:
-        candidates = source.by_stem.get(normal(said.stem), []) if said.stem else []
-        if not candidates:
-            return None, f"no image is called {xml.stem} (<filename> says {filename or 'nothing'})"
-        remark = f"no image is called {xml.stem}; the one that <filename> names is used"
-    else:
-        agrees = normal(said.stem) == normal(xml.stem)
-        remark = "" if agrees or not filename else f"<filename> says {filename}; paired by its own name instead"
-    if len(candidates) > 1:
-        place = source.name_of(xml)
-        beside = [image for image in candidates if source.name_of(image) == place] or candidates
-        candidates = [image for image in beside if normal(image.name) == normal(said.name)] or beside
-        if len(candidates) > 1:
-            return None, f"several images fit: {', '.join(str(source.short(image)) for image in candidates)}"
-    return candidates[0], remark
+    """The image of the annotation's own name, else the one that <filename> says; None with the reason if neither."""
+    said = PurePosixPath(filename.replace("\\", "/")).name  # a foreign absolute path at times: only its name is used
+    named, _ = source.image(said, xml)
+    agrees = normal(PurePosixPath(said).stem) == normal(xml.stem)
+    if named is not None and agrees:  # of a.jpg and a.png the one that it says
+        return named, ""
+    own, reason = source.image(xml.stem, xml)
+    if own is not None:
+        return own, "" if agrees or not said else f"<filename> says {said}; paired by its own name instead"
+    if named is not None:
+        return named, f"{reason}; the one that <filename> names is used"
+    return None, f"{reason} (<filename> says {said or 'nothing'})"
 
 
-def _read_box(element: ET.Element, *, one_based: bool, keep_difficult: bool) -> tuple[SourceBox | None, str]:
+def _read_box(element: ET.Element, *, one_based: bool, keep_difficult: bool) -> Found:
     """An <object>, or None and the reason why it is left out."""
     label = label_of(element.findtext("name"))
     if not label:
@@ -141,26 +107,14 @@ def _read_box(element: ET.Element, *, one_based: bool, keep_difficult: bool) -> 
     return SourceBox(label, (x1 - 1, y1 - 1, x2, y2)), ""
 
 
-def _declared_size(tree: ET.Element) -> tuple[int, int] | None:
-    try:
-        width, height = (int(float(tree.findtext(f"size/{side}") or "")) for side in ("width", "height"))
-    except (ValueError, OverflowError):
-        return None
-    return (width, height) if width > 0 and height > 0 else None
-
-
-def _image_sets(folder: Path) -> dict[str, str]:
-    """From image stem to side, as ImageSets/Main says."""
-    lists = folder / "ImageSets" / "Main"
-    split_of: dict[str, str] = {}
-    for side in ("train", "val", "test"):
-        file = lists / f"{side}.txt"
-        if not file.is_file():
-            continue
-        for row, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-            stem = normal(line.split()[0]) if line.strip() else ""
-            if stem and split_of.setdefault(stem, side) != side:
-                raise ValueError(f"{file}, line {row}: {stem} is listed for {split_of[stem]} too; expected one side")
+def _image_sets(source: Source) -> dict[Path, str]:
+    """The side of each image, as ImageSets/Main says."""
+    lists = source.folder / "ImageSets" / "Main"
+    split_of: dict[Path, str] = {}
+    for file in (lists / f"{side}.txt" for side in ("train", "val", "test")):
+        for image in source.listed(file) if file.is_file() else ():
+            if split_of.setdefault(image, file.stem) != file.stem:
+                raise ValueError(f"{file}: {image.stem} is listed for {split_of[image]} too; expected one side")
     if not {"train", "val"} <= set(split_of.values()):
         raise ValueError(f"--image-sets: expected {lists} to hold train.txt and val.txt that name images")
     return split_of

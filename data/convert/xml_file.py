@@ -11,14 +11,19 @@ _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)[
 _EXPAT_ENCODINGS = {"utf-8", "utf8", "utf-16", "utf16", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1"}
 
 
-def parse_xml(path: Path, max_bytes: int = _MAX_XML_BYTES) -> ET.Element:
+def parse_xml(path: Path, root: str, max_bytes: int = _MAX_XML_BYTES) -> ET.Element:
     """Parse an annotation from an untrusted source.
 
     Document type declarations are refused before any entity is declared, so neither expansion bombs nor external
     entities can act. Encodings that the parser lacks (GBK, Shift-JIS, …) are decoded as the declaration says.
 
+    Args:
+        path: The file.
+        root: The tag that it has to begin with.
+        max_bytes: What is read of a file at most.
+
     Raises:
-        ValueError: If the file is too large, not XML, or declares a document type.
+        ValueError: If the file is too large, not XML, of another kind, or declares a document type.
     """
     if path.stat().st_size > max_bytes:
         raise ValueError(f"larger than {max_bytes >> 20} MiB")
@@ -32,9 +37,12 @@ def parse_xml(path: Path, max_bytes: int = _MAX_XML_BYTES) -> ET.Element:
     parser = ET.XMLParser(target=_RefuseDoctype())
     try:
         parser.feed(content)
-        return parser.close()
+        tree = parser.close()
     except ET.ParseError as error:
         raise ValueError(f"not well-formed XML: {error}") from error
+    if tree.tag != root:
+        raise ValueError(f"expected <{root}> but the file starts with <{tree.tag}>")
+    return tree
 
 
 class _RefuseDoctype(ET.TreeBuilder):

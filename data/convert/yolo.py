@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from data.boxes import convert_boxes
+from data.convert.darknet import names_files, of_data, of_names
 from data.convert.records import Notes, SourceBox, SourceImage
-from data.convert.source import READABLE, Source, normal
+from data.convert.source import READABLE, Source
 from data.dataset.dataset_yaml import SPLITS, class_names
 from data.dataset.label_file import read_rows
-from data.dataset.label_place import label_path
+from data.dataset.label_place import find_labels
 from data.dataset.label_scan import image_size
 from files.yaml_file import read_yaml
 
 SUMMARY = "YOLO label files: a row of class, centre and size per object"
 OPTIONS = ("data", "ids_from")
-_LISTS = ("obj.names", "classes.names", "classes.txt", "_darknet.labels")
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -33,7 +33,7 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
 
 def detect(source: Source) -> str:
     """The file that shows the format, or nothing."""
-    return next((str(source.short(file)) for file in (*_described(source), *_names_files(source))), "")
+    return next((str(source.short(file)) for file in (*_described(source), *names_files(source))), "")
 
 
 def read(source: Source, notes: Notes, *, data: str | None = None, ids_from: int = 0) -> Iterator[SourceImage]:
@@ -46,103 +46,53 @@ def read(source: Source, notes: Notes, *, data: str | None = None, ids_from: int
         ids_from: The id of the first class in the label files.
 
     Raises:
-        ValueError: If the description is missing or wrong, or images lie outside the folder.
+        ValueError: If the description is missing or wrong, or images or labels lie outside the folder.
     """
     if ids_from < 0:
         raise ValueError(f"--ids-from {ids_from}: expected 0 or more, the id that the first class has")
-    source.class_names, entries = _describe(source, data)
+    file, content = _describe(source, data)
+    source.class_names = list(class_names(content, file).values())
     names = {number + ids_from: name for number, name in enumerate(source.class_names)}
-    for split, images in entries.items():
-        for image in images:
-            label = _label(image)
-            boxes = _boxes(source, image, label, names, notes) if label else ()
-            yield SourceImage(image, source.name_of(image), boxes, label or image, split=split or None)
+    sides = {side: _images(source, file, side, content.get(side) or []) for side in SPLITS}
+    for side, images in sides.items() if any(sides.values()) else [(None, source.images)]:
+        labels = map(Path, find_labels([str(image) for image in images]).paths)
+        for image, label in zip(images, labels, strict=True):
+            boxes = _boxes(source, image, label, names, notes) if label.is_file() else ()
+            yield SourceImage(image, source.name_of(image), boxes, label if label.is_file() else image, split=side)
 
 
 def _described(source: Source) -> list[Path]:
-    found = [path for path in source.with_suffix(".yaml", ".yml", ".data") if len(source.short(path).parts) <= 2]
-    return [path for path, head in _texts(found) if "names" in head and ("train" in head or "val" in head)]
+    near = [(path, head) for path, head in source.heads(".yaml", ".yml", ".data") if len(source.short(path).parts) <= 2]
+    return [path for path, head in near if "names" in head and ("train" in head or "val" in head)]
 
 
-def _texts(paths: list[Path]) -> Iterator[tuple[Path, str]]:
-    for path in paths:
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            yield path, stream.read(1 << 16)
-
-
-def _names_files(source: Source) -> list[Path]:
-    return [path for path in source.files if path.name in _LISTS]
-
-
-def _describe(source: Source, data: str | None) -> tuple[list[str], dict[str, list[Path]]]:
-    """The class names and the images of each side; all on side "" where the set says none."""
-    found = [Path(data)] if data else _described(source)
-    if len(found) == 1 and found[0].suffix != ".data":
-        return _from_mapping(source, found[0], read_yaml(found[0]))
-    if len(found) == 1:
-        pairs = (line.partition("=") for line in _lines(found[0]))
-        content: dict[str, Any] = {key.strip(): value.strip() for key, _, value in pairs}
-        named = source.file(str(content.get("names", "")), found[0]) or next(iter(_names_files(source)), None)
-        content["names"] = _lines(named) if named else None
-        return _from_mapping(source, found[0], {**content, "val": content.get("val", content.get("valid"))})
-    lists = _names_files(source)
-    if found or len(lists) != 1:
-        raise ValueError(
-            f"{source.folder}: expected one .yaml that describes the set but found {len(found)}; add --data"
-        )
-    content = {"names": _lines(lists[0])}
-    content |= {side: str(source.short(path)) for side in SPLITS for path in source.files if path.name == f"{side}.txt"}
-    return _from_mapping(source, lists[0], content)
-
-
-def _from_mapping(source: Source, file: Path, content: Any) -> tuple[list[str], dict[str, list[Path]]]:  # noqa: ANN401
+def _describe(source: Source, data: str | None) -> tuple[Path, Mapping[str, Any]]:
+    """The file that describes the set, and what it says as a data set YAML says it."""
+    found, lists = [Path(data)] if data else _described(source), names_files(source)
+    if not found and len(lists) == 1:
+        return lists[0], of_names(source, lists[0])
+    if len(found) != 1:
+        count = f"expected one .yaml that describes the set but found {len(found)}"
+        raise ValueError(f"{source.folder}: {count}; add --data")
+    content = of_data(source, found[0]) if found[0].suffix == ".data" else read_yaml(found[0])
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected `train:`, `val:` and `names:` but got a {type(content).__name__}")
-    names = list(class_names(content, file).values())
-    sides: dict[str, list[Path]] = {}
-    for side in SPLITS:
-        given = content.get(side) or []
-        entries = [str(entry) for entry in (given if isinstance(given, list) else [given])]
-        images = [image for entry in entries for image in _entry(source, file, side, entry)]
-        if images:
-            sides[side] = images
-    return names, sides or {"": source.images}
+        raise ValueError(f"{found[0]}: expected `train:`, `val:` and `names:` but got a {type(content).__name__}")
+    return found[0], content
 
 
-def _entry(source: Source, file: Path, side: str, entry: str) -> list[Path]:
-    """The images of a folder or a list, wherever below the source its path ends."""
+def _images(source: Source, file: Path, side: str, given: object) -> list[Path]:
+    """The images of a side's folders and lists."""
     near = file if file.is_relative_to(source.folder) else source.folder / file.name
-    if entry.lower().endswith(".txt"):
-        listed = source.file(entry, near)
-        if listed is not None:
-            found = (source.image(line, listed)[0] for line in _lines(listed))
-            return [image for image in found if image is not None]
-    parts = [part for part in normal(entry).replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    for base in (near.parent, source.folder):
-        for start in range(len(parts) + (not parts)):
-            folder = base.joinpath(*parts[start:])
-            if folder.is_dir() and (images := [image for image in source.images if image.is_relative_to(folder)]):
-                return images
-    if side == "test":  # Roboflow's YAML names a test folder whether there is one or not
-        return []
-    kinds = " ".join(READABLE)
-    raise ValueError(
-        f"{file}: {side}: {entry}: no images ({kinds}) below {source.folder} at the end of this path, or it lies "
-        "outside; give a folder that holds all images"
-    )
-
-
-def _label(image: Path) -> Path | None:
-    """The label file, in the `labels` folder or beside the image."""
-    places = (Path(label_path(str(image))), image.with_suffix(".txt"))
-    return next((place for place in places if place.is_file()), None)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: expected text in UTF-8: {error}") from error
+    found: list[Path] = []
+    for entry in map(str, given if isinstance(given, list) else [given]):
+        images = source.images_in(entry, near)
+        if not images and side != "test":  # Roboflow's YAML names a test folder whether there is one or not
+            raise ValueError(
+                f"{file}: {side}: {entry}: no images ({' '.join(READABLE)}) below {source.folder} at the end of this "
+                "path, or it lies outside; give a folder that holds all images"
+            )
+        found += images
+    return found
 
 
 def _boxes(source: Source, image: Path, label: Path, names: Mapping[int, str], notes: Notes) -> tuple[SourceBox, ...]:
@@ -160,8 +110,9 @@ def _boxes(source: Source, image: Path, label: Path, names: Mapping[int, str], n
     if polygons:
         notes.add("remark", short, f"{polygons} polygons became the boxes around them")
     corners = convert_boxes(rows.labels[:, 1:].astype(float), "cxcywh_norm", "xyxy_px", width, height)
-    ids = rows.labels[:, 0].astype(int).tolist()
-    for number in sorted({number for number in ids if number not in names}):
-        notes.add("dropped", short, f"class {number} is below --ids-from {min(names)}")
-    pairs = zip(ids, corners.tolist(), strict=True)
-    return tuple(SourceBox(names[number], tuple(box)) for number, box in pairs if number in names)
+    below = f"class {{}} is below --ids-from {min(names)}"
+    found = (
+        (SourceBox(names[number], tuple(box)), "") if number in names else (None, below.format(number))
+        for number, box in zip(rows.labels[:, 0].astype(int).tolist(), corners.tolist(), strict=True)
+    )
+    return notes.boxes(short, found)

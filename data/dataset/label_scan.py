@@ -24,6 +24,7 @@ from data.dataset.label_cache import Entry, FileKey, is_writable, read_cache, sh
 from data.dataset.label_file import beyond_names, read_rows
 from data.dataset.label_place import find_labels, label_path
 from data.images import ImageReadError, open_image, read_image
+from files.cores import usable_cores
 from files.text import printable
 
 MIN_SIDE_PX = 10
@@ -156,7 +157,7 @@ def scan_entries(
     fresh: dict[int, Entry] = {}
     if todo:
         scan = partial(scan_image, class_count=class_count)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(8, usable_cores())) as pool:
             found = pool.map(scan, [images[index] for index in todo], [labels[index] for index in todo])
             bar = tqdm(found, f"{split}: scanning", len(todo), leave=False, disable=None if progress else True)
             fresh.update(zip(todo, bar, strict=True))

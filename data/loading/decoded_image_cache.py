@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.dataset.label_cache import DAMAGED_ARRAYS, is_writable, short_hash, user_cache_folder
 from data.images import ImageReadError
 from files.atomic import atomic_file
+from files.cores import usable_cores
 from files.disk import results_in
 
 GIB = 1 << 30
@@ -165,7 +166,7 @@ def for_each(fill: Callable[[int, Load], None], load: Load, count: int, title: s
         except ImageReadError:
             return
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         for _ in tqdm(pool.map(step, range(count)), title, count, leave=False, disable=None if progress else True):
             pass
 

@@ -20,8 +20,10 @@ from data.dataset.dataset_yaml import DatasetSpec, list_images
 from data.dataset.label_place import find_labels, no_labels_text
 from data.dataset.label_scan import LabelScan, cache_file, scan_labels
 from data.hyp import Hyperparameters
+from data.loading.quad import quads
 from data.loading.sampler import EpochSampler
 from data.loading.samples import DetectionDataset, ImageShape, Item
+from files.cores import usable_cores
 
 _NAMED = 10  # classes without a label that are named
 __all__ = ["Batch", "BatchLoader", "DetectionDataset", "ImageShape", "collate", "create_loader", "rect_batches"]
@@ -66,6 +68,7 @@ def create_loader(
     pin_memory: bool = False,
     progress: bool = True,
     channels: int = 3,
+    quad: bool = False,
 ) -> BatchLoader:
     """Scan a split and return a loader of its batches.
 
@@ -92,6 +95,7 @@ def create_loader(
         world: Number of processes of a distributed run.
         pin_memory: Copy batches to pinned memory.
         progress: Show progress and print the scan's summary.
+        quad: Give quarter batches of images twice as large; see `data.loading.quad`.
         channels: Of the images: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
 
     Raises:
@@ -129,7 +133,7 @@ def create_loader(
     batch_size = min(batch_size, len(dataset))
     even_batches = batch_size if augment or shuffle else None
     sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=seed, rank=rank, world=world, even_batches=even_batches)
-    processes = min(workers, available_cores(), batch_size if batch_size > 1 else 0)
+    processes = min(workers, usable_cores(), batch_size if batch_size > 1 else 0)
     if processes:
         multiprocessing.util.get_temp_dir()  # made here it goes with this process; each worker's own would stay
     return BatchLoader(
@@ -137,7 +141,7 @@ def create_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=processes,
-        collate_fn=collate,
+        collate_fn=collate_quads if quad else collate,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
         persistent_workers=processes > 0,
@@ -154,6 +158,11 @@ def collate(items: Sequence[Item]) -> Batch:
     targets[:, 1:] = np.concatenate([item.targets for item in items])
     paths, shapes = tuple(item.path for item in items), tuple(item.shape for item in items)
     return Batch(images, torch.from_numpy(targets), paths, shapes)
+
+
+def collate_quads(items: Sequence[Item]) -> Batch:
+    """Put samples into a batch of a quarter as many, twice as large."""
+    return collate(quads(items))
 
 
 def rect_batches(
@@ -262,12 +271,6 @@ def _why_no_labels(scan: LabelScan) -> str:
     if len(scan.report.missing) == len(scan.paths):
         return no_labels_text(scan.paths[0])
     return f"the label files hold none; they are expected as {find_labels(scan.paths).paths[0]}"
-
-
-def available_cores() -> int:
-    """Return the CPU cores this process may use, fewer than the machine's in a container or a batch job."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _start_worker(worker: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -94,7 +95,7 @@ def _expected_suffixes() -> str:
     return f"expected images ({' '.join(IMAGE_SUFFIXES)}) or videos ({' '.join(VIDEO_SUFFIXES)})"
 
 
-def _decoded_bytes(file: Path) -> int:
+def decoded_bytes(file: Path | IO[bytes]) -> int:
     """What an image takes in memory, from its first bytes; 0 where only decoding can tell."""
     try:
         with warnings.catch_warnings():
@@ -150,7 +151,7 @@ class FileSource:
             waiting: deque[tuple[int, Path | Trouble, Future[np.ndarray] | None, int]] = deque()
             for number, entry in enumerate(self.entries, start=1):
                 image = entry if isinstance(entry, Path) and entry.suffix.lower() not in VIDEO_SUFFIXES else None
-                size = _decoded_bytes(image) if image else 0
+                size = decoded_bytes(image) if image else 0
                 while waiting and (len(waiting) > 2 * _READERS or size + sum(w[3] for w in waiting) > _MOST_BYTES):
                     yield from self._frames_of(*waiting.popleft()[:3])
                 waiting.append((number, entry, pool.submit(read, image) if image else None, size))

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from data.synth.options import CLASS_NAMES, SPLITS, SynthOptions
 from data.synth.render_scene import render
 from files.atomic import write_atomically
+from files.cores import usable_cores
 from files.disk import require_writable, results_in
 
 GENERATOR_VERSION = 1  # any change that alters a pixel or a label raises it
@@ -52,7 +52,7 @@ def ensure(root: Path, options: Mapping[str, Any], *, processes: int | None = No
             (root / kind / split).mkdir(parents=True, exist_ok=True)
     with results_in(root, "the images that are drawn are kept; the same command goes on"):
         write_atomically(root / PLAN, json.dumps(plan, indent=1).encode())
-        results = _draw_all(root, wanted, jobs, processes or _cores())
+        results = _draw_all(root, wanted, jobs, processes or usable_cores())
         for _ in tqdm(results, total=len(jobs), desc=f"drawing {root.name}", unit="image", disable=not progress):
             pass
         write_atomically(root / MANIFEST, json.dumps({**plan, "counts": count_labels(root, wanted)}, indent=1).encode())
@@ -140,11 +140,6 @@ def _draw_here(root: Path, options: SynthOptions, jobs: list[Job]) -> Iterator[J
 def _start_worker() -> None:
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and stops handing out work
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw(root: Path, options: SynthOptions, job: Job) -> Job:

@@ -1,7 +1,8 @@
 """Write the reference pages from the code, so that they cannot drift: `python docs/reference/update.py`.
 
 flags.md from the parsers, hyperparameters.md from the class and its files, messages.md from every ValueError that the
-code raises. `tests/docs/test_site.py` holds the committed pages against what this writes.
+code raises; by `code_pages.py` modules.md and python.md from the registry, the results and docstrings, and the table of
+modules in both READMEs. `tests/docs/test_site.py` holds the committed pages against what this writes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import code_pages  # noqa: E402
 
 SCRIPTS = {
     "train.py": "engine.config.train_parser:create_parser",
@@ -32,15 +35,23 @@ _PLACEHOLDER = "…"
 
 
 def main() -> int:
-    """Write the three pages beside this file."""
+    """Write the pages beside this file, and the READMEs' tables."""
     for name, text in pages().items():
         (Path(__file__).parent / name).write_text(text, encoding="utf-8")
+    for page in (ROOT / name for name in code_pages.README_TABLE):
+        page.write_text(code_pages.readme(page.read_text(encoding="utf-8"), page.name), encoding="utf-8")
     return 0
 
 
 def pages() -> dict[str, str]:
     """Every page's name and text."""
-    return {"flags.md": flags(), "hyperparameters.md": hyperparameters(), "messages.md": messages()}
+    return {
+        "flags.md": flags(),
+        "hyperparameters.md": hyperparameters(),
+        "messages.md": messages(),
+        "modules.md": code_pages.modules(),
+        "python.md": code_pages.python_api(),
+    }
 
 
 def flags() -> str:

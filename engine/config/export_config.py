@@ -10,7 +10,7 @@ from engine.config.flags import MODULE_TEXT, SHARE, Check, add_flags, at_least, 
 from engine.config.parser import ArgumentParser
 from engine.config.predict_config import DEFAULT_WEIGHTS
 
-FORMATS = ("torchscript", "onnx", "openvino", "engine", "yolov5")
+FORMATS = ("torchscript", "onnx", "openvino", "engine", "ncnn", "yolov5")
 ALIASES = {"ts": "torchscript", "ov": "openvino", "tensorrt": "engine", "trt": "engine"}
 DEFAULT_OPSET = 17
 LEAST_OPSET, MOST_OPSET = 12, 20
@@ -61,6 +61,8 @@ class ExportConfig:
     int8: bool = flag(False, "quantise (openvino), calibrated on the val images of --data")
     dynamic: bool = flag(False, "any batch, height and width")
     nms: bool = flag(False, "put non-maximum suppression into the file")
+    raw_head: bool = flag(False, "leave the decoding of boxes out of the file, for the tools of NPUs")
+    benchmark: bool = flag(False, "write every format to a folder of its own and list speed and mAP (needs --data)")
     simplify: bool = flag(False, "simplify the ONNX graph with onnxslim")
     opset: int = flag(
         DEFAULT_OPSET,
@@ -87,6 +89,9 @@ class ExportConfig:
                 raise ValueError(f"--include {name} is not supported; {UNSUPPORTED_FORMATS[name]}")
             if name not in FORMATS:
                 raise ValueError(f"--include {name}: expected one of {', '.join(FORMATS)}")
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
         if self.half and self.int8:
             raise ValueError("--half and --int8 contradict each other; give one of them")
         others = [name for name in self.include if name != "openvino"]
@@ -94,11 +99,23 @@ class ExportConfig:
             raise ValueError(f"--int8 is written for openvino, not for {', '.join(others)}; export them separately")
         if self.int8 and self.data is None:
             raise ValueError("--int8 needs images to calibrate on; give the data set with --data")
+        if self.benchmark and self.data is None:
+            raise ValueError("--benchmark measures mAP on the val images of a data set; give it with --data")
+        self._check_ends()
+
+    def _check_ends(self) -> None:
+        """What the file ends with: predictions, finished detections, or the maps of the head."""
         if self.nms and self.dynamic:
             raise ValueError("--nms and --dynamic contradict each other: the suppression is written for one batch size")
-        without = [name for name in ("engine", "yolov5") if name in self.include]
-        if self.nms and without:
-            raise ValueError(f"--nms is written for torchscript, onnx and openvino, not for {without[0]}")
+        without = [name for name in ("engine", "ncnn", "yolov5") if name in self.include]
+        for name in ("nms", "raw_head"):
+            if getattr(self, name) and without and (name, without) != ("raw_head", ["ncnn"]):
+                flag_name = name.replace("_", "-")
+                raise ValueError(f"--{flag_name} is written for torchscript, onnx and openvino, not for {without[0]}")
+        if self.nms and self.raw_head:
+            raise ValueError("--nms and --raw-head contradict each other: what suppresses boxes decodes them first")
+        if "ncnn" in self.include and (self.dynamic or self.half or self.batch_size > 1):
+            raise ValueError("--include ncnn is written for one image of one size in fp32; export it by itself")
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from engine.config.flags import MODULE_TEXT
 from engine.runtime.console import note
+from engine.runtime.core_sharing import share_cores
 from engine.runtime.launcher import place
 from files.disk import results_in
 from files.signals import Terminated, signals_as_ctrl_c
@@ -167,6 +168,7 @@ def run_cli(main: Callable[[], int | None]) -> int:
 
     Ctrl-C gives exit code 130, SIGTERM 143 and SIGHUP 129, all without a traceback.
     """
+    share_cores()
     try:
         with signals_as_ctrl_c(), results_in(Path()):
             return main() or 0

@@ -67,6 +67,7 @@ class TrainConfig:
     )
     thaw_after: int = _data(0, "first train only the inserted modules for so long", check=at_least(0), metavar="EPOCHS")
     rect: bool = _data(False, "rectangular batches by aspect ratio; no mosaic, no shuffling")
+    quad: bool = _data(False, "join the images of a batch by four, or enlarge one of four, to twice --imgsz")
     cache: str = _data(
         "auto",
         "keep decoded images: all at once in memory (ram) or on disk, those for validation (val), in memory what has "
@@ -156,6 +157,12 @@ class TrainConfig:
                 f"--patience {self.patience}: may stop the run before --thaw-after {self.thaw_after}; expected "
                 f"at least {self.thaw_after}, or 0 for never"
             )
+        if self.quad and (self.rect or self.multi_scale):
+            raise ValueError(f"--quad and --{'rect' if self.rect else 'multi-scale'} both say how large images are")
+        if self.quad and 0 < self.batch_size < 4:
+            raise ValueError(
+                f"--quad joins four images of a batch: expected --batch-size 4 or more, not {self.batch_size}"
+            )
         if self.rect and self.image_weights:
             raise ValueError("--rect sorts the images by shape and --image-weights draws them; leave one of them out")
 
@@ -171,15 +178,15 @@ class TrainConfig:
     @property
     def compiles(self) -> bool:
         """Whether the network goes through torch.compile, which makes code for one image size."""
-        return self.compile and not self.rect and not self.multi_scale
+        return self.compile and not (self.rect or self.multi_scale or self.quad)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Flags without an effect."""
         notes: list[str] = []
         if self.compile and not self.compiles:
-            other = "--rect" if self.rect else "--multi-scale"
-            notes.append(f"--compile is ignored: it makes code for one image size, and {other} varies it")
+            other = "--rect" if self.rect else "--multi-scale" if self.multi_scale else "--quad"
+            notes.append(f"--compile is ignored: it makes code for one image size, and {other} changes it")
         if self.entity and not {"wandb", "comet"} & set(self.logger):
             notes.append("--entity has no effect without --logger wandb or --logger comet")
         return tuple(notes)

@@ -17,8 +17,8 @@ UNSUPPORTED = {
     "--evolve_population": "--evolve draws a trial from all former ones; there is no population",
     "--resume_evolve": "the same --evolve command given again goes on",
     "--bucket": "nothing is uploaded; copy the run folder yourself",
-    "--quad": "the quad loader is not built in; use a larger --imgsz",
 }
+SAMPLERS = ("mutation", "tpe")  # of --evolve
 IGNORED = {
     "--upload_dataset": _NO_UPLOAD,
     "--bbox_interval": _NO_UPLOAD,
@@ -35,6 +35,10 @@ def create_parser() -> ArgumentParser:
     add("--resume", nargs="?", const=True, default=False, help="continue a run: its last.pt, or the newest interrupted")
     text = "search hyperparameters in so many runs, 300 without a number; the same command goes on, also at once"
     add("--evolve", nargs="?", type=int, const=300, default=0, metavar="TRIALS", help=text)
+    text = (
+        "where --evolve takes new values from: mutations of the best trials, as YOLOv5, or Optuna's TPE over all ranges"
+    )
+    add("--evolve-sampler", choices=SAMPLERS, default=SAMPLERS[0], help=text)
     parser.unsupported(UNSUPPORTED)
     parser.ignored(IGNORED)
     return parser

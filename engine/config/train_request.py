@@ -16,7 +16,7 @@ from data.hyp import Hyperparameters, find_hyp, load_hyp
 from engine.config.files import module_files
 from engine.config.flags import given_names, settings
 from engine.config.train_config import DEFAULT_HYP, TrainConfig
-from engine.config.train_parser import create_parser, require_loggers
+from engine.config.train_parser import SAMPLERS, create_parser, require_loggers
 from engine.runtime.console import note, say
 from engine.runtime.launcher import check_local_rank, place
 from files.disk import require_writable
@@ -106,6 +106,7 @@ class EvolveRequest:
         config: The settings of every run.
         trials: The number of runs.
         hyp: The hyperparameters of the first.
+        sampler: Of `SAMPLERS`: where those of the others come from.
 
     Raises:
         ValueError: If a value is out of range or a setting cannot be one of several runs.
@@ -114,6 +115,7 @@ class EvolveRequest:
     config: TrainConfig
     trials: int
     hyp: Hyperparameters | None = None
+    sampler: str = SAMPLERS[0]
 
     def __post_init__(self) -> None:
         if place().launcher:
@@ -170,12 +172,14 @@ def parse_train_args(
         return _resume_request(parsed["resume"], values, given)
     if "attention_start" in given and not values["attention"]:
         raise ValueError("--attention-start says how inserted modules begin, and none is inserted; add --attention")
+    if "evolve_sampler" in given and "evolve" not in given:
+        raise ValueError("--evolve-sampler says where a search takes its values from; add --evolve")
     _complete(values, given)
     if place().rank == 0:
         require_writable(values["project"], "--project")
     config = TrainConfig(**values)
     require_loggers(config.logger)
-    search = EvolveRequest(config, parsed["evolve"]) if "evolve" in given else None
+    search = EvolveRequest(config, parsed["evolve"], sampler=parsed["evolve_sampler"]) if "evolve" in given else None
     if place().rank:
         return config
     request = read_request(config)

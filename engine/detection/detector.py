@@ -19,14 +19,13 @@ from data.images import WITH_ALPHA, to_channels
 from engine.detection.given_images import images_of
 from engine.detection.parameters import speaks_of_parameters
 from engine.detection.results import Result, Results
-from engine.explanation import Explainer, Explanation
+from engine.explanation import Explainer, Explanation, usual_kinds
 from engine.inference.image_size import whole_strides
 from engine.inference.network import Network, PlainNetwork, TorchNetwork
 from engine.inference.open_weights import open_network
 from engine.inference.original_call import DetectMultiBackend
 from engine.inference.predictor import Predictor, Prepared, Selection
 from engine.runtime.device import Precision, select_device
-from models.attention import attention_layers
 from models.user_modules import load_modules
 from models.yolo import DetectionModel
 
@@ -215,8 +214,7 @@ class Detector(nn.Module):
         if others:
             raise ValueError(f"Expected one image but got {1 + len(others)}; explain them one by one")
         model = self.network.model
-        if kinds is None:
-            kinds = ("cam", "gates") if attention_layers(model) else ("cam",)
+        kinds = usual_kinds(model) if kinds is None else kinds
         predictor = Predictor(self.network, image_px=self._image_hw(imgsz), selection=self._selection())
         prepared = predictor.prepare(image)
         (found,) = predictor.detect([prepared])

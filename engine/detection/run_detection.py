@@ -24,8 +24,7 @@ from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import new_run_folder
 from engine.detection.background_writer import Recorder
-from engine.detection.visualizer import Visualizer, model_to_explain
-from engine.explanation import Explainer
+from engine.detection.visualizer import Visualizer, make_explainer, model_to_explain
 from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.network import Network
 from engine.inference.open_weights import open_network
@@ -48,11 +47,12 @@ _GPU_BATCH, _CPU_BATCH = 16, 4
 _MOST_AT_A_TIME = 8  # batches in the network
 
 
-def run_detection(config: DetectConfig) -> int:
+def run_detection(config: DetectConfig, told: Callable[[Trouble], None] | None = None) -> int:
     """Detect on everything the source gives.
 
     Args:
         config: The command line.
+        told: Is given the inputs that could not be used, which are printed too.
 
     Returns:
         0 if at least one input could be used, else 2.
@@ -73,7 +73,7 @@ def run_detection(config: DetectConfig) -> int:
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
         source.alpha = predictor.network.channels in WITH_ALPHA
-        explainer = None if explained is None else Explainer(explained, predictor.names, (config.visualize or "cam",))
+        explainer = explained and make_explainer(config, explained, predictor.names)
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
@@ -85,6 +85,8 @@ def run_detection(config: DetectConfig) -> int:
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking, explain)
         run.over(source)
     code = run.report(folder)
+    for trouble in run.troubles if told else ():
+        told(trouble)
     if isinstance(run.stopped, Terminated):
         raise run.stopped
     return code
@@ -126,7 +128,7 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
     selection = Selection(
         config.conf_thres if config.track is None else min(config.conf_thres, LOWEST_TRACKED),
         config.iou_thres,
-        _class_ids(config.classes, network.names),
+        class_ids(config.classes, network.names),
         config.agnostic_nms,
         config.max_det,
     )
@@ -168,7 +170,12 @@ def _find_weights(name: str) -> str:
     return str(next((path for path in tried if exists(path)), name))
 
 
-def _class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[int, ...] | None:
+def class_ids(wanted: Sequence[str] | None, names: Mapping[int, str]) -> tuple[int, ...] | None:
+    """The numbers of the classes that `--classes` names, by number or name.
+
+    Raises:
+        ValueError: If the model has no such class.
+    """
     if wanted is None:
         return None
     ids = {name: class_id for class_id, name in names.items()}

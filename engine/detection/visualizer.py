@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data.sources.frame import Frame
 from engine.config.detect_config import DetectConfig
 from engine.detection.output_files import frame_stem
-from engine.explanation import Explainer, Section, save_pictures, write_page
+from engine.explanation import Explainer, Section, save_pictures, usual_kinds, write_page
 from engine.inference.open_weights import is_exported
 from engine.inference.predictor import Detections, Prepared
+from engine.runtime.console import note
 from engine.runtime.device import select_device
 from models.weights.checkpoint import load_model
 from models.yolo import DetectionModel
@@ -35,6 +36,21 @@ def model_to_explain(config: DetectConfig, weights: Sequence[str]) -> DetectionM
     if config.augment:
         raise ValueError(f"{asked}: --augment merges three sizes, of which none alone gives these boxes; leave it out")
     return load_model(weights[0], select_device(config.device))
+
+
+def make_explainer(config: DetectConfig, model: DetectionModel, names: Mapping[int, str]) -> Explainer:
+    """Explains what was asked for; beside the heat the gates, where the model has attention.
+
+    Raises:
+        ValueError: If only gates were asked for and there are none.
+    """
+    kinds = usual_kinds(model) if config.visualize == "cam" else (str(config.visualize),)
+    if kinds == ("cam",):
+        note(
+            "the model has no attention, so the page has no gates; "
+            "train.py --attention CoordAtt@neck.P3,neck.P4,neck.P5 inserts some"
+        )
+    return Explainer(model, names, kinds)
 
 
 class Visualizer:

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from data.hyp import Hyperparameters
-from engine.drawing.figure_style import COUNTS
+from engine.drawing.figure_style import COUNTS, PALETTE
 from engine.training.results_csv import COLUMNS
 from files.atomic import write_atomically
 
@@ -74,6 +74,7 @@ def write_report(outcomes: Sequence[Outcome], searched: Sequence[str], folder: P
 def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, file: Path) -> None:
     """Fitness over each hyperparameter, later trials brighter, the best one marked."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     done = [outcome for outcome in outcomes if outcome.fitness is not None]
     columns = min(max(len(searched), 2), COLUMNS_OF_THE_PLOT)  # the title needs the width of two
@@ -90,7 +91,10 @@ def _plot(outcomes: Sequence[Outcome], searched: Sequence[str], best: Outcome, f
         values = [outcome.hyp.to_dict()[name] for outcome in done]
         chosen = best.hyp.to_dict()[name]
         points = axis.scatter(values, fitness, c=ages, cmap=COUNTS, edgecolors="grey", label="a trial")
-        (best_point,) = axis.plot(chosen, best.fitness or 0.0, "r+", markersize=16, markeredgewidth=2, label="the best")
+        (best_point,) = axis.plot(
+            chosen, best.fitness or 0.0, "+", color=PALETTE[3], markersize=16, markeredgewidth=2, label="the best"
+        )
+        axis.xaxis.set_major_locator(MaxNLocator(3))  # more run into each other
         axis.set_title(f"{name} = {chosen:.3g} in the best", fontsize=9)
         axis.set_xlabel(name, fontsize=8)
         axis.set_ylabel("fitness", fontsize=8)

@@ -1,9 +1,10 @@
 """Hyperparameter search (`--evolve N`) as an Optuna study in SQLite.
 
 Each trial is an ordinary run of train.py, in a process and a folder of its own: `trial0` with the hyperparameters that
-were given, all others with values that Optuna's tree-structured Parzen estimator draws from YOLOv5's ranges. The same
-command given again goes on, and given several times at once shares the work. A worker holds a lock on its trial as
-long as it or its run is alive; a trial that is begun and not locked was interrupted, and goes on where it was.
+were given, all others with values near the best so far (`mutate`), or with those that Optuna's tree-structured Parzen
+estimator draws from YOLOv5's whole ranges (`--evolve-sampler tpe`). The same command given again goes on, and given
+several times at once shares the work. A worker holds a lock on its trial as long
+as it or its run is alive; a trial that is begun and not locked was interrupted, and goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import yaml
 
 from data.hyp import load_hyp
 from engine.config.files import is_strange, numbered
 from engine.config.train_parser import run_words
 from engine.evolution.evolve_report import METRICS, Outcome, best_of, write_report
+from engine.evolution.mutate import mutated
 from engine.runtime.child_process import last_words, run_process
 from engine.runtime.console import say
 from engine.runtime.folder_lock import locked
@@ -181,11 +184,19 @@ class Search:
             if not trials:
                 self.study.enqueue_trial({name: self.base.to_dict()[name] for name in self.space})
             # By number, so that workers that start together draw different values.
-            self.study.sampler = TPESampler(seed=self.request.config.seed * 1000003 + len(trials))
+            seed = self.request.config.seed * 1000003 + len(trials)
+            if self.request.sampler == "tpe":
+                self.study.sampler = TPESampler(seed=seed)
+            elif trials:
+                self.study.enqueue_trial(mutated(self._parents(trials), self.space, np.random.default_rng(seed)))
             trial = self.study.ask()
             taken = self._take(trial.number)
             assert taken is not None  # nobody else knows its number
             return self._describe(trial, taken)
+
+    def _parents(self, trials: list[FrozenTrial]) -> list[tuple[float, dict[str, float]]]:
+        ended = [(trial.value, trial.params) for trial in trials if trial.value is not None]
+        return ended or [(0.0, {name: self.base.to_dict()[name] for name in self.space})]
 
     def finish(self, claim: Claim, error: str) -> None:
         """Record how a trial ended.

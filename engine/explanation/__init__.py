@@ -5,9 +5,10 @@
 confidence of a box would rise with what the backbone found there; it does not say that the model needs it.
 """
 
-from engine.explanation.explainer import KINDS, Explainer
+from engine.explanation.explainer import KINDS, Explainer, usual_kinds
 from engine.explanation.explanation import Explanation
 from engine.explanation.gates import Gate
-from engine.explanation.page import Section, save_pictures, write_page
+from engine.explanation.page import write_page
+from engine.explanation.saved_pictures import Section, save_pictures
 
-__all__ = ["KINDS", "Explainer", "Explanation", "Gate", "Section", "save_pictures", "write_page"]
+__all__ = ["KINDS", "Explainer", "Explanation", "Gate", "Section", "save_pictures", "usual_kinds", "write_page"]

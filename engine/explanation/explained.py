@@ -29,6 +29,7 @@ class Explained:
         features: Row and module -> (C, h, w) float16 of the first channels; None if not asked for.
         content_xyxy: The part of the network's input that the image fills, each in 0..1 of width and height.
         detections: How many detections the image has; more than `found` holds where only the first are explained.
+        silent: Attention layers that hand out no gate, if gates were asked for.
     """
 
     image: np.ndarray
@@ -40,6 +41,7 @@ class Explained:
     features: Mapping[str, np.ndarray] | None = None
     content_xyxy: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     detections: int = 0
+    silent: tuple[str, ...] = ()
 
     @cached_property
     def picture(self) -> np.ndarray:

@@ -10,14 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from engine.explanation.explanation import Explanation
-from engine.explanation.gates import Gate, read_gates
+from engine.explanation.gates import Gate, read_gates, silent_layers
 from engine.explanation.layer_cam import layer_cams
 from engine.inference.predictor import Detections, Prepared
+from models.attention import attention_layers
 from models.yolo import DetectionModel
 
 KINDS = ("cam", "gates", "features")
 MOST_BOXES = 50  # detections explained in an image
 FEATURE_CHANNELS = 32  # of a sheet, as in YOLOv5
+
+
+def usual_kinds(model: DetectionModel) -> tuple[str, ...]:
+    """What a page shows side by side: the heat, and the gates where there is attention."""
+    return ("cam", "gates") if attention_layers(model) else ("cam",)
 
 
 class Explainer:
@@ -35,15 +41,19 @@ class Explainer:
             kinds: Of `KINDS`: "cam", "gates", "features".
 
         Raises:
-            ValueError: If a kind is unknown, or gates are wanted of a model without attention.
+            ValueError: If a kind is unknown, gates are wanted of a model without attention, or only gates of one whose
+                attention tells none.
         """
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown:
             raise ValueError(f"Expected kinds of {', '.join(KINDS)} but got {unknown[0]!r}")
         self.model, self.names, self.kinds = model.eval(), names, tuple(kinds)
-        if "gates" in kinds:
-            side_px = model.stride_px
-            read_gates(model, torch.zeros(1, model.channels, side_px, side_px, device=self._device), ())
+        self._silent = silent_layers(model) if "gates" in kinds else []
+        if self.kinds == ("gates",) and len(self._silent) == len(attention_layers(model)):
+            raise ValueError(
+                f"{', '.join(self._silent)}: this attention adds or mixes positions and has no gate to show; "
+                "ask for cam instead"
+            )
 
     def __call__(self, prepared: Prepared, image: np.ndarray, found: Detections, path: str = "") -> Explanation:
         """Explain one image.
@@ -71,6 +81,7 @@ class Explainer:
             features=self._features(images) if "features" in self.kinds else None,
             content_xyxy=content,
             detections=len(found.confidences),
+            silent=tuple(self._silent),
         )
 
     @property

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.explanation.explained import Explained
-from engine.explanation.page import save_pictures, write_page
+from engine.explanation.page import write_page
 from engine.explanation.pictures import overview
+from engine.explanation.saved_pictures import save_pictures
 
 
 class Explanation(Explained):

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.attention import attention_layers, collect_gates
+from models.attention import Timm, attention_layers, collect_gates
+from models.attention.parts.base import Attention
 from models.yolo import DetectionModel
 
 SHOWN_CHANNELS = 4  # of the highest and of the lowest gate each
@@ -30,6 +31,7 @@ class Gate:
         channel_maps: For a channel gate (2 * k, h, w): what the layer read in the k channels of the lowest gate and
             the k of the highest, in the order of `channels`.
         channels: The numbers of those channels.
+        together: How the gates of this layer act: "product", "mean" or "sum".
     """
 
     layer: str
@@ -39,6 +41,19 @@ class Gate:
     detection: int | None = None
     channel_maps: np.ndarray | None = None
     channels: tuple[int, ...] = ()
+    together: str = "product"
+
+
+def silent_layers(model: DetectionModel) -> list[str]:
+    """The attention layers that hand out no gate, with their classes; found in one pass of the smallest image.
+
+    Raises:
+        ValueError: If the model has no attention; says how to insert one.
+    """
+    layers, side_px = _layers(model), model.stride_px
+    with torch.no_grad(), collect_gates(model) as gates:
+        model(torch.zeros(1, model.channels, side_px, side_px, device=next(model.parameters()).device))
+    return [f"{name} ({_called(layers[name])})" for name, kinds in gates.items() if not kinds]
 
 
 @torch.no_grad()
@@ -53,12 +68,7 @@ def read_gates(model: DetectionModel, images: Tensor, centres_yx: Sequence[tuple
     Raises:
         ValueError: If the model has no attention; says how to insert one.
     """
-    layers = attention_layers(model)
-    if not layers:
-        raise ValueError(
-            "gates are what attention multiplies maps with, and this model has no attention; insert some: "
-            "python train.py --weights yolov5n.pt --attention CoordAtt@neck.P3,neck.P4,neck.P5"
-        )
+    layers = _layers(model)
     with _inputs_of(layers) as inputs, collect_gates(model) as gates:
         model(images)
     found = [
@@ -72,16 +82,31 @@ def read_gates(model: DetectionModel, images: Tensor, centres_yx: Sequence[tuple
             with collect_gates(model, query=centre) as asked:
                 model(images)
             found += [
-                Gate(layer, type(layers[layer]).__name__, "affinity", _array(kinds["affinity"])[0], number)
+                Gate(layer, _called(layers[layer]), "affinity", _array(kinds["affinity"])[0], number)
                 for layer, kinds in asked.items()
                 if "affinity" in kinds
             ]
     return found
 
 
-def _gate(layer: str, module: nn.Module, kind: str, value: Tensor, read: Tensor) -> Gate:
+def _layers(model: DetectionModel) -> dict[str, Attention]:
+    layers = attention_layers(model)
+    if not layers:
+        raise ValueError(
+            "gates are what attention multiplies maps with, and this model has no attention; insert some: "
+            "python train.py --weights yolov5n.pt --attention CoordAtt@neck.P3,neck.P4,neck.P5"
+        )
+    return layers
+
+
+def _called(module: Attention) -> str:
+    """Its class, and the layer of timm that it stands for."""
+    return f"Timm-{module.name}" if isinstance(module, Timm) else type(module).__name__
+
+
+def _gate(layer: str, module: Attention, kind: str, value: Tensor, read: Tensor) -> Gate:
     values = _array(value)  # (C or 1, h or 1, w or 1)
-    name = type(module).__name__
+    name = _called(module)
     if kind == "channel":
         flat = values.reshape(len(values), -1).mean(1)
         order = flat.argsort(kind="stable")
@@ -89,9 +114,11 @@ def _gate(layer: str, module: nn.Module, kind: str, value: Tensor, read: Tensor)
         chosen = np.concatenate((order[:few], order[len(order) - few :])) if few else order[:0]
         # A gate on grouped or split channels has other numbers than the map that the layer read.
         maps = _array(read)[chosen] if read.shape[1] == len(flat) else None
-        return Gate(layer, name, kind, flat, channel_maps=maps, channels=tuple(chosen.tolist()))
+        return Gate(
+            layer, name, kind, flat, channel_maps=maps, channels=tuple(chosen.tolist()), together=module.TOGETHER
+        )
     squeezed = {"row": values[..., 0], "column": values[:, 0]}.get(kind, values)
-    return Gate(layer, name, kind, squeezed[0] if kind == "spatial" else squeezed)
+    return Gate(layer, name, kind, squeezed[0] if kind == "spatial" else squeezed, together=module.TOGETHER)
 
 
 def _array(value: Tensor) -> np.ndarray:

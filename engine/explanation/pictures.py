@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 
 import cv2
@@ -15,8 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from data.images import decode_image
 from engine.drawing.boxes_on_images import Annotator, Style
-from engine.drawing.figure_style import PALETTE
+from engine.drawing.figure_style import PALETTE, readable_fonts
 from engine.explanation.explained import Explained
+from engine.explanation.gate_maps import GateMap, by_layer, gate_maps, normalised
 from engine.explanation.gates import Gate
 from engine.inference.predictor import Detections
 
@@ -24,7 +25,6 @@ _HEAT = cv2.COLORMAP_INFERNO  # grows steadily in lightness, so that colour-blin
 _OPACITY = 0.75
 _DPI = 100
 _TILES_A_ROW = 8
-_EVEN = 1e-4  # a gate that varies by less than this share of itself is one number
 
 
 def boxes_picture(explanation: Explained) -> np.ndarray:
@@ -63,33 +63,40 @@ def heat_layer(heat: np.ndarray) -> np.ndarray:
     return np.dstack((heat_colours(heat), np.rint(255 * heat.clip(0, 1)).astype(np.uint8)))
 
 
+@readable_fonts()
 def gate_picture(explanation: Explained, gates: Sequence[Gate]) -> np.ndarray:
     """The gates of one layer: each over the image, as strips, or as bars, with their values."""
-    image = explanation.picture
-    shown = [one for one in gates if one.kind not in ("row", "column")]
-    strips = {one.kind: one for one in gates if one.kind in ("row", "column")}
-    panels = len(shown) + bool(strips) + sum(one.channel_maps is not None for one in shown)
+    maps, channels = gate_maps(explanation, gates), [one for one in gates if one.kind == "channel"]
+    panels = len(maps) + len(channels) + sum(one.channel_maps is not None for one in channels)
     figure = Figure(figsize=(5.2 * panels, 4.6), dpi=_DPI, layout="constrained")
     axes = iter(figure.subplots(1, panels, squeeze=False)[0])
-    for one in shown:
-        if one.kind == "channel":
-            _bars(next(axes), one)
-            if one.channel_maps is not None:
-                _channel_maps(next(axes), one)
-        else:
-            values = one.values.mean(0) if one.kind == "full" else one.values
-            title = {"full": "full gate, mean over channels", "affinity": f"seen from detection {one.detection}"}
-            _heat(figure, next(axes), explanation, image, values, title.get(one.kind, f"{one.kind} gate"), one)
-    if strips:
-        _strips(figure, next(axes), explanation, image, strips)
+    for one in maps:
+        axis = next(axes)
+        _heat(figure, axis, explanation, one)
+        if one.combined:
+            _strips(axis, explanation, {gate.kind: gate.values.mean(0) for gate in gates})
+    for one in channels:
+        _bars(next(axes), one)
+        if one.channel_maps is not None:
+            _channel_maps(next(axes), one)
     figure.suptitle(f"{gates[0].layer}  {gates[0].module}")
+    return _rendered(figure)
+
+
+@readable_fonts()
+def bars_picture(gates: Sequence[Gate]) -> np.ndarray:
+    """The channel gates of one layer alone, for where there is little room."""
+    channels = [one for one in gates if one.kind == "channel"]
+    figure = Figure(figsize=(4, 3 * len(channels)), dpi=_DPI, layout="constrained")
+    for axis, one in zip(figure.subplots(len(channels), 1, squeeze=False)[:, 0], channels, strict=True):
+        _bars(axis, one)
     return _rendered(figure)
 
 
 def feature_sheet(maps: np.ndarray) -> np.ndarray:
     """(C, h, w) -> the maps side by side, each from its lowest value (dark) to its highest, RGB."""
     side = max(64, *maps.shape[1:])
-    tiles = [_normalised(one.astype(np.float32)) for one in maps]
+    tiles = [normalised(one.astype(np.float32)) for one in maps]
     height, width = (max(round(length * side / max(maps.shape[1:])), 1) for length in maps.shape[1:])
     tiles = [np.pad(cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST), 1) for one in tiles]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_TILES_A_ROW, len(tiles)))
@@ -110,14 +117,6 @@ def overview(explanation: Explained) -> np.ndarray:
     return np.vstack([np.pad(one, ((0, 4), (0, width - one.shape[1]), (0, 0))) for one in pictures])
 
 
-def by_layer(gates: Sequence[Gate]) -> list[list[Gate]]:
-    """The gates of each layer together, in the order of the layers."""
-    layers: dict[str, list[Gate]] = {}
-    for one in gates:
-        layers.setdefault(one.layer, []).append(one)
-    return list(layers.values())
-
-
 def _with_boxes(explanation: Explained, picture: np.ndarray, chosen: slice | list[int]) -> np.ndarray:
     scale = picture.shape[1] / explanation.image.shape[1]
     boxes, confidences, class_ids = (values[chosen] for values in explanation.found[:3])
@@ -125,40 +124,29 @@ def _with_boxes(explanation: Explained, picture: np.ndarray, chosen: slice | lis
     return annotator.draw(picture, *Detections(boxes * scale, confidences, class_ids))
 
 
-def _heat(
-    figure: Figure,
-    axes: Axes,
-    explanation: Explained,
-    image: np.ndarray,
-    values: np.ndarray,
-    title: str,
-    gate: Gate | None = None,
-) -> None:
+def _heat(figure: Figure, axes: Axes, explanation: Explained, one: GateMap) -> None:
     """A gate over the image, from its lowest value (transparent) to its highest; one that is even is only told."""
-    low, high = float(values.min()), float(values.max())
-    even = high - low <= _EVEN * max(abs(low), abs(high))
-    axes.imshow(image if even else overlay(image, explanation.on_image(_normalised(values))))
-    axes.set_title(f"{title}: {high:.4g} everywhere" if even else title, fontsize=10)
+    image, heat = explanation.picture, one.heat
+    axes.imshow(image if heat is None else overlay(image, explanation.on_image(heat)))
+    axes.set_title(one.title if heat is not None else f"{one.title}: {one.told}", fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
-    if gate is not None and gate.detection is not None:
-        box = explanation.found.boxes_xyxy_px[gate.detection] * image.shape[1] / explanation.image.shape[1]
+    if one.detection is not None:
+        box = explanation.found.boxes_xyxy_px[one.detection] * image.shape[1] / explanation.image.shape[1]
         axes.plot([(box[0] + box[2]) / 2], [(box[1] + box[3]) / 2], "x", color="cyan", markersize=12, markeredgewidth=3)
-    if not even:
-        scale = ScalarMappable(Normalize(low, high), "inferno")
+    if heat is not None:
+        scale = ScalarMappable(Normalize(float(one.values.min()), float(one.values.max())), "inferno")
         ticks = MaxNLocator(3)  # more run into each other where gates differ in the fourth digit
         figure.colorbar(scale, ax=axes, fraction=0.046, location="bottom", label="gate", format="%.4g", ticks=ticks)
 
 
-def _strips(figure: Figure, axes: Axes, explanation: Explained, image: np.ndarray, strips: dict[str, Gate]) -> None:
-    """Row and column gates, means over channels: their product over the image, and each along its edge."""
-    row = strips["row"].values.mean(0) if "row" in strips else np.ones(1, np.float32)
-    column = strips["column"].values.mean(0) if "column" in strips else np.ones(1, np.float32)
-    _heat(figure, axes, explanation, image, np.outer(row, column), "row gate x column gate, mean over channels")
+def _strips(axes: Axes, explanation: Explained, means: Mapping[str, np.ndarray]) -> None:
+    """Row and column gates, means over channels, along their edges of the image."""
     left, top, right, bottom = explanation.content_xyxy
-    for kind, values, along in (("row", row, (top, bottom)), ("column", column, (left, right))):
-        if kind not in strips:
+    for kind, along in (("row", (top, bottom)), ("column", (left, right))):
+        if kind not in means:
             continue
+        values = means[kind]
         edge = axes.inset_axes((1.01, 0, 0.09, 1) if kind == "row" else (0, 1.08, 1, 0.09))
         cells = (np.arange(len(values)) + 0.5) / len(values)
         inside = (cells - along[0]) / (along[1] - along[0])
@@ -185,7 +173,7 @@ def _bars(axes: Axes, gate: Gate) -> None:
 
 def _channel_maps(axes: Axes, gate: Gate) -> None:
     assert gate.channel_maps is not None
-    maps = np.stack([_normalised(one) for one in gate.channel_maps])
+    maps = np.stack([normalised(one) for one in gate.channel_maps])
     few = len(maps) // 2
     framed = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)  # shown white
     axes.imshow(np.vstack((np.hstack(list(framed[:few])), np.hstack(list(framed[few:])))), cmap="viridis")
@@ -194,11 +182,6 @@ def _channel_maps(axes: Axes, gate: Gate) -> None:
     axes.set_title(f"what the layer read in channels\n{told}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _normalised(values: np.ndarray) -> np.ndarray:
-    low, high = float(values.min()), float(values.max())
-    return ((values - low) / (high - low) if high > low else np.zeros_like(values)).astype(np.float32)
 
 
 def _rendered(figure: Figure) -> np.ndarray:

@@ -7,6 +7,9 @@ and gives the same outputs. Heavy packages are imported where they are used.
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +50,10 @@ def write_onnx(
     """
     onnx = require("onnx", "writing ONNX")
     axes = {INPUT: {0: "batch", 2: "height", 3: "width"}, OUTPUT: {0: "batch", 1: "boxes"}}
+    outputs = [OUTPUT]
+    if metadata.raw_head is not None:
+        outputs = [f"output{level}" for level in range(len(metadata.raw_head["strides"]))]
+        axes = {name: axes[INPUT] for name in (INPUT, *outputs)}
     try:
         with _quiet_tracing(), torch.no_grad():
             torch.onnx.export(
@@ -56,7 +63,7 @@ def write_onnx(
                 dynamo=False,
                 opset_version=opset,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=outputs,
                 dynamic_axes=axes if metadata.dynamic else None,
             )
     except torch.onnx.errors.OnnxExporterError as error:
@@ -111,6 +118,32 @@ def _quantised(network: Any, calibration: Iterable[np.ndarray] | None) -> Any:  
             subset_size=len(batches),
             ignored_scope=nncf.IgnoredScope(patterns=[_UNQUANTISED], validate=False),
         )
+
+
+def write_ncnn(module: ExportModule, images: Tensor, folder: Path, metadata: Metadata) -> None:
+    """Convert to ncnn with pnnx: `model.ncnn.param`, `model.ncnn.bin` and the facts in `metadata.yaml`.
+
+    Raises:
+        ValueError: If pnnx is missing, or cannot convert the network.
+    """
+    pnnx = require("pnnx", "writing ncnn")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        traced = Path(place) / "model.torchscript"
+        with _quiet_tracing(), torch.no_grad():
+            graph: Any = torch.jit.trace(module, images, strict=False, check_trace=False)
+            graph.save(str(traced))
+        shape = "x".join(map(str, images.shape)).replace("x", ",")
+        words = [pnnx.EXEC_PATH, str(traced), f"inputshape=[{shape}]", "fp16=0"]
+        done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
+        for name in ("model.ncnn.param", "model.ncnn.bin"):
+            if done.returncode or not (Path(place) / name).is_file():
+                raise ValueError(
+                    f"pnnx cannot convert this network: {(done.stdout + done.stderr).strip().splitlines()[-1:]}"
+                )
+            shutil.copy(Path(place) / name, folder / name)
+    text = yaml.safe_dump(metadata.to_dict(), allow_unicode=True, sort_keys=False)
+    (folder / "metadata.yaml").write_text(text, encoding="utf-8")
 
 
 def require_tensorrt() -> ModuleType:

@@ -17,7 +17,9 @@ from files.atomic import write_atomically
 from models.attention.parts.registry import ATTENTION
 from models.weights.write_original import RECEIVER
 
-_BLOCKS = "models.blocks.convolutions"  # for a bottleneck with attention inside
+_BLOCKS = ("convolutions", "deformable", "joins", "more_stages", "reparameterised", "resampling", "slim_neck")
+"""The first for a bottleneck with attention inside, the others for what YOLOv5 does not have."""
+
 _PARTS = "models.attention.parts"
 _REGISTRY = f"{_PARTS}.registry"
 _GIVEN = {("models.blocks.batch_norm", "BatchNorm2d"): "nn.BatchNorm2d"}  # whose figures ours has, in another order
@@ -70,7 +72,8 @@ def tell_receiver(needed: Iterable[str], folder: Path) -> None:
 def receiver_module() -> str:
     """The text of the file."""
     sources: dict[str, _Source] = {}
-    for module in sorted({cls.__module__ for cls in ATTENTION.values()} | {_BLOCKS}):
+    blocks = {f"models.blocks.{name}" for name in _BLOCKS}
+    for module in sorted({cls.__module__ for cls in ATTENTION.values()} | blocks):
         if module != _TIMM:
             _collect(module, sources)
     owners: dict[str, list[str]] = {}

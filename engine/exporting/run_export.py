@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from engine.config.files import numbered
 from engine.exporting.compare_with_source import FINISHED_LIMITS, LIMITS, Difference, compare
 from engine.exporting.format_writers import (
     require_tensorrt,
+    write_ncnn,
     write_onnx,
     write_openvino,
     write_tensorrt,
@@ -30,7 +32,8 @@ from engine.exporting.traced_network import ExportModule, Suppression
 from engine.inference.exported_metadata import Metadata
 from engine.inference.exported_network import open_exported
 from engine.inference.image_size import whole_strides
-from engine.inference.network import OPENVINO_FOLDER, Network, TorchNetwork
+from engine.inference.network import NCNN_FOLDER, OPENVINO_FOLDER, Network, TorchNetwork
+from engine.inference.raw_head import head_facts
 from engine.runtime.console import note
 from engine.runtime.device import Precision, select_device
 from files.disk import require_writable, results_in
@@ -100,7 +103,7 @@ class _Job:
         self.config, self.weights, self.source, self.images = config, weights, source, images
         self.unreadable: list[Path] = []
         self.suppression = Suppression(config.conf_thres, config.iou_thres, config.topk_all) if config.nms else None
-        self.module = ExportModule(source.model, self.suppression).eval()
+        self.module = ExportModule(source.model, self.suppression, raw_head=config.raw_head).eval()
         self.metadata = Metadata(
             names=source.names,
             stride=source.stride_px,
@@ -110,6 +113,7 @@ class _Job:
             half=config.half,
             int8=config.int8,
             nms=_suppression_facts(config),
+            raw_head=head_facts(source.model) if config.raw_head else None,
             spec=source.model.spec.to_dict(),
             channels=source.channels,
         )
@@ -119,7 +123,7 @@ class _Job:
         started = time.perf_counter()
         file = self._file(name)
         writers = {"torchscript": self._torchscript, "onnx": self._onnx, "openvino": self._openvino}
-        writers["yolov5"] = self._original
+        writers |= {"yolov5": self._original, "ncnn": self._ncnn}
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as place:
             draft = Path(place) / file.name
             writers.get(name, self._engine)(draft)
@@ -147,9 +151,9 @@ class _Job:
 
     def _file(self, name: str) -> Path:
         """Beside the weights, under their name; under the next free one where that is a file of something else."""
-        openvino, stem = name == "openvino", self.weights.stem
-        end = f"{'_int8' if self.config.int8 else ''}{OPENVINO_FOLDER}" if openvino else f".{name}"
-        end = "_yolov5.pt" if name == "yolov5" else end
+        stem, int8 = self.weights.stem, "_int8" if self.config.int8 else ""
+        ends = {"openvino": f"{int8}{OPENVINO_FOLDER}", "ncnn": NCNN_FOLDER, "yolov5": "_yolov5.pt"}
+        end = ends.get(name, f".{name}")
         wanted = self.weights.with_name(stem + end)
         others = (self.weights.with_name(f"{one.name}{end}") for one in numbered(self.weights.with_name(stem)))
         file = next(one for one in others if not one.exists() or _is_ours(one))
@@ -181,6 +185,10 @@ class _Job:
         with tempfile.TemporaryDirectory() as place:
             graph = self._graph(Path(place))
             write_openvino(graph, folder, self.metadata, self._calibration() if self.config.int8 else None)
+
+    def _ncnn(self, folder: Path) -> None:
+        module = ExportModule(self.source.model, raw_head=True).eval()
+        write_ncnn(module, self._example(), folder, replace(self.metadata, raw_head=head_facts(self.source.model)))
 
     def _engine(self, file: Path) -> None:
         with tempfile.TemporaryDirectory() as place:

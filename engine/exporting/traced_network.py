@@ -56,15 +56,22 @@ class Suppression(nn.Module):
 
 
 class ExportModule(nn.Module):
-    """A fused network in eval mode with its decoding, and the suppression if wanted."""
+    """A fused network in eval mode with its decoding, and the suppression if wanted; or with neither."""
 
-    def __init__(self, model: DetectionModel, suppression: Suppression | None = None) -> None:
+    def __init__(
+        self, model: DetectionModel, suppression: Suppression | None = None, *, raw_head: bool = False
+    ) -> None:
         super().__init__()
         self.network = model
-        self.decode = Decoding(model.detect)
+        self.decode = None if raw_head else Decoding(model.detect)  # pnnx stumbles over a module with two places
         self.suppression = suppression
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) 0..1 -> (B, N, 5 + nc), or (B, max_det, 6) with suppression; float32."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """(B, C, H, W) 0..1 -> (B, N, 5 + nc), or (B, max_det, 6) with suppression; float32.
+
+        With `raw_head` a map (B, anchors x (5 + nc), H, W) a level, before the sigmoid.
+        """
+        if self.decode is None:
+            return tuple(self.network.detect.maps(self.network.features(images)))
         predictions = self.decode(self.network.raw(images))
         return predictions if self.suppression is None else self.suppression(predictions)

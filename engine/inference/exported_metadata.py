@@ -29,6 +29,8 @@ class Metadata:
         half: Weights in fp16.
         int8: Weights and maps quantised.
         nms: `conf_thres`, `iou_thres` and `max_det` of the suppression inside the file; None without.
+        raw_head: What decodes the maps of a file that gives these (`engine.inference.raw_head`); None of one that gives
+            predictions.
         spec: `ModelSpec.to_dict()` of the source; None in files of the original YOLOv5.
     """
 
@@ -40,6 +42,7 @@ class Metadata:
     half: bool = False
     int8: bool = False
     nms: dict[str, float] | None = None
+    raw_head: dict[str, list] | None = None
     spec: dict[str, Any] | None = None
     channels: int = 3
 
@@ -76,6 +79,7 @@ class Metadata:
                 _count(known.get("batch", 1), "batch"),
                 **{key: known.get(key) is True for key in ("dynamic", "half", "int8")},
                 nms={str(k): float(v) for k, v in nms.items()} if isinstance(nms, dict) else None,
+                raw_head=_raw_head(known.get("raw_head")),
                 spec=known.get("spec"),
                 channels=parse_channels(known.get("channels", 3), "channels"),
             )
@@ -83,6 +87,16 @@ class Metadata:
             raise ValueError(
                 f"{file}: carries no class names and stride that can be read ({error!r}); expected a file of export.py"
             ) from error
+
+
+def _raw_head(value: Any) -> dict[str, list] | None:  # noqa: ANN401  (whatever a file holds)
+    if value is None:
+        return None
+    strides = [float(stride) for stride in value["strides"]]
+    anchors = [[float(side) for side in level] for level in value["anchors_px"]]
+    if not strides or len(strides) != len(anchors) or any(len(level) != len(anchors[0]) for level in anchors):
+        raise ValueError(f"raw_head: expected as many anchors in each of its {len(strides)} levels")
+    return {"strides": strides, "anchors_px": anchors}
 
 
 def _value(text: Any) -> Any:  # noqa: ANN401  (whatever a file holds)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from engine.inference.exported_metadata import INPUT, TORCHSCRIPT_EXTRA, Metadata
-from engine.inference.network import OPENVINO_FOLDER, Network
+from engine.inference.network import NCNN_FOLDER, OPENVINO_FOLDER, Network
+from engine.inference.raw_head import HeadDecoding
 from engine.runtime.console import first_line, note
 from engine.runtime.optional_package import require
 from files.literals import MAX_TEXT, read_literal
@@ -28,7 +29,7 @@ class ExportedNetwork(Network):
         """Put a runtime behind the common face.
 
         Args:
-            run: From (B, C, H, W) images to predictions, an array or a tensor.
+            run: From (B, C, H, W) images to predictions, an array or a tensor; of a raw head to a list of maps.
             metadata: What the file says about itself.
             device: Where it wants its images.
             description: For the log.
@@ -38,6 +39,7 @@ class ExportedNetwork(Network):
         if not metadata.dynamic:
             self.image_hw, self.batch_size = metadata.imgsz, metadata.batch
         self.finished = metadata.nms is not None
+        self._decode = None if metadata.raw_head is None else HeadDecoding(metadata.raw_head, len(self.names))
         self._columns = 6 if self.finished else 5 + len(self.names)
         numbers = "int8" if metadata.int8 else "fp16" if metadata.half else "fp32"
         size = "any size" if self.image_hw is None else "{}x{} px".format(*self.image_hw)
@@ -53,7 +55,9 @@ class ExportedNetwork(Network):
         for start in range(0, len(images), size):
             part = images[start : start + size]
             filled = torch.cat((part, part[-1:].expand(size - len(part), -1, -1, -1))) if len(part) < size else part
-            found.append(torch.as_tensor(self._run(filled))[: len(part)].float())
+            given = self._run(filled)
+            predictions = torch.as_tensor(given) if self._decode is None else self._decode(given)
+            found.append(predictions[: len(part)].float())
         return self._checked(torch.cat(found))
 
     def _checked(self, found: Tensor) -> Tensor:
@@ -74,6 +78,8 @@ def open_exported(weights: str, device: torch.device, precision: str, *, dnn: bo
     file = Path(weights)
     if not file.exists():
         raise ValueError(f"weights file {weights!r} was not found; export.py writes it")
+    if file.is_dir() and file.name.lower().endswith(NCNN_FOLDER):
+        return _ncnn(file)
     if file.is_dir() or file.suffix == ".xml":
         return _openvino(file, precision)
     suffix = file.suffix.lower()
@@ -115,6 +121,7 @@ def _onnx(file: Path, device: torch.device) -> ExportedNetwork:
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as engine.runtime.core_sharing
     try:
         session = runtime.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # its own errors share no other base
@@ -122,10 +129,12 @@ def _onnx(file: Path, device: torch.device) -> ExportedNetwork:
     given = session.get_inputs()[0]
     metadata = _with_shape(session.get_modelmeta().custom_metadata_map, given.shape, file)
     dtype = np.float16 if given.type == "tensor(float16)" else np.float32
-    output = session.get_outputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
+    outputs = outputs[:1] if metadata.raw_head is None else outputs
 
-    def run(images: Tensor) -> np.ndarray:
-        return session.run([output], {given.name: images.cpu().numpy().astype(dtype, copy=False)})[0]
+    def run(images: Tensor) -> Any:  # noqa: ANN401  (an array, or a list of them)
+        found = session.run(outputs, {given.name: images.cpu().numpy().astype(dtype, copy=False)})
+        return found[0] if metadata.raw_head is None else found
 
     return ExportedNetwork(run, metadata, torch.device("cpu"), f"onnxruntime ({providers[0]})")
 
@@ -143,6 +152,8 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     metadata = _with_shape(facts, shape, file)
     if metadata.half:
         raise ValueError(f"--dnn {file}: OpenCV's DNN module computes in fp32; export without --half")
+    if metadata.raw_head is not None:
+        raise ValueError(f"--dnn {file}: the file has a raw head, which onnxruntime reads; leave --dnn out")
     try:
         network = cv2.dnn.readNetFromONNX(str(file))
     except cv2.error as error:
@@ -186,10 +197,38 @@ def _openvino(place: Path, precision: str) -> ExportedNetwork:
     metadata = Metadata.read(_openvino_facts(model, files[0]), files[0])
     request = network.create_infer_request()
 
-    def run(images: Tensor) -> np.ndarray:
-        return request.infer([images.cpu().numpy()], share_inputs=True)[0]
+    def run(images: Tensor) -> Any:  # noqa: ANN401  (an array, or a list of them)
+        found = request.infer([images.cpu().numpy()], share_inputs=True)
+        return found[0] if metadata.raw_head is None else [found[level] for level in range(len(found))]
 
     return ExportedNetwork(run, metadata, torch.device("cpu"), f"OpenVINO {openvino.__version__.split('-')[0]}")
+
+
+def _ncnn(folder: Path) -> ExportedNetwork:
+    """A network of pnnx: one image of one size, in fp32 on the CPU, its maps decoded here."""
+    ncnn = require("ncnn", f"{folder}")
+    facts = read_yaml(folder / "metadata.yaml")
+    metadata = Metadata.read(facts if isinstance(facts, dict) else {}, folder)
+    if metadata.raw_head is None:
+        raise ValueError(f"{folder}: expected ncnn files of export.py, which give the maps of the head")
+    network = ncnn.Net()
+    network.opt.use_vulkan_compute = False
+    network.opt.num_threads = torch.get_num_threads()
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+        setattr(network.opt, name, False)
+    parts = [folder / "model.ncnn.param", folder / "model.ncnn.bin"]
+    if absent := [part.name for part in parts if not part.is_file()]:
+        raise ValueError(f"{folder}: {absent[0]} is missing")
+    if network.load_param(str(parts[0])) or network.load_model(str(parts[1])):
+        raise ValueError(f"{folder}: not a readable ncnn network; write it again with export.py")
+    levels = len(metadata.raw_head["strides"])
+
+    def run(images: Tensor) -> list[np.ndarray]:
+        extractor = network.create_extractor()
+        extractor.input("in0", ncnn.Mat(images[0].cpu().numpy()))
+        return [np.array(extractor.extract(f"out{level}")[1])[None] for level in range(levels)]
+
+    return ExportedNetwork(run, metadata, torch.device("cpu"), f"ncnn {ncnn.__version__}")
 
 
 def _openvino_facts(model: Any, file: Path) -> dict[str, Any]:  # noqa: ANN401  (an OpenVINO model)

@@ -20,7 +20,8 @@ _NN = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue]  (private: tor
 class ConvSiLU(Conv):
     """A fused `Conv` that keeps its weights in the type it computes in.
 
-    With gradients, off the CPU and where the model is traced or compiled it is a plain one.
+    With gradients, off the CPU, where the model is traced or compiled, and outside of autocast where it computes in
+    bfloat16, it is a plain one.
 
     Args:
         fused: The block to stand in for; its modules are kept.
@@ -40,7 +41,8 @@ class ConvSiLU(Conv):
         """(B, c1, H, W) -> (B, c2, H/s, W/s)."""
         traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  (public, but not in its `__all__`)
         recorded = traced or torch.is_grad_enabled() or torch.compiler.is_compiling()
-        if recorded or x.device.type != "cpu":
+        alone = self.dtype is torch.bfloat16 and not torch.is_autocast_enabled("cpu")  # among blocks in float32
+        if recorded or alone or x.device.type != "cpu":
             return super().forward(x)
         x = x.to(self.dtype)
         return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.geometry, "swish", [], "")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from models.yolo import DetectionModel
 
 OPENVINO_FOLDER = "_openvino_model"
+NCNN_FOLDER = "_ncnn_model"
 
 
 class Network:

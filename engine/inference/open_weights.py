@@ -8,7 +8,7 @@ import torch
 
 from engine.config.export_config import UNSUPPORTED_FORMATS
 from engine.inference.exported_network import open_exported
-from engine.inference.network import OPENVINO_FOLDER, Ensemble, Network, TorchNetwork
+from engine.inference.network import NCNN_FOLDER, OPENVINO_FOLDER, Ensemble, Network, TorchNetwork
 from engine.runtime.console import note
 from engine.runtime.device import choose_precision
 from models.weights.checkpoint import load_model
@@ -28,7 +28,7 @@ _FOREIGN = {
 def is_exported(weights: str) -> bool:
     """Whether a file is one of export.py, by its ending."""
     name = str(weights).rstrip("/\\")
-    return name.lower().endswith((*EXPORTED_SUFFIXES, OPENVINO_FOLDER))
+    return name.lower().endswith((*EXPORTED_SUFFIXES, OPENVINO_FOLDER, NCNN_FOLDER))
 
 
 def open_network(

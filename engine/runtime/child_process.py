@@ -32,26 +32,34 @@ def run_process(
         one_thread: Give it one thread unless OMP_NUM_THREADS says otherwise, however many processes there are at a
             time: sums depend on how they are shared out.
     """
+    process = start_process(command, log, keep_open, one_thread=one_thread)
+    if started is not None:
+        started(process)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)  # Ctrl-C is not heard by what was started in the background
+            process.wait()
+
+
+def start_process(
+    command: Sequence[str], log: Path, keep_open: Sequence[int] = (), *, one_thread: bool = True
+) -> subprocess.Popen[bytes]:
+    """Start a command as `run_process` does, and wait for nothing: it outlives its caller."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**({"OMP_NUM_THREADS": "1"} if one_thread else {}), **os.environ, "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as stream:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=ROOT,
+            stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
             pass_fds=tuple(keep_open),
         )
-        if started is not None:
-            started(process)
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)  # Ctrl-C is not heard by what was started in the background
-                process.wait()
 
 
 def log_lines(log: Path) -> list[str]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from data.loading.loader import available_cores, create_loader
+from data.loading.loader import create_loader
 from data.mirrored_names import mirrored_names
 from engine.runtime.console import say
 from engine.runtime.distributed import ALONE, Processes
+from files.cores import usable_cores
 from models.autoanchor import check_anchors
 from models.cost import gigaflops
 from models.weights.checkpoint import read_checkpoint
@@ -39,8 +40,10 @@ def create_loaders(
     """A process's share of augmented batches of the training split, and of the validation split's; see `val_loader`."""
     config = request.config
     cache = "none" if config.cache == "val" else config.cache
-    train = {"hyp": request.hyp, "augment": True, "rect": config.rect, "shuffle": not config.rect, **sizes}
-    loader = _loader(config, request.dataset, "train", processes, config.batch_size, cache, **train)
+    train = {"hyp": request.hyp, "augment": True, "rect": config.rect, "shuffle": not config.rect}
+    loader = _loader(
+        config, request.dataset, "train", processes, config.batch_size, cache, quad=config.quad, **train, **sizes
+    )
     return loader, val_loader(config, request.dataset, processes, **sizes)
 
 
@@ -73,7 +76,7 @@ def _loader(
             batch_size=processes.share_of(batch_size),
             cache="disk" if cache == "disk" else None,
             single_cls=config.single_cls,
-            workers=min(config.workers, max(available_cores() // len(processes.devices), 1)),
+            workers=min(config.workers, max(usable_cores() // len(processes.devices), 1)),
             seed=config.seed,
             rank=processes.rank,
             world=processes.world,

@@ -220,6 +220,7 @@ def create_module(run: Run, model: DetectionModel, ema: ModelEMA) -> DetectionMo
         precision=run.precision,
         image_px=run.image_px,
         multi_scale=config.multi_scale,
+        quad=config.quad,
         seed=config.seed,
         fp32_steps=_fp32_steps(run, schedule),
         processes=run.processes,

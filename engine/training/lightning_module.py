@@ -85,6 +85,7 @@ class DetectionModule(pl.LightningModule):
         precision: The network's arithmetic.
         image_px: Training image size.
         multi_scale: Vary the image size from batch to batch.
+        quad: The images of a batch come by four (`data.loading.quad`).
         seed: Of everything random; an epoch depends on the seed and its number only.
         fp32_steps: How many batches from the run's begin are computed in fp32, whatever `precision` says.
         processes: Those that train together; `schedule` counts the batches of all.
@@ -102,6 +103,7 @@ class DetectionModule(pl.LightningModule):
         precision: Precision,
         image_px: int,
         multi_scale: bool = False,
+        quad: bool = False,
         seed: int = 0,
         fp32_steps: int = 0,
         processes: Processes = ALONE,
@@ -111,7 +113,7 @@ class DetectionModule(pl.LightningModule):
         self.automatic_optimization = False
         self.model, self.loss, self.ema = model, loss, ema
         self.optimizer, self.schedule, self.precision = optimizer, schedule, precision
-        self.image_px, self.multi_scale, self.seed = image_px, multi_scale, seed
+        self.image_px, self.multi_scale, self.quad, self.seed = image_px, multi_scale, quad, seed
         self.fp32_steps, self.processes, self.compiled = fp32_steps, processes, compiled
         self._joint_loss = {"mean_of_processes": processes.mean} if processes.world > 1 else {}
         self._parameter_list = list(model.parameters())  # walking the modules takes longer than the clipping
@@ -155,7 +157,7 @@ class DetectionModule(pl.LightningModule):
             return
         self.good_state.offer(batch_idx)
         is_update = step - self.last_update_step >= settings.accumulate
-        self._backward(parts.total, is_update)
+        self._backward(parts.total * (4 if self.quad else 1), is_update)  # its images are a quarter as many
         if is_update:
             cast("LightningOptimizer", self.optimizers()).step()  # the only one
             self.optimizer.zero_grad(set_to_none=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_DRAWN_BOXES = 1000
 MAX_NAMED_CLASSES = 30
+SMOOTHED_FROM = 20  # epochs; shorter runs would be smoothed to a flat line
 # results.png: the panels from left to right, losses and precision, then recall, above; below validation and mAP.
 RESULT_PANELS = (
     ("train/box_loss", "train/obj_loss", "train/cls_loss", "metrics/precision", "metrics/recall"),
@@ -122,7 +123,7 @@ def plot_train_batch(batch: Batch, names: Mapping[int, str], file: Path) -> None
 
 
 def plot_results(results: ResultsFile, file: Path) -> None:
-    """Draw the columns of results.csv over the epochs, with a smoothed line."""
+    """Draw the columns of results.csv over the epochs, with a smoothed line where there are enough of them."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     from scipy.ndimage import gaussian_filter1d
@@ -136,12 +137,14 @@ def plot_results(results: ResultsFile, file: Path) -> None:
     for axis, column in zip(axes.ravel(), [name for panel in RESULT_PANELS for name in panel], strict=True):
         values = np.array([row[column] for row in rows])
         axis.plot(epochs, values, marker=".", linewidth=1.5, markersize=6, color=PALETTE[0], label="each epoch")
-        if np.isfinite(values).all():
+        if len(values) >= SMOOTHED_FROM and np.isfinite(values).all():
             smooth = gaussian_filter1d(values, sigma=3)
             axis.plot(epochs, smooth, linewidth=2, color=PALETTE[1], label="smoothed")
         axis.set_title(column, fontsize=12)
         axis.set(xlabel="epoch", ylabel="loss" if column.endswith("loss") else "share, 0 to 1")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    axes[0, 0].legend()
+    lines = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
+    figure.legend(lines.values(), lines.keys(), loc="outside upper right", ncols=len(lines))
+    figure.suptitle("Losses and figures of each epoch, in training (train) and on the validation images (val, metrics)")
     figure.savefig(file, dpi=110)

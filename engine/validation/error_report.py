@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.drawing.figure_style import PALETTE, readable_fonts
 from engine.validation.error_types import BACKGROUND, COSTS, FOREGROUND, KINDS, Costs, error_costs, judge_image
 from files.text import printable
 
@@ -76,8 +77,6 @@ def save_error_plot(costs: ErrorCosts, names: Mapping[int, str], file: Path) -> 
     """Draw what each kind costs: bars for all classes, and a map of object sizes and classes."""
     from matplotlib.figure import Figure
 
-    from engine.drawing.figure_style import readable_fonts
-
     rows = _rows(costs, names)[:_SHOWN]
     with readable_fonts():
         figure = Figure(figsize=(10, 5.2 + 0.34 * len(rows)), layout="constrained")
@@ -97,7 +96,7 @@ def _rows(costs: ErrorCosts, names: Mapping[int, str], *, per_class: bool = True
 def _draw_bars(axes: Axes, costs: Costs) -> None:
     values = [100 * costs.gain[name] for name in COSTS]
     texts = [name.replace("_", " ") for name in COSTS]
-    colours = ["#0072b2"] * len(KINDS) + ["#7a7a7a"] * 2
+    colours = [PALETTE[0]] * len(KINDS) + ["#7a7a7a"] * 2
     bars = axes.barh(range(len(COSTS)), values, color=colours)
     axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=3)
     axes.set_yticks(range(len(COSTS)), texts)

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from data.images import letterbox, read_image, to_channels
-from engine.explanation import Explainer, Explanation
-from engine.explanation.pictures import by_layer, gate_picture, overlay
+from engine.explanation import Explainer, Explanation, usual_kinds
+from engine.explanation.gate_maps import by_layer
+from engine.explanation.pictures import gate_picture, overlay
 from engine.inference.predictor import Detections, Prepared
-from models.attention.parts.gates import attention_layers
 from models.yolo import DetectionModel
 
 MOST_BOXES = 5  # explained in an image, a backward pass each
@@ -28,8 +28,7 @@ class ImageExplainer:
     """
 
     def __init__(self, model: DetectionModel, names: Mapping[int, str], image_px: int) -> None:
-        kinds = ("cam", "gates") if attention_layers(model) else ("cam",)
-        self._explainer = Explainer(model, names, kinds)
+        self._explainer = Explainer(model, names, usual_kinds(model))
         self._image_px, self._stride_px, self._channels = image_px, model.stride_px, model.channels
 
     def __call__(self, path: str, rows: np.ndarray) -> Explanation:

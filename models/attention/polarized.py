@@ -100,6 +100,8 @@ class ParallelPolarizedSelfAttention(_Polarized):
         ValueError: An argument is out of range.
     """
 
+    TOGETHER = "sum"
+
     @staticmethod
     def _authors_expansion(channels: int, half: int) -> nn.Module:
         return nn.Conv2d(half, channels, 1, bias=False)

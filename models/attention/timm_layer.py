@@ -4,7 +4,9 @@ timm is an optional extra, imported when a module is built; its layers, their pa
 """
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -27,7 +29,8 @@ LAYERS = (
 class Timm(Attention):
     """The named timm layer, e.g. `Timm(64, layer="eca")`, in a YAML `[-1, 1, Timm, [eca, {kernel_size: 5}]]`.
 
-    It reports no gate.
+    It reports what it multiplied the map with as one gate, if that is all that the layer does: se, ese, eca, ecam,
+    ceca, ge, gc, cbam, coord, scoord, ela and strip. The others add or mix positions, and report none.
 
     Identity start: x + t (layer(x) - x), with one learned number t, `strength`, that starts at 0. A layer about which
     nothing is known cannot be made the identity from inside, so this is one more pass over the map. t learns from the
@@ -47,7 +50,7 @@ class Timm(Attention):
 
     PAPER = "Wightman, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models"
     YEAR = 2019
-    GATES = ()
+    GATES = ("channel", "spatial", "full")
     POSITIONAL = ("layer",)
     strength: Tensor
 
@@ -67,15 +70,50 @@ class Timm(Attention):
         """Apply the layer to a map (B, C, H, W)."""
         if x.shape[0] == 0:
             return x
+        if self._gates is None:
+            y = self._applied(x)
+        else:
+            with self._collected() as gates:
+                y = self._applied(x)
+            self._report_product(gates, x, y)
+        if self.identity:
+            y = torch.lerp(x, y.to(x.dtype), self.strength.to(x.dtype))
+        return like_format(y.to(x.dtype), x)
+
+    def _applied(self, x: Tensor) -> Tensor:
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             self.layer.eval()  # one value has no variance: normalisations take their running statistics
             y = self.layer(x)
             self.layer.train()
-        else:
-            y = self.layer(x)
+            return y
+        return self.layer(x)
+
+    @contextmanager
+    def _collected(self) -> Iterator[list[Tensor]]:
+        """What the activations that timm calls `gate` gave in the pass made inside the block."""
+        gates: list[Tensor] = []
+        with ExitStack() as stack:
+            for module in self.layer.modules():
+                gate = getattr(module, "gate", None)
+                if isinstance(gate, nn.Module):
+                    hook = gate.register_forward_hook(lambda _, __, output: gates.append(output.detach()))
+                    stack.callback(hook.remove)
+            yield gates
+
+    @torch.no_grad()
+    def _report_product(self, gates: Sequence[Tensor], x: Tensor, y: Tensor) -> None:
+        """Report the product of the gates, unless the layer does more than multiply by it."""
+        product = math.prod(one.reshape(len(x), -1, 1, 1) if one.ndim == 3 else one for one in gates)
+        if not gates or not torch.allclose((x * product).float(), y.float(), rtol=1e-2, atol=1e-4):
+            return
         if self.identity:
-            y = torch.lerp(x, y.to(x.dtype), self.strength.to(x.dtype))
-        return like_format(y.to(x.dtype), x)
+            product = 1 + self.strength * (product - 1)
+        if product.shape[2:] == (1, 1):
+            self._report(channel=product.expand(*x.shape[:2], 1, 1))
+        elif product.shape[1] == 1 < x.shape[1]:
+            self._report(spatial=product)
+        else:
+            self._report(full=product.expand_as(x))
 
 
 def _build(layer: str, channels: int, options: dict[str, Any]) -> nn.Module:

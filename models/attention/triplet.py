@@ -52,6 +52,7 @@ class TripletAttention(Attention):
     PAPER = "Rotate to Attend: Convolutional Triplet Attention Module, arXiv:2010.03045"
     YEAR = 2021
     GATES = ("column", "row", "spatial")
+    TOGETHER = "mean"
     POSITIONAL = ("no_spatial",)
 
     def __init__(self, channels: int, *, no_spatial: bool = False, start: str = "paper") -> None:

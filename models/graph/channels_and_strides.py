@@ -11,7 +11,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from models.graph.row_plan import Row, RowPlan, is_known, nearest_modules, plan_row
+from models.graph.module_names import is_known, nearest_modules
+from models.graph.row_plan import Row, RowPlan, plan_row
 from models.spec.model_spec import (
     FREE,
     IMAGE,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from models.graph.channels_and_strides import resolve
-from models.graph.row_plan import is_attention
+from models.graph.module_names import is_attention
 from models.spec.model_spec import IMAGE, LayerSpec, ModelSpec, SpecError, check_references, row_text
 
 _MAX_ROWS = 200  # beyond that no search

@@ -1,13 +1,13 @@
 """From a YAML row to a module: what each block takes, what it gives, and by how much it shrinks the map.
 
-A row's module is looked up in `BLOCKS`, then among the attention modules, then among the user's own classes, then as
-`C3<attention>`; nothing is evaluated. `plan_row` builds nothing for good, so that a whole graph can be checked first:
-only a class of the user is tried out, since nothing else says what it makes of a map.
+A row's module is looked up in `BLOCKS`, then among the attention modules, then among the user's own classes, then as a
+block with attention, `C3<attention>`; nothing is evaluated. `plan_row` builds nothing for good, so that a whole graph
+can be checked first: only a class that is read by its signature is tried out, since nothing else says what it makes of
+a map.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -19,23 +19,17 @@ import torch
 from torch import nn
 
 from files.kinds import is_mapping
-from models import common
-from models.attention import ALIASES, ATTENTION, canonical_name, create_attention
+from models.attention import canonical_name, create_attention
 from models.attention.parts.base import OUT_CHANNELS
 from models.attention.parts.registry import (
-    attention_class,
     check_attention,
-    check_free,
     check_options,
     positional_options,
-    taken,
 )
-from models.blocks import convolutions
 from models.graph.block_table import BLOCKS, Block
+from models.graph.module_names import attending, is_attention, nearest_modules
 from models.graph.row_arguments import bind_arguments, is_number, is_whole
-from models.user_modules import add_table, find_class, names, output_of, read_signature
-
-add_table(common)
+from models.user_modules import find_class, output_of, read_signature
 
 
 class Row(NamedTuple):
@@ -69,22 +63,6 @@ class RowPlan(NamedTuple):
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def known_modules() -> list[str]:
-    """Every name that a row may have: blocks, attention modules, their aliases, the user's classes, and Detect."""
-    return sorted({*BLOCKS, *ATTENTION, *ALIASES, *names(), "Detect"})
-
-
-def is_attention(module: str) -> bool:
-    """Whether a row of this name is an attention module, by canonical name or alias."""
-    return module not in BLOCKS and attention_class(module) is not None
-
-
-def inner_attention(module: str) -> str | None:
-    """The attention module inside the bottlenecks of `C3<attention>`; None for every other name."""
-    inner = module.removeprefix("C3")
-    return inner if inner != module and find_class(module) is None and is_attention(inner) else None
-
-
 def plan_row(row: Row) -> RowPlan:
     """Check a row and say what it will be.
 
@@ -96,38 +74,10 @@ def plan_row(row: Row) -> RowPlan:
     if is_attention(row.module):
         return _plan_attention(row)
     if (own := find_class(row.module)) is not None:
-        return _plan_user_block(row, own)
-    if (inner := inner_attention(row.module)) is not None:
-        return _plan_block(row._replace(options={"attention": inner, **row.options}), BLOCKS["C3"])
+        return _plan_by_signature(row, own, ours=False)
+    if (found := attending(row.module)) is not None:
+        return _plan_block(row._replace(options={"attention": found[1], **row.options}), BLOCKS[found[0]])
     raise ValueError(f"unknown module {row.module!r}; nearest: {', '.join(nearest_modules(row.module)) or 'none'}")
-
-
-def is_known(module: str) -> bool:
-    """Whether a row may have this name.
-
-    Raises:
-        ValueError: If a class of the user has the name of something else in this project.
-    """
-    check_free(module)
-    own = find_class(module)
-    if own is None:
-        return module in (*BLOCKS, "Detect") or is_attention(module) or inner_attention(module) is not None
-    if module in (*BLOCKS, "Detect"):
-        raise ValueError(taken(module, own, "a block"))
-    if module.startswith("C3") and _is_ours(attention_class(module[2:])):
-        raise ValueError(taken(module, own, f"C3 with {module[2:]} inside"))
-    return True
-
-
-def _is_ours(cls: type[nn.Module] | None) -> bool:
-    return cls is not None and cls.__module__.startswith("models.attention.")
-
-
-def nearest_modules(module: str) -> list[str]:
-    """The known names most like an unknown one, nearest first."""
-    known = {name.lower(): name for name in (*known_modules(), *(f"C3{name}" for name in (*ATTENTION, *ALIASES)))}
-    near = difflib.get_close_matches(module.lower(), known, n=3, cutoff=0.5)
-    return [known[name] for name in near if known[name] != "Detect"]
 
 
 def scaled_channels(channels: int, row: Row) -> int:
@@ -138,6 +88,8 @@ def scaled_channels(channels: int, row: Row) -> int:
 
 
 def _plan_block(row: Row, block: Block) -> RowPlan:
+    if block.kind == "signature":
+        return _plan_by_signature(row, block.cls, ours=True)
     if block.kind != "concat" and len(row.inputs) != 1:
         raise ValueError(f"expected one row to read but got {len(row.inputs)}")
     if block.kind == "concat" and row.number != 1:
@@ -157,21 +109,38 @@ def _plan_block(row: Row, block: Block) -> RowPlan:
     return RowPlan(partial(_make, block.cls, bound, repeats), channels, stride**repeats)
 
 
-def _plan_user_block(row: Row, cls: type[nn.Module]) -> RowPlan:
-    """A class of the user that takes channels of input and output; without the latter in the row it keeps them.
+def _plan_by_signature(row: Row, cls: type[nn.Module], *, ours: bool) -> RowPlan:
+    """A class that says by the names of its parameters what it takes; without output channels in the row it keeps them.
 
     Where it reads several rows it gets the channels of each, and the list of their maps.
     """
-    args, repeats = list(row.args), row.number
-    c2 = scaled_channels(args.pop(0), row) if args and is_whole(args[0]) else row.inputs[0]
-    args = [row.inputs[0] if len(row.inputs) == 1 else row.inputs, c2, *args]
-    if read_signature(cls).repeats:
+    signature, repeats, args = read_signature(cls), row.number, list(row.args)
+    if signature.channels == 2:
+        if ours and not signature.positional and len(args) == 2:  # a fork's `[c1, c2]`
+            row = _as_written(args.pop(0), row)
+        c2 = scaled_channels(args.pop(0), row) if args and is_whole(args[0]) else row.inputs[0]
+        args.insert(0, c2)
+    if signature.channels:
+        args.insert(0, row.inputs[0] if len(row.inputs) == 1 else row.inputs)
+    if signature.repeats:
         args.insert(2, repeats)
         repeats = 1
-    bound = partial(bind_arguments, cls, row.module, args, row.options, _written(row), ours=False)
+    bound = partial(bind_arguments, cls, row.module, args, row.options, _written(row), ours=ours)
+    if ours:
+        with torch.device("meta"):
+            cls(*bound().args, **bound().kwargs)  # its own errors, before those of a class that is tried out
     output = output_of(cls, bound().args, bound().kwargs, row.inputs)
     _check_repeats(repeats, row, output.channels)
     return RowPlan(partial(_make, cls, bound, repeats), output.channels, output.stride**repeats)
+
+
+def _as_written(c1: Any, row: Row) -> Row:  # noqa: ANN401  (YAML value)
+    """The row with channels that are not scaled, where the input's as written are those of the map."""
+    if c1 == row.inputs[0]:
+        return row._replace(width_multiple=1.0)
+    if is_whole(c1):
+        _check_channels(c1, row)
+    return row
 
 
 def _written(row: Row) -> str:
@@ -232,8 +201,8 @@ def _stride(block: Block, arguments: Mapping[str, Any]) -> Fraction:
 
 def _inner_attention(value: Any, block: Block) -> Callable[[int], nn.Module]:  # noqa: ANN401  (YAML value)
     """`CoordAtt` or `{CoordAtt: {reduction: 16}}` as a maker of attention modules."""
-    if block.cls is not convolutions.C3 and block.cls is not convolutions.Bottleneck:
-        raise ValueError(f"{block.cls.__name__} takes no `attention`; C3 and Bottleneck do")
+    if "attention" not in inspect.signature(block.cls).parameters:
+        raise ValueError(f"{block.cls.__name__} takes no `attention`; C3, C2f and Bottleneck do")
     name, options = next(iter(value.items())) if is_mapping(value) and len(value) == 1 else (value, None)
     if not isinstance(name, str) or not (options is None or is_mapping(options)):
         raise ValueError(f"attention: expected a name, or one name with its options, but got {value!r}")

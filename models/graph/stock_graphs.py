@@ -29,7 +29,10 @@ _KINDS = {
     "Concat": JOIN,
     "Detect": DETECT,
 }
-_BY_NAME = (("SPP", POOL), ("CSP", BLOCK), ("C3", BLOCK), ("C2", BLOCK), ("Conv", CONV))
+_BY_NAME = (
+    *(("SPP", POOL), ("CSP", BLOCK), ("C3", BLOCK), ("C2", BLOCK)),
+    *(("Conv", CONV), ("DCN", CONV), ("RepVGG", CONV), ("CARAFE", UPSAMPLE)),
+)
 """What a module that YOLOv5 does not have stands for by its name, if by anything: SimSPPF, C2f, RepConv."""
 
 _REPLACEABLE = CONV + BLOCK + POOL + UPSAMPLE  # by a module whose name tells nothing

@@ -45,7 +45,7 @@ def _is_in_front_of_its_block(layers: Sequence[LayerSpec], row: int) -> bool:
 
 
 def _has_attention(layers: Sequence[LayerSpec]) -> bool:
-    from models.graph.row_plan import is_attention  # with torch, which other lists do not wait for
+    from models.graph.module_names import is_attention  # with torch, which other lists do not wait for
 
     return any(is_attention(layer.module) for layer in layers)
 

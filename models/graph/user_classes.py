@@ -7,7 +7,7 @@ from pathlib import Path
 
 from files.kinds import is_mapping
 from models.attention.parts.registry import attention_class
-from models.graph.row_plan import inner_attention, is_known
+from models.graph.module_names import inner_attention, is_known
 from models.spec.model_spec import ModelSpec
 from models.user_modules import class_file, find_class, loaded_files, shown_file
 

@@ -21,7 +21,7 @@ DEFAULT_PLACES = ("neck",)
 EACH = "each"
 """The place of `--attention CBAM@each`, for compare.py: every named place in turn; see `each_place`."""
 
-_POOLING = ("SPP", "SPPF", "C3SPP")
+_POOLING = ("SPP", "SPPF", "C3SPP", "SimSPPF", "SPPCSPC", "SPPFCSPC")
 _GROUPS = ("neck", "backbone")
 
 

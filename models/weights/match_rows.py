@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from models.graph.channels_and_strides import GraphRow
 from models.graph.checked import analyse
-from models.graph.row_plan import inner_attention
+from models.graph.module_names import plain_module
 from models.spec.model_spec import ModelSpec
 
 _LIMIT = 128  # alignments compared; with more, two of them cannot be told apart by the graph
@@ -58,13 +58,12 @@ def _key(row: GraphRow) -> _Key:
     plan = row.plan
     assert plan is not None  # Detect is last and handled by the caller
     shapes = tuple((name, shape) for name, shape in plan.tensor_shapes().items() if not _may_differ(name))
-    module = plan.attention or ("C3" if inner_attention(row.layer.module) else row.layer.module)
-    return _Key(module, str(row.stride), row.channels, shapes)
+    return _Key(plan.attention or plain_module(row.layer.module), str(row.stride), row.channels, shapes)
 
 
 def _may_differ(tensor: str) -> bool:
     """Whether a row is the same row without this tensor: of attention inside it, or of an identity start."""
-    return ".attention." in tensor or tensor.endswith("identity_strength")
+    return ".attention." in f".{tensor}" or tensor.endswith("identity_strength")
 
 
 def _by_base(a: _Rows, b: _Rows) -> dict[int, int] | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from files.kinds import is_dict, is_list, is_mapping
 from files.literals import check_extent
 from models.graph.checked import analyse, checked_with_weights
-from models.graph.row_plan import inner_attention
+from models.graph.module_names import attending, inner_attention
 from models.spec.model_spec import ModelSpec
 from models.spec.parse_layer_list import MODEL_KEYS, parse_spec
 from models.weights.pickle_machine import Stub
@@ -107,7 +107,7 @@ def _with_narrow_bottlenecks(spec: ModelSpec, state: Mapping[str, Tensor]) -> Mo
     layers = list(spec.layers)
     for row, layer in enumerate(layers):
         first = state.get(f"model.{row}.m.0.cv1.conv.weight")
-        if inner_attention(layer.module) is None or first is None or first.dim() != 4:
+        if (attending(layer.module) or "")[:1] != ("C3",) or first is None or first.dim() != 4:
             continue
         inside, branch = first.shape[:2]
         if inside == int(branch * NARROW):

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from models.blocks.convolutions import Bottleneck, Concat
+from models.blocks.ghost import GhostConv
+from models.blocks.more_stages import MixConv2d
 from models.blocks.pooling import SPPF
 from models.blocks.transformer import TransformerBlock
 from models.graph.user_classes import user_classes
@@ -45,7 +47,10 @@ _NAMES = {
     _Model: "models.yolo.Model",
     _Head: "models.yolo.Detect",
     _AttendingBottleneck: f"{RECEIVER}.Bottleneck",
+    MixConv2d: "models.experimental.MixConv2d",
 }
+_THERE = ("models.common", "models.experimental", "models.yolo")
+_COMMON = {cls.__module__ for cls in (Bottleneck, GhostConv, SPPF, TransformerBlock)}  # what YOLOv5 has in one file
 
 
 def write_original(model: DetectionModel, path: Path, *, half: bool = False) -> list[str]:
@@ -136,7 +141,7 @@ def _needed(written: nn.Module, spec: ModelSpec) -> dict[str, list[str]]:
     own = user_classes(spec)
     for module in written.modules():
         there, _, name = _receiver_name(type(module)).rpartition(".")
-        if there.startswith("models.") and (there not in ("models.common", "models.yolo") or name in own):
+        if there.startswith("models.") and (there not in _THERE or name in own):
             needs.setdefault(there, set()).add(name)
     return {there: sorted(names) for there, names in needs.items()}
 
@@ -146,9 +151,9 @@ def _receiver_name(cls: type) -> str:
     if cls in _NAMES:
         return _NAMES[cls]
     module = cls.__module__
-    if module.startswith("models.blocks."):
+    if module in _COMMON:
         module = "models.common"
-    elif module.startswith("models.attention."):
+    elif module.startswith(("models.attention.", "models.blocks.")):
         module = RECEIVER
     elif module.startswith(_USERS):
         module = f"models.{module.removeprefix(_USERS)}"

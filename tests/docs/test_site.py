@@ -23,11 +23,21 @@ def builder(root, monkeypatch):
     return load(root / "docs" / "build_site.py", monkeypatch)
 
 
-@pytest.mark.parametrize("page", ["flags.md", "hyperparameters.md", "messages.md"])
+@pytest.mark.parametrize("page", ["flags.md", "hyperparameters.md", "messages.md", "modules.md", "python.md"])
 def test_reference_pages_say_what_the_code_does(page, root, monkeypatch):
     update = load(root / "docs" / "reference" / "update.py", monkeypatch)
     committed = (root / "docs" / "reference" / page).read_text(encoding="utf-8")
     assert committed == update.pages()[page], "run: python docs/reference/update.py"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_table_of_modules_in_a_readme_is_current(name, root, monkeypatch):
+    update = load(root / "docs" / "reference" / "update.py", monkeypatch)
+    text = (root / name).read_text(encoding="utf-8")
+    assert "| [CoordAtt](docs/attention/CoordAtt.md) |" in text
+    assert update.code_pages.readme(text, name) == text, "run: python docs/reference/update.py"
+    stale = text.replace("| 2021 |", "| 1921 |")
+    assert update.code_pages.readme(stale, name) == text
 
 
 def test_every_flag_of_a_script_is_on_the_page(root):
@@ -73,6 +83,16 @@ def test_a_link_to_a_file_of_the_repository_brings_the_file(builder, tmp_path):
     assert builder.find_problems(site) == []
     assert (site / "LICENSE").read_bytes() == (builder.ROOT / "LICENSE").read_bytes()
     assert "hyp.scratch-low.yaml" in (site / "data" / "hyps" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_language_switch_leads_to_the_same_page(builder, tmp_path):
+    site = tmp_path / "site"
+    for name in ("index.html", "docs/a.html", "docs/zh/a.html", "docs/only.html"):
+        page(site, name, "")
+    both = {"en": site / "docs" / "a.html", "zh": site / "docs" / "zh" / "a.html"}
+    assert builder.in_both_languages(both["en"], site) == builder.in_both_languages(both["zh"], site) == both
+    assert builder.in_both_languages(site / "docs" / "only.html", site) == {}
+    assert builder.in_both_languages(site / "index.html", site) == {}
 
 
 def test_the_site_searches_from_disk_and_asks_nobody(builder, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from engine.config.train_config import TrainConfig
 from tests.support.tiny_runs import make_config
@@ -42,3 +43,17 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configure(workshop: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     """Settings of a small run into this test's folder."""
     return partial(make_config, workshop, tmp_path / "runs")
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures = []
+    save = Figure.savefig
+
+    def keep(figure, *args, **kwargs):
+        figures.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures

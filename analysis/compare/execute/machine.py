@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from data.loading.loader import available_cores
+from files.cores import usable_cores
 from files.find import ROOT
 
 _PACKAGES = ("torch", "lightning", "numpy")
@@ -31,7 +31,7 @@ def _hardware(device: torch.device) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="ignore").splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {available_cores()} cores"
+    return f"{names[0] if names else platform.machine()}, {usable_cores()} cores"
 
 
 def _commit() -> str:

@@ -41,6 +41,7 @@ from models.cost import count_macs, count_parameters
 from models.user_modules import load_modules
 from models.weights.checkpoint import load_model
 
+_SEED = 0  # of the choice of images
 SHOWN_IMAGES = 4  # of every run alike; two more are chosen when all are measured (different_images.py)
 SHOWN_CONFIDENCE = 0.25
 _SHOWN_WIDTH_PX = 400
@@ -91,7 +92,7 @@ class Pictures:
         *,
         prefix: str = "",
     ) -> None:
-        """Choose the images: evenly over the sorted list, hence the same for every run.
+        """Choose the images by a fixed seed from the sorted list, hence the same for every run.
 
         Args:
             folder: Where they are written.
@@ -104,8 +105,8 @@ class Pictures:
         self.folder, self.explainer = folder, explainer
         self.annotator = Annotator(names, Style(line_px=2))
         ordered = sorted(paths)
-        at = np.unique(np.linspace(0, len(ordered) - 1, min(SHOWN_IMAGES, len(ordered))).round().astype(int))
-        self.wanted = {ordered[i]: f"{prefix}{number}" for number, i in enumerate(at.tolist())}
+        drawn = np.random.default_rng(_SEED).choice(len(ordered), min(SHOWN_IMAGES, len(ordered)), replace=False)
+        self.wanted = {ordered[i]: f"{prefix}{number}" for number, i in enumerate(sorted(drawn.tolist()))}
 
     def __call__(self, batch: EvaluatedBatch) -> None:
         """Draw those of a batch that are wanted."""

@@ -10,13 +10,13 @@ import torch
 
 from analysis.compare.plan.expand_plan import RunPlan
 from data.loading.decoded_image_cache import free_memory
-from data.loading.loader import available_cores
 from engine.config.train_config import TrainConfig
 from engine.config.train_request import read_request
 from engine.inference.image_size import training_px
 from engine.runtime.device import choose_precision, seconds_when_done, select_device
 from engine.training.build_run import create_loaders, create_model
 from engine.training.forward_and_loss import batch_losses, scale_images
+from files.cores import usable_cores
 from models.graph.checked import analyse
 from models.insertion.insert import insert
 from models.loss import DetectionLoss
@@ -51,7 +51,7 @@ def runs_at_once(plans: Sequence[RunPlan], device: torch.device) -> int:
     if device.type != "cpu":
         return 1
     largest = max(_run_bytes(plan) for plan in {plan.config: plan for plan in plans}.values())
-    return max(min(available_cores(), free_memory() // largest, len(plans)), 1)
+    return max(min(usable_cores(), free_memory() // largest, len(plans)), 1)
 
 
 def _run_bytes(plan: RunPlan) -> int:

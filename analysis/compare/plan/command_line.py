@@ -120,7 +120,7 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         defaults = create_parser(prog=f"compare.py: {given.plan}").parse_args(words)
         given = parser.parse_args(argv, _override(parser, defaults))
     values = vars(given)
-    told = {"title": values["title"], "command": shlex.join(["python", "compare.py", *(argv or sys.argv[1:])])}
+    told = {"title": _title(values["title"]), "command": shlex.join(["python", "compare.py", *(argv or sys.argv[1:])])}
     wanted = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
     folder = next(one for one in numbered(wanted) if not one.is_dir() or not is_strange(one))
     if folder != wanted:
@@ -208,6 +208,17 @@ def _override(parser: ArgumentParser, defaults: argparse.Namespace) -> argparse.
     """A namespace on which argparse leaves what the plan says unless the command line says otherwise."""
     values = {name: value for name, value in vars(defaults).items() if value != parser.get_default(name)}
     return argparse.Namespace(**values)
+
+
+def _title(text: str) -> str:
+    """A title on one line, empty where only spaces were given.
+
+    Raises:
+        ValueError: If it holds bytes that are no text.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"--title {text!r}: expected text in UTF-8 but got other bytes; write it in a UTF-8 terminal")
+    return " ".join(text.split())
 
 
 def _plan_words(file: str, parser: ArgumentParser) -> tuple[list[str], Mapping[str, Any]]:

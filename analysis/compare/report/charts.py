@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.compare.judge.statistics import Comparison
 from analysis.compare.judge.verdicts import SIZES, Configuration, Group
+from engine.drawing.figure_style import line_style, mark_style, readable_fonts
 from engine.training.results_csv import ResultsFile
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH_IN = 6.0
-_LINES = ("-", "--", "-.", ":")  # with as many marks: more configurations than colours are told apart by them
-_MARKS = ("o", "s", "^", "D")
 _SHOWN_CLASSES = 30
 
 
@@ -33,18 +32,10 @@ class Ink(NamedTuple):
     better: str
     worse: str
     unclear: str
-    series: tuple[str, ...]
 
 
-# The series are those of Okabe and Ito, which the colour-blind can tell apart; lighter on dark paper.
-LIGHT = Ink(
-    *("#ffffff", "#1c1c1c", "#c9c9c9", "#00795a", "#c04a00", "#6b6b6b"),
-    ("#1c1c1c", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f3fbf"),
-)
-DARK = Ink(
-    *("#16181c", "#e8e8e8", "#4a4d52", "#35c79a", "#ff8f4a", "#a0a0a0"),
-    ("#e8e8e8", "#56b4e9", "#ff8f4a", "#35c79a", "#e7a6c8", "#f0e442", "#8ecff2", "#b694e8"),
-)
+LIGHT = Ink("#ffffff", "#1c1c1c", "#c9c9c9", "#0072b2", "#c04a00", "#6b6b6b")
+DARK = Ink("#16181c", "#e8e8e8", "#4a4d52", "#56b4e9", "#ff8f4a", "#a0a0a0")
 
 
 class Plot(NamedTuple):
@@ -88,7 +79,7 @@ def render(plot: Plot, group: Group, ink: Ink, kind: str) -> bytes:
     papers = {"figure.facecolor": ink.paper, "axes.facecolor": ink.paper, "axes.edgecolor": ink.faint}
     look: Any = {**text, **papers, "font.size": 11, "svg.hashsalt": plot.name, "legend.frameon": False}
     # The same figures give the same file: no date, fixed names of clip paths.
-    with mpl.rc_context(look):
+    with mpl.rc_context(look), readable_fonts():
         figure = Figure(figsize=(_WIDTH_IN, 4), layout="constrained")
         plot.draw(figure, group, ink)
         for axis in figure.axes:
@@ -114,11 +105,11 @@ def _differences(figure: Figure, group: Group, ink: Ink) -> None:
     axis.set_xlabel(f"points of mAP50-95 against {group.name(group.configurations[0])}")
 
 
-def _interval(axis: Axes, y: float, comparison: Comparison, colour: str) -> None:
+def _interval(axis: Axes, y: float, comparison: Comparison, color: str, marker: str = "o") -> None:
     low, high = (100 * limit for limit in comparison.interval())
     if math.isfinite(low):
-        axis.plot((low, high), (y, y), color=colour, linewidth=2.5, solid_capstyle="butt")
-    axis.plot(100 * comparison.difference, y, "o", color=colour, markersize=7)
+        axis.plot((low, high), (y, y), color=color, linewidth=2.5, solid_capstyle="butt")
+    axis.plot(100 * comparison.difference, y, marker, color=color, markersize=7)
 
 
 def _tradeoff(figure: Figure, group: Group, ink: Ink) -> None:
@@ -130,9 +121,8 @@ def _tradeoff(figure: Figure, group: Group, ink: Ink) -> None:
         known = [(one, price / unit, ap) for one, price, ap in known if price is not None and ap is not None]
         spots = [(price, ap) for _, price, ap in known]
         for number, (one, x, y) in enumerate(known):
-            mark, colour = _MARKS[number // len(ink.series) % len(_MARKS)], _colour(number, ink)
             bars: Any = {"yerr": one.sd["mAP50-95"], "xerr": _quartiles(one) if name == "latency_ms" else None}
-            axis.errorbar(x, y, **bars, fmt=mark, color=colour, capsize=3, label=_short(group, one))
+            axis.errorbar(x, y, **bars, **_points(number, ink), linestyle="", capsize=3, label=_short(group, one))
         front = pareto_front(spots)
         ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linewidth": 1, "zorder": 0}
         axis.plot([spots[i][0] for i in front], [spots[i][1] for i in front], color=ink.unclear, **ring)
@@ -161,10 +151,9 @@ def _curves(figure: Figure, group: Group, ink: Ink) -> None:
         if not epochs:
             continue
         values = np.array([[line["metrics/mAP_0.5:0.95"] for line in rows[:epochs]] for rows in runs])
-        colour, x = _colour(number, ink), np.arange(epochs)
-        style = _LINES[number // len(ink.series) % len(_LINES)]
-        axis.plot(x, values.mean(0), style, color=colour, label=_short(group, one), marker="." if epochs < 20 else None)
-        axis.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+        x, style = np.arange(epochs), line_style(number - 1) if number else {"color": ink.text, "linestyle": "-"}
+        axis.plot(x, values.mean(0), **style, label=_short(group, one), marker="." if epochs < 20 else None)
+        axis.fill_between(x, values.min(0), values.max(0), color=style["color"], alpha=0.15, linewidth=0)
     axis.set(xlabel="epoch, from 0 as in train.py's log", ylabel="mAP50-95")
     from matplotlib.ticker import MaxNLocator
 
@@ -178,11 +167,11 @@ def _classes(figure: Figure, group: Group, ink: Ink) -> None:
     figure.set_size_inches(_WIDTH_IN, 1.6 + (0.3 + 0.14 * len(others)) * len(names) + 0.12 * len(others))
     axis = figure.subplots()
     for number, (one, per_class) in enumerate(others):
-        colour, shift = _colour(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
+        look, shift = _points(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
         for y, name in enumerate(names):
             if name in per_class:
-                _interval(axis, y + shift, per_class[name], colour)
-        axis.plot([], [], "o-", color=colour, label=_short(group, one))
+                _interval(axis, y + shift, per_class[name], **look)
+        axis.plot([], [], **look, label=_short(group, one))
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.axvline(0, color=ink.text, linewidth=1)
@@ -195,11 +184,11 @@ def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
     figure.set_size_inches(_WIDTH_IN, 1.6 + (0.3 + 0.14 * len(others)) * len(SIZES) + 0.12 * len(others))
     axis = figure.subplots()
     for number, (one, per_size) in enumerate(others):
-        colour, shift = _colour(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
+        look, shift = _points(number + 1, ink), 0.7 * ((number + 0.5) / len(others) - 0.5)
         for y, name in enumerate(SIZES):
             if name in per_size:
-                _interval(axis, y + shift, per_size[name], colour)
-        axis.plot([], [], "o-", color=colour, label=_short(group, one))
+                _interval(axis, y + shift, per_size[name], **look)
+        axis.plot([], [], **look, label=_short(group, one))
     axis.set_yticks(range(len(SIZES)), ["small, < 32² px", "medium", "large, > 96² px"])
     axis.invert_yaxis()
     axis.axvline(0, color=ink.text, linewidth=1)
@@ -207,8 +196,9 @@ def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
     _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 
-def _colour(number: int, ink: Ink) -> str:
-    return ink.series[number % len(ink.series)]
+def _points(number: int, ink: Ink) -> dict[str, str]:
+    """The look of a configuration's points; the first is the baseline."""
+    return mark_style(number - 1) if number else {"color": ink.text, "marker": "o"}
 
 
 def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:

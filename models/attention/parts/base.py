@@ -27,6 +27,7 @@ class Attention(nn.Module):
         PAPER: Where the mechanism was published.
         YEAR: Year of that publication.
         GATES: The kinds of gate that the module reports.
+        TOGETHER: How its gates act on the map: "product" of all, or their "sum" or "mean" multiplies it.
         POSITIONAL: Names of the options in the order in which rows of existing forks pass them after the channels.
             `OUT_CHANNELS` in it stands for a second channel count, equal to the first, which is not an option.
         INERT: Parameters without any effect on the output (their gradient is zero), kept so that weights of the
@@ -43,6 +44,7 @@ class Attention(nn.Module):
     PAPER: ClassVar[str]
     YEAR: ClassVar[int]
     GATES: ClassVar[tuple[str, ...]]
+    TOGETHER: ClassVar[str] = "product"
     POSITIONAL: ClassVar[tuple[str, ...]] = ()
     INERT: ClassVar[tuple[str, ...]] = ()
 

@@ -64,8 +64,8 @@ def attention_maps(
 
     Returns:
         Layer name -> kind -> gate. Kinds and shapes: channel (B, C, 1, 1), spatial (B, 1, H, W), row (B, C, H, 1),
-        column (B, C, 1, W), full (B, C, H, W), affinity (B, 1, H, W). Kinds of one layer act together: multiplied,
-        unless the module's docstring says otherwise.
+        column (B, C, 1, W), full (B, C, H, W), affinity (B, 1, H, W). Kinds of one layer act together, as its
+        `TOGETHER` says.
     """
     with collect_gates(model, query=query) as gates:
         model(images)

@@ -4,6 +4,7 @@ Beside the classes entered by `register`, a class of the user (see `models.user_
 takes the channels of its map and no others, or no channels at all.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -45,6 +46,8 @@ ALIASES: dict[str, str] = {
     "SGE": "SpatialGroupEnhance",
     "CA": "CoordAtt",
     "CoordinateAttention": "CoordAtt",
+    "CABlock": "CoordAtt",
+    "CA_Block": "CoordAtt",
     "GAM_Attention": "GAM",
     "GAMAttention": "GAM",
     "PAM_Module": "PAM",
@@ -123,6 +126,17 @@ def _place(cls: type[nn.Module]) -> tuple[str, str]:
 def list_attention() -> list[str]:
     """Canonical names of every registered attention module, sorted."""
     return sorted(ATTENTION)
+
+
+def attention_summary(name: str) -> str:
+    """What a module is, in a line: the first one of its file, or of its class where the user wrote it.
+
+    Raises:
+        ValueError: Nothing goes by this name.
+    """
+    cls = _class(name)
+    said = (sys.modules[cls.__module__].__doc__ if issubclass(cls, Attention) else cls.__doc__) or ""
+    return next(iter(said.strip().splitlines()), "")
 
 
 def attention_class(name: str) -> type[nn.Module] | None:

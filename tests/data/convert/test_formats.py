@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from data.convert.__main__ import FORMATS, main
 from data.convert.source import Source
@@ -231,6 +232,24 @@ def bdd(folder):
     return {"train/100k/train-a": f"9 {HALF}7 0.375000 0.500000 0.250000 0.500000\n"}
 
 
+def visdrone(folder):
+    rows = [
+        "16,12,32,24,1,4,0,0",
+        "1,1,20,20,0,0,0,0",
+        "30,30,9,9,1,11,0,1",
+        "2,2,9,9,0,1,0,0",
+        "16,12,16,24,1,10,0,2,",
+    ]
+    for side, seed in (("train", 0), ("val", 1), ("test-dev", 2)):
+        place = folder / f"VisDrone2019-DET-{side}"
+        save(place / "images" / f"000000{seed}_d_1.jpg", picture(seed))
+        text(place / "annotations" / f"000000{seed}_d_1.txt", "\r\n".join(rows) + "\r\n")
+    rows = f"3 {HALF}9 0.375000 0.500000 0.250000 0.500000\n"
+    places = {"train": "train/VisDrone2019-DET-train", "val": "val/VisDrone2019-DET-val"}
+    places["test"] = "test/VisDrone2019-DET-test-dev"
+    return {f"{place}/000000{k}_d_1": rows for k, place in enumerate(places.values())}
+
+
 def csv(folder):
     rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
     for k in range(3):
@@ -257,6 +276,7 @@ SAMPLES = {
     "gtsdb": [gtsdb],
     "tt100k": [tt100k],
     "cctsdb": [cctsdb_2017, cctsdb_2021],
+    "visdrone": [visdrone],
     "bdd": [bdd],
     "csv": [csv],
 }
@@ -311,7 +331,7 @@ def test_an_archive_gives_what_the_folder_gives(name, build, tmp_path):
 
 
 def test_what_was_left_out_is_reported(tmp_path):
-    for build in (coco, labelme, cvat, tt100k, bdd, labelstudio):
+    for build in (coco, labelme, cvat, tt100k, bdd, labelstudio, visdrone):
         build(tmp_path / build.__name__)
         assert main([str(tmp_path / build.__name__), "--out", str(tmp_path / f"{build.__name__}_out")]) == 0
     reports = {build.stem.removesuffix("_out"): (build / "report.md").read_text() for build in tmp_path.glob("*_out")}
@@ -322,6 +342,7 @@ def test_what_was_left_out_is_reported(tmp_path):
     assert "1 images that the set gives to no side" in reports["tt100k"]
     assert "1 of drivable area, which have no box" in reports["bdd"]
     assert "a choices without a label" in reports["labelstudio"]
+    assert "9 regions to ignore, objects of no class, and objects with a score of 0" in reports["visdrone"]
 
 
 @pytest.mark.parametrize(
@@ -441,6 +462,38 @@ def test_zip_files_made_on_windows_unpack(tmp_path):
             archive.writestr(info, path.read_bytes())
     assert main([str(tmp_path / "set.zip"), "--out", str(tmp_path / "out")]) == 0
     assert labels_of(tmp_path / "out")["train/train"] == f"1 {HALF}"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_box_stays_on_its_pixels_when_exif_turns_the_picture(orientation, tmp_path):
+    """Boxes are drawn on the turned picture, and where the sides are exchanged also on the unturned one."""
+    rgb = np.full((48, 64, 3), 60, np.uint8)
+    rgb[8:24, 40:60] = 250  # off centre, so that no turn leaves it where it is
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    drawn = {}
+    for name, pixels in (("upright", None), ("stored", rgb)):
+        if name == "stored" and 1 < orientation < 5:
+            continue  # of equal sides; which one was meant does not show, and the report says so
+        file = tmp_path / "set" / "images" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rgb).save(file, exif=exif)
+        pixels = read_image(file) if pixels is None else pixels
+        rows, columns = np.nonzero(pixels[..., 0] > 200)
+        drawn[name] = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        size = pixels.shape[1::-1]
+        text(tmp_path / "set" / "xml" / f"{name}.xml", voc_xml(f"{name}.png", voc_object("sign", drawn[name]), size))
+    flags = ["--split", "1,0", "--near-duplicate-bits", "-1"]
+    assert main([str(tmp_path / "set"), "--out", str(tmp_path / "out"), *flags]) == 0
+    for name in drawn:
+        (image,) = (tmp_path / "out" / "images").rglob(f"{name}.png")
+        upright = read_image(image)
+        height, width = upright.shape[:2]
+        (label,) = (tmp_path / "out" / "labels").rglob(f"{name}.txt")
+        x, y, w, h = np.array(label.read_text().split()[1:], float) * (width, height, width, height)
+        inside = np.zeros((height, width), bool)
+        inside[round(y - h / 2) : round(y + h / 2), round(x - w / 2) : round(x + w / 2)] = True
+        np.testing.assert_array_equal(inside, upright[..., 0] > 200)
 
 
 def test_source_is_told_from_folder_words(tmp_path):

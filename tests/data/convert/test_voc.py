@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from data.convert import voc
+from data.convert.__main__ import main
 from data.convert.records import Notes, SourceBox
 from data.convert.source import Source
 from data.convert.xml_file import parse_xml
@@ -81,12 +82,12 @@ def test_an_image_that_cannot_be_told_from_another_is_skipped(tmp_path):
 def test_images_without_annotation_are_reported_or_background(tmp_path):
     add(tmp_path, "one", CAR)
     save(tmp_path / "images" / "bare.png", picture(3))
-    sources, notes = read(tmp_path)
-    assert len(sources) == 1
-    assert notes.items[0][:2] == ("skipped", "images/bare.png")
-    sources, notes = read(tmp_path, keep_unlabelled=True)
-    assert [(source.name, source.boxes) for source in sources] == [("bare", ()), ("one", sources[1].boxes)]
-    assert notes.items == []
+    for flags, stems in ([], {"one"}), (["--keep-unlabelled"], {"one", "bare"}):
+        out = tmp_path.with_name(f"out{len(flags)}")
+        assert main([str(tmp_path), "--out", str(out), "--split", "1,0", *flags]) == 0
+        assert {path.stem for path in (out / "labels").rglob("*.txt")} == stems
+        text = "1 images that no annotation names, e.g. images/bare.png (--keep-unlabelled keeps them as background)"
+        assert (text in (out / "report.md").read_text()) is not bool(flags)
 
 
 def test_difficult_objects_are_kept_only_on_request(tmp_path):
@@ -151,7 +152,7 @@ def test_external_entity_is_never_read(tmp_path):
         head = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY x SYSTEM "{secret.as_uri()}">]>'
         file.write_bytes((head + body).encode(encoding))
         with pytest.raises(ValueError, match="document type") as caught:
-            parse_xml(file)
+            parse_xml(file, "annotation")
         assert "the secret" not in str(caught.value)
 
 
@@ -161,7 +162,7 @@ def test_declared_encodings_are_followed(tmp_path, encoding):
     file = tmp_path / "one.xml"
     declared = encoding.removesuffix("-sig")
     file.write_bytes(f'<?xml version="1.0" encoding="{declared}"?><annotation>{label}</annotation>'.encode(encoding))
-    assert parse_xml(file).text == label
+    assert parse_xml(file, "annotation").text == label
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_what_is_no_xml_says_so(tmp_path, content, message):
     file = tmp_path / "one.xml"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        parse_xml(file)
+        parse_xml(file, "annotation")
 
 
 def test_other_xml_is_skipped(tmp_path):
@@ -201,15 +202,16 @@ def test_image_sets_give_the_split(tmp_path):
     assert [(source.name, source.split) for source in sources] == [("a", "train"), ("b", "val"), ("c", None)]
     assert notes.items == []
     (lists / "val.txt").write_text("b\na\n")
-    with pytest.raises(ValueError, match=r"val\.txt, line 2: a is listed for train too"):
+    with pytest.raises(ValueError, match=r"val\.txt: a is listed for train too"):
         read(tmp_path, image_sets=True)
 
 
 @pytest.mark.parametrize(("present", "message"), [("one.png", "no .xml annotations"), ("one.xml", "no images")])
-def test_a_folder_with_half_of_a_set_says_what_is_missing(tmp_path, present, message):
-    (tmp_path / present).write_bytes(b"x")
-    with pytest.raises(ValueError, match=message):
-        read(tmp_path)
+def test_a_folder_with_half_of_a_set_says_what_is_missing(tmp_path, present, message, capsys):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / present).write_bytes(b"x")
+    assert main(["voc", str(tmp_path / "set"), "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_real_sample(shared):

@@ -105,6 +105,25 @@ def test_the_yaml_must_be_plain_and_its_images_inside(tmp_path, capsys):
     (tmp_path / "set" / "more.yaml").write_text(data.read_text())
     assert main(["yolo", str(tmp_path / "set"), "--out", str(tmp_path / "out")]) == 2
     assert "expected one .yaml that describes the set but found 2; add --data" in capsys.readouterr().err
-    (tmp_path / "other").mkdir()
+    save(tmp_path / "other" / "a.png", picture(1))
     assert main(["yolo", str(tmp_path / "other"), "--data", str(data), "--out", str(tmp_path / "out")]) == 2
     assert "lies outside; give a folder that holds all images" in capsys.readouterr().err
+
+
+def test_labels_of_a_side_are_looked_for_where_training_looks(tmp_path, capsys):
+    for side, place in (("train", "train/labels"), ("val", "val")):  # inside the folder of images, and beside them
+        save(tmp_path / "set" / side / "a.png", picture(len(side)))
+        label = tmp_path / "set" / place / "a.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(f"1 {BOX}\n")
+    (tmp_path / "set" / "data.yaml").write_text("train: train\nval: val\nnames: [blue, red]\n")
+    assert main([str(tmp_path / "set"), "--out", str(tmp_path / "out")]) == 0
+    rows = [path.read_text().split()[0] for path in (tmp_path / "out" / "labels").rglob("*.txt")]
+    assert rows == ["1", "1"]
+
+
+def test_labels_outside_of_the_folder_are_an_error(tmp_path, capsys):
+    data = make_set(tmp_path / "set", [f"1 {BOX}"])
+    images = tmp_path / "set" / "images"
+    assert main(["yolo", str(images), "--data", str(data), "--out", str(tmp_path / "out")]) == 2
+    assert f"lies outside of {images}; give the folder that holds images and labels" in capsys.readouterr().err

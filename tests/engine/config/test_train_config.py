@@ -116,7 +116,7 @@ def test_yolov5_defaults():
 
 
 def test_every_setting_has_a_flag_and_the_other_way():
-    flags = set(vars(create_parser().parse_args([]))) - {"resume", "evolve"}
+    flags = set(vars(create_parser().parse_args([]))) - {"resume", "evolve", "evolve_sampler"}
     assert flags == {field.name for field in fields(TrainConfig)}
 
 
@@ -147,7 +147,7 @@ def test_flags_that_change_no_result_are_left_aside_with_one_line(dataset, flag,
 @pytest.mark.parametrize(
     ("words", "warning"),
     [
-        (["--compile", "--rect"], "--compile is ignored: it makes code for one image size, and --rect varies it"),
+        (["--compile", "--rect"], "--compile is ignored: it makes code for one image size, and --rect changes it"),
         (["--compile", "--multi-scale"], "--compile is ignored"),
         (["--entity", "team"], "--entity has no effect without --logger wandb or --logger comet"),
     ],

@@ -40,7 +40,7 @@ def test_a_study_of_real_runs_goes_on_where_it_ended(configure, capsys, trials):
     folder = evolve(EvolveRequest(config, 1))
     assert load_hyp(folder / "trial0" / "hyp.yaml") == given
     before = (folder / "trial0" / "weights" / "best.pt").stat().st_mtime_ns
-    assert evolve(EvolveRequest(config, trials)) == folder
+    assert evolve(EvolveRequest(config, trials, sampler="tpe")) == folder
     assert (folder / "trial0" / "weights" / "best.pt").stat().st_mtime_ns == before
     assert capsys.readouterr().out.count(" ended: fitness 0.") == trials
 
@@ -106,23 +106,23 @@ def test_fitness_is_yolov5s_and_of_the_best_epoch(tmp_path):
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(configure, monkeypatch, capsys):
     runs = Runs(monkeypatch, trial1="out of memory (exit code 2, log.txt)")
-    folder = evolve(EvolveRequest(configure(), 4))
+    folder = evolve(EvolveRequest(configure(), 4, sampler="tpe"))
     assert runs.numbers == [0, 1, 2, 3]
     assert "Trial 1, 2 of 4 ended: failed: out of memory (exit code 2, log.txt); best" in capsys.readouterr().out
     rows = read_csv(folder)
     assert [row["fitness"] == row["fitness"] for row in rows] == [True, False, True, True]
     best = max((number for number in (0, 2, 3)), key=lambda number: -abs(runs.flips[number] - 0.3))
     assert load_hyp(folder / "hyp_evolve.yaml").flipud == runs.flips[best]
-    assert evolve(EvolveRequest(configure(), 4)) == folder
+    assert evolve(EvolveRequest(configure(), 4, sampler="tpe")) == folder
     assert len(runs.numbers) == 4  # a failed trial is not done again
 
 
 def test_an_interrupted_trial_goes_on_with_its_own_values(configure, monkeypatch, capsys):
     runs = Runs(monkeypatch, trial1=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        evolve(EvolveRequest(configure(), 3))
+        evolve(EvolveRequest(configure(), 3, sampler="tpe"))
     assert "Interrupted in trial 1; the same command goes on" in capsys.readouterr().out
-    evolve(EvolveRequest(configure(), 3))
+    evolve(EvolveRequest(configure(), 3, sampler="tpe"))
     assert runs.numbers == [0, 1, 1, 2]
     assert "Trial 1 was interrupted and goes on" in capsys.readouterr().out
 
@@ -131,11 +131,24 @@ def test_two_workers_share_the_trials(configure, monkeypatch):
     runs = Runs(monkeypatch)
     runs.meeting = threading.Barrier(2)  # the first two trials run at the same time
     with ThreadPoolExecutor(2) as pool:
-        for worker in [pool.submit(evolve, EvolveRequest(configure(), 6)) for _ in range(2)]:
+        for worker in [pool.submit(evolve, EvolveRequest(configure(), 6, sampler="tpe")) for _ in range(2)]:
             worker.result()
     assert sorted(runs.numbers) == list(range(6))
     assert len(set(runs.flips.values())) == 6  # no two trials with the same values
     assert len(read_csv(Path(configure().project) / "exp")) == 6
+
+
+def test_by_default_new_values_lie_near_the_best(configure, monkeypatch):
+    """TPE's second trial came from all over the ranges, with a fifth of the first one's fitness."""
+    Runs(monkeypatch)
+    config = configure()
+    folder = evolve(EvolveRequest(config, 4))
+    given = load_hyp(config.hyp).to_dict()
+    for number in range(1, 4):
+        drawn = load_hyp(folder / f"trial{number}" / "hyp.yaml").to_dict()
+        assert drawn != given
+        assert all(abs(drawn[name] - given[name]) <= 2 * given[name] for name in SPACE)
+        assert abs(drawn["momentum"] / given["momentum"] - 1) < 0.25
 
 
 def test_the_given_values_may_lie_outside_of_the_ranges(configure, monkeypatch, tmp_path):
@@ -149,7 +162,7 @@ def test_the_given_values_may_lie_outside_of_the_ranges(configure, monkeypatch, 
 
 def test_a_used_name_is_left_to_who_uses_it(configure, monkeypatch, capsys):
     Runs(monkeypatch)
-    first = evolve(EvolveRequest(configure(), 1))
+    first = evolve(EvolveRequest(configure(), 1, sampler="tpe"))
     before = (first / "evolve.csv").read_text()
     for trials in (1, 2):  # and the search under the next name goes on like any other
         assert evolve(EvolveRequest(configure(imgsz=96), trials)) == first.with_name("exp2")
@@ -168,7 +181,7 @@ def test_a_used_name_is_left_to_who_uses_it(configure, monkeypatch, capsys):
 def test_mistakes(configure, monkeypatch, tmp_path):
     Runs(monkeypatch, trial0="no data", trial1="no data", trial2="no data")
     with pytest.raises(ValueError, match="--evolve: all of the first 3 trials failed; the last: no data"):
-        evolve(EvolveRequest(configure(), 5))
+        evolve(EvolveRequest(configure(), 5, sampler="tpe"))
     Runs(monkeypatch, trial0="no data")
     with pytest.raises(ValueError, match="--evolve: all trials have failed; their logs are in"):
         evolve(EvolveRequest(configure(name="one"), 1))
@@ -176,7 +189,7 @@ def test_mistakes(configure, monkeypatch, tmp_path):
     for name, value in torchrun.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="--evolve: start it as it is, without a launcher; --device 0,1"):
-        EvolveRequest(configure(), 5)
+        EvolveRequest(configure(), 5, sampler="tpe")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +231,7 @@ def test_a_finished_run_is_not_done_again(configure, workshop, monkeypatch, tmp_
 
 def test_the_trials_yaml_is_a_hyp_file(configure, monkeypatch):
     Runs(monkeypatch)
-    folder = evolve(EvolveRequest(configure(), 1))
+    folder = evolve(EvolveRequest(configure(), 1, sampler="tpe"))
     text = (folder / "hyp_evolve.yaml").read_text()
     assert text.startswith("# The best of 1 trials: trial 0, fitness 0.7\n")
     assert yaml.safe_load(text)["lr0"] == 0.01

@@ -9,10 +9,13 @@ import torch
 
 from data.images import letterbox, read_image
 from engine import load_model
-from engine.explanation import KINDS, Explainer, Explanation
+from engine.explanation import KINDS, Explainer, Explanation, usual_kinds
 from engine.explanation.explainer import MOST_BOXES
+from engine.explanation.gate_maps import gate_maps
+from engine.explanation.gates import read_gates
 from engine.inference.predictor import Detections, Prepared
 from models import build_model, insert, load_spec
+from models.attention import create_attention
 
 NAMES = {0: "with_mask", 1: "戴口罩", 2: "a/b"}
 
@@ -20,7 +23,11 @@ NAMES = {0: "with_mask", 1: "戴口罩", 2: "a/b"}
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return build_model(insert(load_spec("yolov5n.yaml", nc=3), ["SE@neck.P4", "CoordAtt@neck.P5"])).eval()
+    built = build_model(insert(load_spec("yolov5n.yaml", nc=3), ["SE@neck.P4", "CoordAtt@neck.P5"])).eval()
+    with torch.no_grad():  # fresh weights make gates that are the same everywhere
+        for parameter in built.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return built
 
 
 @pytest.fixture
@@ -112,6 +119,55 @@ def test_files_and_a_page_that_names_them_all_and_nothing_else(model, picture, t
     assert explanation.plot().shape[2] == 3
 
 
+def test_image_boxes_heat_and_gates_stand_side_by_side(model, picture, tmp_path):
+    """Columns of the page in this order; every heat with the box it explains, where that lies in the image."""
+    explanation = Explainer(model, NAMES, usual_kinds(model))(prepare(picture), picture, detections(), "x.jpg")
+    explanation.save(tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    row = page[page.index('<div class="row">') : page.index("<details")]
+    heads = re.findall(r"<figure>(?:<figcaption>(.*?)</figcaption>|<select[^>]*>(.*?)</select>)", row)
+    options = [re.findall(r"<option>(.*?)</option>", lists) for _, lists in heads]
+    assert [name for name, _ in heads[:2]] == ["image", "detections"]
+    assert options[2] == ["all of with_mask", "all of 戴口罩", "with_mask 0.90", "戴口罩 0.50"]
+    assert [one.split(":")[0] for one in options[3]] == ["model.21 SE", "model.25 CoordAtt"]
+    layers = re.findall(r'<a class="layer (\w+)"(.*?)</a>', row)
+    assert [kind for kind, _ in layers] == ["heat"] * 4 + ["bars", "heat"]
+    assert [" hidden>" in text for _, text in layers] == [False, True, True, True, False, True]
+    boxes = [[float(side) for side in re.findall(r'="([\d.]+)%"', text)] for _, text in layers]
+    first, second = [10, 100 * 5 / 60, 50, 75], [40, 100 * 20 / 60, 50, 100 * 35 / 60]  # of 100 x 60 px
+    for ours, expected in zip(boxes, [first, second, first, second, [], []], strict=True):
+        np.testing.assert_allclose(ours, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["TripletAttention", "CoordAtt", "ELA", "ParallelPolarizedSelfAttention"])
+def test_gates_together_are_drawn_as_they_act(name):
+    """What is drawn first is the mean over channels of output / input, whatever the module does with its gates."""
+    torch.manual_seed(0)
+    layer = create_attention(name, 16).eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+        x = torch.rand(1, 16, 6, 9) + 0.5
+        acted = (layer(x) / x)[0].mean(0)
+    gates = read_gates(torch.nn.Sequential(layer), x, ())
+    shown = gate_maps(Explanation(np.zeros((6, 9, 3), np.uint8), detections(0), NAMES), gates)[0]
+    assert shown.values.std() > 1e-3
+    np.testing.assert_allclose(shown.values, acted.numpy(), rtol=1e-4)
+
+
+def test_attention_without_a_gate_is_named(picture, tmp_path):
+    pytest.importorskip("timm")
+    spec = load_spec("yolov5n.yaml", nc=3)
+    silent = build_model(insert(spec, "Timm(layer='nl')@neck.P5"))
+    with pytest.raises(ValueError, match=r"model.24 \(Timm-nl\): this attention .* has no gate to show; ask for cam"):
+        Explainer(silent, NAMES, ["gates"])
+    Explainer(silent, NAMES, usual_kinds(silent))(prepare(picture), picture, detections()).save(tmp_path)
+    assert "No gates: model.24 (Timm-nl), which hands out none" in (tmp_path / "index.html").read_text("utf-8")
+    told = build_model(insert(spec, "Timm(layer='eca')@neck.P5"))
+    (gate,) = Explainer(told, NAMES, ["gates"])(prepare(picture), picture, detections()).gates
+    assert (gate.module, gate.kind) == ("Timm-eca", "channel")
+
+
 def test_classes_whose_names_are_alike_have_a_picture_each(model, picture, tmp_path):
     alike = {0: "a b", 1: "a/b", 2: "红" * 200}
     explanation = Explainer(model, alike)(prepare(picture), picture, detections(3))
@@ -125,7 +181,7 @@ def test_classes_whose_names_are_alike_have_a_picture_each(model, picture, tmp_p
 
 def test_a_page_without_heat_has_no_slider(model, picture, tmp_path):
     one = detections(1)
-    for kind, there in (("cam", True), ("gates", False)):
+    for kind, there in (("cam", True), ("gates", True), ("features", False)):
         Explainer(model, NAMES, [kind])(prepare(picture), picture, one).save(tmp_path / kind)
         page = (tmp_path / kind / "index.html").read_text(encoding="utf-8")
         assert ("range" in page) == ("<script>" in page) == there
@@ -147,8 +203,9 @@ def test_what_cannot_be_explained_is_refused(model):
         Explainer(model, NAMES, ["heat"])
 
 
-def test_from_python(root):
-    detector = load_model(root / "weights" / "yolov5n_ca_mask.pt", "cpu", precision="32")
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_from_python(precision, root):
+    detector = load_model(root / "weights" / "yolov5n_ca_mask.pt", "cpu", precision=precision)
     detector.conf = 0.1
     image = read_image(root / "data" / "images" / "stop_sign.jpg")
     explanation = detector.explain(image[..., ::-1], imgsz=160)

@@ -3,7 +3,7 @@ import builtins
 import pytest
 import torch
 
-from models.attention import Timm, create_attention
+from models.attention import Timm, attention_maps, create_attention
 from models.attention.timm_layer import LAYERS
 
 timm_layers = pytest.importorskip("timm.layers")
@@ -20,6 +20,25 @@ def test_equals_the_layer_of_timm(layer, options):
     module.layer.load_state_dict(expected.state_dict())
     x = torch.randn(2, 32, 9, 7)
     torch.testing.assert_close(module(x), expected(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("start", ["paper", "identity"])
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [("eca", "channel"), ("gc", "channel"), ("cbam", "full"), ("coord", "full"), ("nl", None), ("gca", None)],
+)
+def test_the_gate_is_what_the_map_is_multiplied_with(layer, kind, start):
+    torch.manual_seed(0)
+    module = create_attention("Timm", 16, layer=layer, start=start).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        x = torch.randn(2, 16, 7, 9)
+        gates = attention_maps(module, x)[""]
+        assert list(gates) == [kind] * (kind is not None)
+        for gate in gates.values():
+            torch.testing.assert_close(x * gate, module(x))
+    assert not any(part._forward_hooks for part in module.modules())
 
 
 def test_the_names_are_those_of_the_installed_timm():

@@ -134,7 +134,7 @@ def test_another_block_inserted_by_hand() -> None:
         (2, [-1, 3, "C3", [128, {"attention": "CBBM"}]], r"Expected the name of an attention module but got 'CBBM'"),
         (2, [-1, 3, "C3", [128, {"attention": {}}]], r"attention: expected a name, or one name with .* got {}"),
         (2, [-1, 3, "C3", [128, {"attention": {"SE": 3}}]], r"attention: expected a name"),
-        (2, [-1, 3, "C3TR", [128, {"attention": "SE"}]], r"C3TR takes no `attention`; C3 and Bottleneck do"),
+        (2, [-1, 3, "C3TR", [128, {"attention": "SE"}]], r"C3TR takes no `attention`; C3, C2f and Bottleneck do"),
         (0, [-1, 1, "nn.Upsample", ["None", 64]], r"stride 1/64; expected 1 to 65536 channels and a stride from 1/4"),
         (24, [[-25, 20, 23], 1, "Detect", ["nc", "anchors"]], r"no later row|goes on from it|row 24"),
     ],
@@ -148,13 +148,13 @@ def test_one_error_for_each_mistake(row: int, written: list[Any], message: str) 
 def test_every_unknown_module_is_named_at_once() -> None:
     data = stock()
     set_row(data, 4, [-1, 6, "C3_Faster", [256]])
-    set_row(data, 9, [-1, 1, "SimSPPF", [1024, 5]])
+    set_row(data, 9, [-1, 1, "FastSPPF", [1024, 5]])
     set_row(data, 17, [-1, 3, "Zzzzzz", [256, False]])
     with pytest.raises(ValueError, match="3 rows with unknown modules") as caught:
         check(data)
     text = str(caught.value)
     assert "row 4 'C3_Faster' (nearest known: " in text
-    assert "row 9 'SimSPPF' (nearest known: SPPF" in text
+    assert "row 9 'FastSPPF' (nearest known: SPPF" in text
     assert "row 17 'Zzzzzz' (no known name is near)" in text
 
 

@@ -12,7 +12,7 @@ from models import build_model, common, insert, load_spec
 from models.attention import accepted_options, create_attention
 from models.freeze import freeze
 from models.graph.checked import analyse, checked_spec
-from models.graph.row_plan import is_attention
+from models.graph.module_names import is_attention
 from models.insertion.layer_list import layer_list
 from models.weights.transfer import match_rows, transfer
 from tests.support.model_layouts import layout

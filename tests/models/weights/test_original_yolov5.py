@@ -97,15 +97,15 @@ def test_releases_before_six(tmp_path: Path) -> None:
 
 def test_a_fork_says_every_row_that_is_unknown(tmp_path: Path) -> None:
     data, model = layout("yolov5", 2), tiny()
-    data["backbone"][4][2] = "C3_CoordAtt"
-    data["backbone"][9][2] = "SPPCSPC"
+    data["backbone"][4][2] = "C3_CordAtt"
+    data["backbone"][9][2] = "SPPCSPCX"
     data["head"][13][2] = "QzxwAttention"
     torch.save(as_original(model, data), tmp_path / "fork.pt")
     with pytest.raises(ValueError, match=r"fork.pt: 3 rows with unknown modules") as caught:
         load_model(tmp_path / "fork.pt")
     text = str(caught.value)
-    assert "row 4 'C3_CoordAtt' (nearest known: C3CoordAtt" in text
-    assert "row 9 'SPPCSPC' (nearest known: SPP" in text
+    assert "row 4 'C3_CordAtt' (nearest known: C3CoordAtt" in text
+    assert "row 9 'SPPCSPCX' (nearest known: SPP" in text
     assert "row 23 'QzxwAttention' (" in text
 
 

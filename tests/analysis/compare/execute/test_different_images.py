@@ -1,13 +1,19 @@
 """Which images configurations differ on most."""
 
+import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
+import pytest
 
 from analysis.compare.execute import different_images
-from analysis.compare.execute.different_images import draw_different, most_different
+from analysis.compare.execute.different_images import _draw, draw_different, most_different
 from analysis.compare.execute.image_results import ImageResults
 from analysis.compare.execute.run_folder import FINISHED, RunFolder
+from analysis.compare.plan.data_fingerprint import image_name
+from data.dataset.dataset_yaml import list_images, load_dataset_spec
+from data.images import read_image
 
 IMAGES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -88,3 +94,21 @@ def test_a_row_of_the_page_never_shows_two_images(tmp_path, planned, monkeypatch
     shown = [sorted(one.name for one in (run.path / "seen").iterdir()) for run in runs]
     assert shown == [["different0.jpg", "different1.jpg"], [], ["different0.jpg", "different1.jpg"]]
     assert "se: the images that differ most are not drawn, because its weights are gone" in capsys.readouterr().out
+
+
+def test_an_image_is_drawn_with_its_labels_its_heat_and_the_gates(planned, tmp_path, root):
+    weights = root / "weights" / "yolov5n_ca_signs.pt"
+    plan = planned("--data", "signs_tiny.yaml", "--img", "320", "--weights", str(weights), "--attention", "none")[0]
+    run = RunFolder(tmp_path / plan.folder_name)
+    run.best.parent.mkdir(parents=True)
+    shutil.copy(weights, run.best)
+    run.write("run", plan.to_dict())
+    dataset = load_dataset_spec("signs_tiny.yaml")
+    path = list_images(dataset.entries("val"))[0]
+    _draw(run, [image_name(dataset, path)])
+    pictures = {one.stem: read_image(one) for one in (run.path / "seen").iterdir()}
+    assert set(pictures) == {"different0", "different0-truth", "different0-cam", "different0-gates"}
+    plain = cv2.resize(read_image(path), pictures["different0"].shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert all(np.abs(pictures[name].astype(int) - plain).max() > 100 for name in ("different0", "different0-truth"))
+    with pytest.raises(ValueError, match=r"has no image images/val/gone\.jpg any more"):
+        _draw(run, ["images/val/gone.jpg"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.compare.execute.image_results import ImageResults
-from analysis.compare.execute.measure import SHOWN_IMAGES, measure
+from analysis.compare.execute.measure import SHOWN_IMAGES, Pictures, measure
 from analysis.compare.execute.run_folder import FINISHED, RunFolder
 from analysis.compare.execute.time_estimate import estimate_seconds
 from analysis.compare.judge.image_bootstrap import mean_ap, resampled_ap
@@ -40,6 +40,20 @@ def test_figures_agree_with_the_data_kept_for_the_statistics(planned, tmp_path, 
     assert sum("-" not in one.stem for one in pictures) == SHOWN_IMAGES
     assert {one.stem for one in pictures} >= {"0", "0-truth", "0-cam"}
     assert read_image(folder.path / "seen" / "0.jpg").shape[1] == 400
+
+
+def test_the_images_of_a_comparison_are_drawn_by_a_fixed_seed(tmp_path) -> None:
+    """The same of every run, in whatever order it meets them; not those at the ends of the list."""
+    paths = [f"images/{number:03d}.jpg" for number in range(100)]
+    first = Pictures(tmp_path / "a", {}, paths).wanted
+    assert Pictures(tmp_path / "b", {}, paths[::-1]).wanted == first
+    assert list(first.values()) == ["0", "1", "2", "3"]
+    assert list(first) == sorted(first)
+    assert not {paths[0], paths[-1]} & set(first)
+    assert list(Pictures(tmp_path / "c", {}, paths[:2], prefix="p").wanted.items()) == [
+        (paths[0], "p0"),
+        (paths[1], "p1"),
+    ]
 
 
 def test_latency_is_timed_for_every_configuration(planned, tmp_path) -> None:

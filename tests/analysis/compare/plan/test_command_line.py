@@ -164,3 +164,10 @@ def test_help_comes_at_once_and_a_mistake_before_torch(root) -> None:
     done = subprocess.run([sys.executable, "compare.py", "--help"], cwd=root, capture_output=True, text=True)
     assert "--dry-run" in done.stdout
     assert time.process_time() - began < 1
+
+
+def test_a_title_is_one_line_of_text() -> None:
+    assert parse_compare_args([*BASE, "--title", " SE\n and  CBAM <b> "]).title == "SE and CBAM <b>"
+    assert parse_compare_args([*BASE, "--title", "  "]).title == ""
+    with pytest.raises(ValueError, match=r"--title .*: expected text in UTF-8 but got other bytes"):
+        parse_compare_args([*BASE, "--title", "SE \udcff"])

@@ -63,7 +63,7 @@ def test_a_setting_that_comes_later_leaves_digests_alone(planned, monkeypatch) -
 
 def test_as_many_runs_as_cores_and_memory_allow(planned, monkeypatch) -> None:
     plans, cpu = planned(), torch.device("cpu")
-    monkeypatch.setattr(time_estimate, "available_cores", lambda: 3)
+    monkeypatch.setattr(time_estimate, "usable_cores", lambda: 3)
     monkeypatch.setattr(time_estimate, "free_memory", lambda: 1 << 40)
     assert runs_at_once(plans, cpu) == 3
     assert runs_at_once(plans[:1], cpu) == 1
