@@ -124,9 +124,9 @@ def try_insertion(
     image = torch.rand(1, spec.channels, image_px, image_px, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         identical = torch.equal(base(image), neutral(image))
-    costs = _costs(base, changed, image, repeats)
+    before, after = _costs(base, changed, image, repeats)
     rows = moved_rows(spec, insertion)
-    return InsertionTrial(layer_list(changed_spec), rows, *costs, report, identical, format_request(insertion))
+    return InsertionTrial(layer_list(changed_spec), rows, before, after, report, identical, format_request(insertion))
 
 
 def moved_rows(spec: ModelSpec, insertion: Insertion) -> tuple[MovedRow, ...]:

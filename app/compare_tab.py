@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from analysis.started_runs import estimate_comparison, resume_comparison, start_comparison, view_comparison
 from app.choices import data_list, model, model_list, path, project, run_list, weights_list
@@ -116,7 +117,7 @@ def build(page: Page) -> None:
         pressed.success(page.told(do.view), run, shown, api_visibility="private")
 
 
-def _settings(page: Page) -> list[gr.components.Component]:
+def _settings(page: Page) -> list[Component]:
     say = page.say
     lists = [data_list(page), model_list(page), weights_list(page)]
     attention = gr.Dropdown(

@@ -19,7 +19,7 @@ from models.insertion.places import places, resolve_places
 
 _FIRST, _FIRST_PLACES = "CBAM", ["neck.P3", "neck.P4", "neck.P5"]
 _DATA = "signs.yaml"  # in the command, to be changed
-_WIDTHS = ["40%", "24%", "36%"], ["15%", "15%", "70%"]
+_WIDTHS: tuple[list[str | int], list[str | int]] = ["40%", "24%", "36%"], ["15%", "15%", "70%"]
 _PRESSED = """
 const chosen = event => {
   const box = event.target.closest("[data-row]");

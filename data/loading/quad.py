@@ -31,7 +31,7 @@ def quads(items: Sequence[Item]) -> list[Item]:
 
 
 def _choice(item: Item) -> bool:
-    return bool(zlib.crc32(np.ascontiguousarray(item.image[:, :: item.image.shape[1] // 8 or 1])) & 1)
+    return bool(zlib.crc32(np.ascontiguousarray(item.image[:, :: item.image.shape[1] // 8 or 1]).tobytes()) & 1)
 
 
 def _enlarged(item: Item) -> Item:

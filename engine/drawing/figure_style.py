@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 # Okabe and Ito 2008, "Color Universal Design", without its yellow, which is too pale on white; black is for means.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
@@ -32,12 +33,12 @@ _FONTS = (
 )
 
 
-def line_style(number: int) -> dict[str, str]:
+def line_style(number: int) -> dict[str, Any]:
     """Colour and dashes of the n-th line of a figure; 24 differ."""
     return {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number // len(PALETTE) % len(DASHES)]}
 
 
-def mark_style(number: int) -> dict[str, str]:
+def mark_style(number: int) -> dict[str, Any]:
     """Colour and mark of the n-th series of points; 24 differ."""
     return {"color": PALETTE[number % len(PALETTE)], "marker": MARKS[number // len(PALETTE) % len(MARKS)]}
 
@@ -66,7 +67,7 @@ def readable_fonts() -> Iterator[None]:
     """Chinese class names use an installed font if there is one, else empty boxes and a note; $ is no formula."""
     import matplotlib as mpl
 
-    rc = {"font.family": _families(), "text.parse_math": False}
+    rc: dict[Any, Any] = {"font.family": _families(), "text.parse_math": False}
     with mpl.rc_context(rc), warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", message="Glyph .*missing from")
         yield

@@ -144,7 +144,7 @@ def plot_results(results: ResultsFile, file: Path) -> None:
         axis.set(xlabel="epoch", ylabel="loss" if column.endswith("loss") else "share, 0 to 1")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    lines = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
+    lines = {str(line.get_label()): line for axis in figure.axes for line in axis.get_lines()}
     figure.legend(lines.values(), lines.keys(), loc="outside upper right", ncols=len(lines))
     figure.suptitle("Losses and figures of each epoch, in training (train) and on the validation images (val, metrics)")
     figure.savefig(file, dpi=110)

@@ -4,11 +4,10 @@ timm is an optional extra, imported when a module is built; its layers, their pa
 """
 
 import inspect
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -103,8 +102,11 @@ class Timm(Attention):
     @torch.no_grad()
     def _report_product(self, gates: Sequence[Tensor], x: Tensor, y: Tensor) -> None:
         """Report the product of the gates, unless the layer does more than multiply by it."""
-        product = math.prod(one.reshape(len(x), -1, 1, 1) if one.ndim == 3 else one for one in gates)
-        if not gates or not torch.allclose((x * product).float(), y.float(), rtol=1e-2, atol=1e-4):
+        if not gates:
+            return
+        shaped = [one.reshape(len(x), -1, 1, 1) if one.ndim == 3 else one for one in gates]
+        product = reduce(torch.mul, shaped)
+        if not torch.allclose((x * product).float(), y.float(), rtol=1e-2, atol=1e-4):
             return
         if self.identity:
             product = 1 + self.strength * (product - 1)

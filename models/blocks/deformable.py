@@ -41,7 +41,9 @@ class DCNv2(Conv):
         act: bool | nn.Module = True,
     ) -> None:
         super().__init__(c1, c2, k, s, p, g, act=act)
-        self.conv_offset_mask = nn.Conv2d(c1, 3 * k * k, k, s, self.conv.padding)  # rows and columns in turn; weights
+        self.conv_offset_mask = nn.Conv2d(
+            c1, 3 * k * k, k, s, _pair(self.conv.padding)
+        )  # rows and columns in turn; weights
         nn.init.zeros_(self.conv_offset_mask.weight)
         assert self.conv_offset_mask.bias is not None
         nn.init.zeros_(self.conv_offset_mask.bias)

@@ -120,7 +120,8 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
         defaults = create_parser(prog=f"compare.py: {given.plan}").parse_args(words)
         given = parser.parse_args(argv, _override(parser, defaults))
     values = vars(given)
-    told = {"title": _title(values["title"]), "command": shlex.join(["python", "compare.py", *(argv or sys.argv[1:])])}
+    command = shlex.join(["python", "compare.py", *(argv or sys.argv[1:])])
+    told: dict[str, Any] = {"title": _title(values["title"]), "command": command}
     wanted = (Path(values["project"]) / values["name"]).resolve()  # children work in the repository
     folder = next(one for one in numbered(wanted) if not one.is_dir() or not is_strange(one))
     if folder != wanted:

@@ -151,7 +151,8 @@ def _curves(figure: Figure, group: Group, ink: Ink) -> None:
         if not epochs:
             continue
         values = np.array([[line["metrics/mAP_0.5:0.95"] for line in rows[:epochs]] for rows in runs])
-        x, style = np.arange(epochs), line_style(number - 1) if number else {"color": ink.text, "linestyle": "-"}
+        x = np.arange(epochs)
+        style: dict[str, Any] = line_style(number - 1) if number else {"color": ink.text, "linestyle": "-"}
         axis.plot(x, values.mean(0), **style, label=_short(group, one), marker="." if epochs < 20 else None)
         axis.fill_between(x, values.min(0), values.max(0), color=style["color"], alpha=0.15, linewidth=0)
     axis.set(xlabel="epoch, from 0 as in train.py's log", ylabel="mAP50-95")
@@ -196,7 +197,7 @@ def _sizes(figure: Figure, group: Group, ink: Ink) -> None:
     _legend(figure, *figure.axes[0].get_legend_handles_labels())
 
 
-def _points(number: int, ink: Ink) -> dict[str, str]:
+def _points(number: int, ink: Ink) -> dict[str, Any]:
     """The look of a configuration's points; the first is the baseline."""
     return mark_style(number - 1) if number else {"color": ink.text, "marker": "o"}
 
