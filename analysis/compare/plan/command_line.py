@@ -33,7 +33,7 @@ MAX_SEEDS = 1000
 _OWN = ("cfg", "data", "imgsz", "weights", "attention", "attention_start", "seed", "project", "name")
 _DECIDED = (
     *("exist_ok", "resume", "nosave", "noval", "noplots", "save_period", "thaw_after", "local_rank"),
-    *("folds", "fold", "evolve"),
+    *("folds", "fold", "evolve", "evolve_sampler"),
 )
 _REFUSED = {
     "--seed": "every configuration is trained with the same --seeds, e.g. --seeds 3",

@@ -8,6 +8,8 @@ its share in place to the gradient that comes back from there:
     gate = f(shared.mean())          # (B, C, 1, 1)
     y = shared.gate(gate)            # x * gate, the last read
 
+Right after a mean, a single gate is applied to the incoming gradient where the mean adds its share: one pass, not two.
+
 Without a graph, under `torch.compile` and in exports, the reads are the plain operations. Gradients of gradients are
 not available.
 """
@@ -33,13 +35,15 @@ class SharedMap:
     def __init__(self, x: Tensor) -> None:
         self.shape = x.shape
         self._x = x
+        self._late: list[Tensor] | None = None  # the gate that the latest read, a mean, applies to the gradient
 
     def mean(self, axes: Axes = POSITIONS) -> Tensor:
         """Mean over the axes (see `reductions`), which stay with length 1."""
         with outside_autocast(self._x):
             if not records_graph():
                 return mean(self._x, axes)
-            self._x, average = _Mean.apply(self._x, axes)
+            self._late = []
+            self._x, average = _Mean.apply(self._x, axes, self._late)
             return average
 
     def maximum_and_mean(self, axes: Axes = POSITIONS) -> tuple[Tensor, Tensor]:
@@ -47,6 +51,7 @@ class SharedMap:
         with outside_autocast(self._x):
             if not records_graph():
                 return self._x.amax(axes, keepdim=True), mean(self._x, axes)
+            self._late = None
             self._x, largest, average = _MaximumAndMean.apply(self._x, axes)
             return largest, average
 
@@ -77,6 +82,7 @@ class SharedMap:
         with outside_autocast(self._x):
             if not records_graph():
                 return _products(self._x, vectors, weights)
+            self._late = None
             self._x, dots, sums = _Products.apply(self._x, vectors, weights)
             return dots, sums
 
@@ -95,7 +101,9 @@ class SharedMap:
                 product = product + gate if added else product * gate
             return x * product
         gates = tuple(like_format(gate, x) for gate in gates)  # a product of two formats is up to eight times slower
-        return _Gate.apply(x, added, *gates) if records_graph() else _gated(x, gates, added)
+        if not records_graph():
+            return _gated(x, gates, added)
+        return _Gate.apply(x, added, self._late if len(gates) == 1 else None, *gates)
 
 
 def _products(x: Tensor, vectors: Tensor | None, weights: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -132,21 +140,27 @@ def _share(product: Tensor, shape: torch.Size, others: list[Tensor]) -> Tensor:
     return total_to(product * other, shape)
 
 
-# The gradient that a read gets for the map that it handed on is a tensor of `_Gate`'s making, which nobody else holds:
+# The gradient that a read gets for the map that it handed on is a tensor of `_Gate`'s or a late mean's making, which nobody else holds:
 # so it may be written to.
 
 
 class _Mean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Context, x: Tensor, axes: Axes) -> tuple[Tensor, Tensor]:
-        ctx.axes = axes
+    def forward(ctx: Context, x: Tensor, axes: Axes, late: list[Tensor]) -> tuple[Tensor, Tensor]:
+        ctx.axes, ctx.late = axes, late
         return x.view_as(x), mean(x, axes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None, None]:
         gradient, for_mean = gradients
-        return gradient.add_(like_format(for_mean / count(gradient, ctx.axes), gradient)), None
+        share = like_format(for_mean / count(gradient, ctx.axes), gradient)
+        if not ctx.late:
+            return gradient.add_(share), None, None
+        (gate,) = ctx.late
+        if gradient.dtype is torch.bfloat16 and not is_channels_last(gradient):  # addcmul takes twice as long there
+            return (gradient * gate).add_(share), None, None
+        return torch.addcmul(share, gradient, gate, out=torch.empty_like(gradient)), None, None
 
 
 class _MaximumAndMean(torch.autograd.Function):
@@ -193,8 +207,10 @@ class _Products(torch.autograd.Function):
 
 class _Gate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Context, x: Tensor, added: bool, *gates: Tensor) -> Tensor:
-        ctx.added = added
+    def forward(ctx: Context, x: Tensor, added: bool, late: list[Tensor] | None, *gates: Tensor) -> Tensor:
+        ctx.added, ctx.late = added, late is not None
+        if late is not None:
+            late.append(gates[0].detach())  # with its graph it would keep itself alive
         ctx.save_for_backward(x, *gates)
         return _gated(x, gates, added)
 
@@ -208,4 +224,4 @@ class _Gate(torch.autograd.Function):
         shares = (
             _share(product, gate.shape, [] if ctx.added else [g for g in gates if g is not gate]) for gate in gates
         )
-        return _gated(gradient, tuple(gates), ctx.added), None, *shares
+        return gradient if ctx.late else _gated(gradient, tuple(gates), ctx.added), None, None, *shares
