@@ -74,7 +74,7 @@ class _Insert:
             file = Path(folder, f"{stem}_{module.lower()}.yaml")
             file.write_text(trial.yaml, encoding="utf-8")
             told = str(trial.transfer.overview)
-            yield line, self.costs(trial), _rows(trial), told, trial.yaml, gr.DownloadButton(value=file), command
+            yield line, self.costs(trial), _rows(trial), told, trial.yaml, str(file), command
 
     def costs(self, trial: InsertionTrial) -> list[list[str]]:
         """Base and changed model, a row a figure."""

@@ -52,7 +52,7 @@ def test_the_browsers_language_the_switch_and_an_image(browser, address, root) -
         assert page.evaluate("document.documentElement.lang") == "en"
         page.set_input_files("input[type=file][accept*=image]", root / "data/images/crossroads.jpg")
         page.get_by_text("ms network").wait_for()
-        page.locator("td", has_text="traffic light").first.wait_for()
+        page.get_by_text("traffic light", exact=True).filter(visible=True).first.wait_for()
 
 
 @pytest.mark.slow

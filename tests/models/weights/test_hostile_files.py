@@ -161,7 +161,7 @@ def test_claims_are_checked_before_memory_is_taken(archive: Callable[..., Path],
     before, began = _peak_mb(), time.process_time()
     with pytest.raises(ValueError, match=reason):
         load_model(file)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 8  # unbounded, these take minutes
     assert _high_water_mb() - before < 200
 
 
