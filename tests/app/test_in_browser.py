@@ -45,8 +45,10 @@ def test_the_browsers_language_the_switch_and_an_image(browser, address, root) -
     with opened(browser, address, "zh-CN") as page:
         page.wait_for_url("**/zh")
         page.get_by_role("tab", name="检测").wait_for()
+        page.wait_for_load_state("networkidle")  # a page that is left while it loads complains of that
         page.get_by_role("link", name="English").click()
         page.get_by_role("tab", name="Detect").wait_for()
+        page.wait_for_load_state("networkidle")
         page.reload()  # the choice is kept
         page.get_by_role("tab", name="Detect").wait_for()
         assert page.evaluate("document.documentElement.lang") == "en"

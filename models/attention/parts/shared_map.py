@@ -140,8 +140,8 @@ def _share(product: Tensor, shape: torch.Size, others: list[Tensor]) -> Tensor:
     return total_to(product * other, shape)
 
 
-# The gradient that a read gets for the map that it handed on is a tensor of `_Gate`'s or a late mean's making, which nobody else holds:
-# so it may be written to.
+# The gradient that a read gets for the map that it handed on is a tensor that `_Gate` or a late mean made and nobody
+# else holds: so it may be written to.
 
 
 class _Mean(torch.autograd.Function):
