@@ -15,6 +15,7 @@ _PUBLIC = {
     "load_model": "weights.checkpoint",
     "save_model": "weights.checkpoint",
     "insert": "insertion.insert",
+    "places": "insertion.places",
     "load_modules": "user_modules",
     "TransferReport": "weights.transfer",
     "transfer": "weights.transfer",
