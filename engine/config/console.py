@@ -28,9 +28,7 @@ def main() -> int:
     """Run the script that the first word names, with the words after it; 2 for one that does not exist."""
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
-        print(
-            f"usage: {_PROG} COMMAND [flags]\n\ncommands: {', '.join(COMMANDS)}\n\n{_PROG} COMMAND --help lists its flags"
-        )
+        print(f"usage: {_PROG} COMMAND [flags]\n\ncommands: {', '.join(COMMANDS)}\n\nflags: {_PROG} COMMAND --help")
         return 0 if words else 2
     command, *flags = words
     if command not in COMMANDS:

@@ -25,11 +25,8 @@ def cells(notebook: Path) -> list[str]:
 def program(notebook: Path) -> str:
     """The cells as a program: lines that begin with ! go to the shell, with {names} filled in; one epoch will do."""
     text = "\n".join(cells(notebook)).replace("EPOCHS = 15", "EPOCHS = 1")
-    return "import subprocess\n" + re.sub(
-        r"(?m)^!python (.*)$",
-        lambda found: f"subprocess.run([sys.executable, *f{found[1]!r}.split()], check=True)",
-        text,
-    )
+    call = "subprocess.run([sys.executable, *f{!r}.split()], check=True)"
+    return "import subprocess\n" + re.sub(r"(?m)^!python (.*)$", lambda found: call.format(found[1]), text)
 
 
 def test_all_notebooks_are_here(root) -> None:
