@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.ops import box_convert, complete_box_iou_loss
 
+from data.hyp import LOSSES
 from models.loss import DetectionLoss, LossSettings, assign_targets, complete_iou, last_of_equal
 
 HYP = {"box": 0.05, "obj": 1.0, "cls": 0.5, "cls_pw": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
@@ -293,3 +294,18 @@ def test_too_many_levels():
     head = SimpleNamespace(anchors=torch.ones(6, 1, 2), nc=1)
     with pytest.raises(ValueError, match="Expected at most 5 detection levels but got 6"):
         DetectionLoss(head, HYP, image_px=640)
+
+
+@pytest.mark.parametrize(("key", "name"), [(k, n) for k, names in LOSSES.items() for n in names])
+def test_each_named_loss_changes_its_part_alone(key, name):
+    """The objectness target stays CIoU whatever the box loss, and a batch without labels is finite."""
+    raw, targets = random_batch(3)
+    loss = DetectionLoss(make_head(3), {**HYP, key: name}, image_px=128)
+    base, got = DetectionLoss(make_head(3), HYP, image_px=128)(raw, targets), loss(raw, targets)
+    part, default = key.removesuffix("_loss"), name in ("ciou", "bce")
+    for field in ("box", "obj", "cls"):
+        same = torch.equal(getattr(base, field), getattr(got, field))
+        assert same == (default or field != part)
+    got.total.backward()
+    assert all(level.grad.isfinite().all() for level in raw)
+    assert loss(raw, torch.zeros(0, 6)).total.isfinite()
