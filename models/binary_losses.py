@@ -59,7 +59,7 @@ def binary_loss(
 
 
 def slide_weight(overlap: Tensor, mean_overlap: Tensor) -> Tensor:
-    """Weights of YOLO-FaceV2's Slide: 1 below the mean overlap less 0.1, most at the mean, falling to 1 at overlap 1."""
+    """Weights of YOLO-FaceV2's Slide: 1 below the mean overlap less 0.1, most at the mean, 1 at overlap 1."""
     mean = mean_overlap.clamp(SLIDE_LOW)
     return torch.where(
         overlap <= mean - SLIDE_BAND,

@@ -170,7 +170,7 @@ def test_assignment_on_a_3x3_grid_by_hand():
 
 def test_loss_of_one_box_by_hand():
     """One 32 px image, one cell a level: raw zeros give xy 0.5 and w, h equal to the anchor."""
-    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=2)
+    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=2, stride=torch.tensor([8.0]))
     loss = DetectionLoss(head, HYP, image_px=640)
     got = loss([torch.zeros(1, 1, 1, 1, 7)], torch.tensor([[0, 1, 0.5, 0.5, 1.0, 1.0]]))
     gain = 3  # one level instead of three
@@ -193,7 +193,7 @@ def test_no_targets_is_finite_and_only_objectness(nc):
 
 def test_the_last_of_several_boxes_in_a_cell_sets_the_objectness():
     """Two boxes of the same image, anchor and cell: their order decides, whatever the device does with duplicates."""
-    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=1)
+    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=1, stride=torch.tensor([8.0]))
     loss = DetectionLoss(head, HYP, image_px=640)
     exact, wide = [0, 0, 0.5, 0.5, 1.0, 1.0], [0, 0, 0.5, 0.5, 2.0, 1.0]
     logits = torch.zeros(1, 1, 1, 1, 6)
@@ -229,7 +229,7 @@ def test_ciou_gradient_is_finite_for_a_vanishing_side():
 
 
 def test_gradcheck():
-    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.5]]]), nc=2)
+    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.5]]]), nc=2, stride=torch.tensor([8.0]))
     loss = DetectionLoss(head, HYP, image_px=640)
     targets = torch.tensor([[0, 1, 0.4, 0.6, 0.5, 0.7]])
     logits = torch.randn(1, 1, 2, 2, 7)
@@ -291,7 +291,7 @@ def test_class_weights_weigh_objects_by_their_class():
 
 
 def test_too_many_levels():
-    head = SimpleNamespace(anchors=torch.ones(6, 1, 2), nc=1)
+    head = SimpleNamespace(anchors=torch.ones(6, 1, 2), nc=1, stride=torch.ones(6))
     with pytest.raises(ValueError, match="Expected at most 5 detection levels but got 6"):
         DetectionLoss(head, HYP, image_px=640)
 
