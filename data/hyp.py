@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parent / "hyps"
 # The losses by name; models/box_losses.py and models/binary_losses.py hold them.
 BOX_LOSSES = ("ciou", "giou", "diou", "eiou", "siou", "wiou", "mpdiou", "nwd", "alphaiou")
 BINARY_LOSSES = ("bce", "focal", "qfocal", "varifocal", "slide")
-LOSSES = {"box_loss": BOX_LOSSES, "obj_loss": BINARY_LOSSES, "cls_loss": BINARY_LOSSES}
+LOSSES: dict[str, tuple[str, ...]] = {"box_loss": BOX_LOSSES, "obj_loss": BINARY_LOSSES, "cls_loss": BINARY_LOSSES}
 
 # Inclusive limits beyond which a value has no meaning; values inside may still be unwise.
 _LIMITS: dict[str, tuple[float, float]] = {
