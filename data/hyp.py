@@ -8,12 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from files.find import find_file
 from files.text import shown
 from files.yaml_file import read_yaml
 
 FOLDER = Path(__file__).resolve().parent / "hyps"
+
+# The losses by name; models/box_losses.py and models/binary_losses.py hold them.
+BOX_LOSSES = ("ciou", "giou", "diou", "eiou", "siou", "wiou", "mpdiou", "nwd", "alphaiou")
+BINARY_LOSSES = ("bce", "focal", "qfocal", "varifocal", "slide")
+LOSSES: dict[str, tuple[str, ...]] = {"box_loss": BOX_LOSSES, "obj_loss": BINARY_LOSSES, "cls_loss": BINARY_LOSSES}
 
 # Inclusive limits beyond which a value has no meaning; values inside may still be unwise.
 _LIMITS: dict[str, tuple[float, float]] = {
@@ -46,7 +52,7 @@ class Hyperparameters:
     keep the model's.
 
     Raises:
-        ValueError: If a value is not a finite number inside its limits.
+        ValueError: If a value is not a finite number inside its limits, or a loss has no such name.
     """
 
     lr0: float = 0.01  # first learning rate
@@ -64,6 +70,9 @@ class Hyperparameters:
     iou_t: float = 0.2  # unused by YOLOv5's loss; kept so that its files load
     anchor_t: float = 4.0  # largest ratio of box to anchor side that still matches
     fl_gamma: float = 0.0  # focal loss gamma, 0 for plain BCE
+    box_loss: str = "ciou"  # of BOX_LOSSES
+    obj_loss: str = "bce"  # of BINARY_LOSSES
+    cls_loss: str = "bce"
     hsv_h: float = 0.015
     hsv_s: float = 0.7
     hsv_v: float = 0.4
@@ -84,9 +93,12 @@ class Hyperparameters:
             value = getattr(self, field.name)
             if field.name == "anchors" and value is None:
                 continue
+            if field.name in LOSSES:
+                check_loss(field.name, value)
+                continue
             object.__setattr__(self, field.name, _number(field.name, value))
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the settings as a mapping, `anchors` only where it is set; `from_dict` reads it back."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -141,6 +153,16 @@ def find_hyp(name_or_path: str | Path) -> Path:
         ValueError: If there is none.
     """
     return find_file(name_or_path, (FOLDER,), "hyperparameter", ("{}.yaml", "hyp.{}.yaml"))
+
+
+def check_loss(name: str, value: object) -> None:
+    """Refuse a loss that is none of those of `name`, of `LOSSES`.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if value not in LOSSES[name]:
+        raise ValueError(f"{name}: Expected {', '.join(LOSSES[name])} but got {shown(value)}")
 
 
 def _number(name: str, value: object) -> float:

@@ -2,22 +2,23 @@
 
 A box is matched by shape, not by overlap: it goes to every anchor of a level whose sides are within a factor
 `anchor_t` of its own, and there to the cell that holds its centre and the two nearest neighbour cells. The box loss is
-CIoU (Zheng et al. 2020, arXiv:1911.08287), the objectness target is the CIoU reached, the rest is binary cross
-entropy, optionally focal (Lin et al. 2017, arXiv:1708.02002).
+CIoU (Zheng et al. 2020, arXiv:1911.08287) or another of `models.box_losses`, the objectness target is the CIoU reached,
+the rest is binary cross entropy or another of `models.binary_losses`.
 
 Everything is computed in float32, whatever type the maps have and whatever autocast is on.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.binary_losses import binary_loss
+from models.box_losses import BOX_LOSS, BoxPairs, complete_iou
 
 if TYPE_CHECKING:
     from models.yolo import Detect
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # How much the objectness loss of a level weighs: small objects' levels have most cells and need most.
 LEVEL_BALANCE = {3: (4.0, 1.0, 0.4)}
 LEVEL_BALANCE_OTHER = (4.0, 1.0, 0.25, 0.06, 0.02)
-FOCAL_ALPHA = 0.25
 # The cell of the centre, then its left, upper, right and lower neighbour; subtracted from the centre, in cells.
 NEIGHBOUR_OFFSETS_XY = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
 MARGIN = 0.5  # a neighbour takes part when the centre is nearer than this to it, in cells
@@ -73,6 +73,9 @@ class LossSettings:
     anchor_t: float = 4.0
     fl_gamma: float = 0.0
     label_smoothing: float = 0.0
+    box_loss: str = "ciou"
+    obj_loss: str = "bce"
+    cls_loss: str = "bce"
 
     @classmethod
     def scaled(
@@ -91,6 +94,9 @@ class LossSettings:
         def value(name: str) -> float:
             return float(hyp[name] if isinstance(hyp, Mapping) else getattr(hyp, name))
 
+        def name(key: str, default: str) -> str:
+            return str(hyp.get(key, default) if isinstance(hyp, Mapping) else getattr(hyp, key, default))
+
         per_level = 3 / levels
         return cls(
             box=value("box") * per_level,
@@ -101,6 +107,9 @@ class LossSettings:
             anchor_t=value("anchor_t"),
             fl_gamma=value("fl_gamma"),
             label_smoothing=label_smoothing,
+            box_loss=name("box_loss", "ciou"),
+            obj_loss=name("obj_loss", "bce"),
+            cls_loss=name("cls_loss", "bce"),
         )
 
 
@@ -159,61 +168,14 @@ def decode_boxes(logits_xywh: Tensor, anchors_wh_grid: Tensor) -> Tensor:
     return torch.cat((scaled[:, :2] - 0.5, scaled[:, 2:] ** 2 * anchors_wh_grid), 1)
 
 
-def complete_iou(boxes_cxcywh: Tensor, others_cxcywh: Tensor, eps: float = 1e-7) -> Tensor:
-    """CIoU of (M, 4) pairs of boxes: overlap, less normalised centre distance, less aspect difference.
-
-    torchvision's `complete_box_iou_loss` computes the same from corners. It is not used because it takes sides as
-    differences of corners: a predicted side below one float step of the centre becomes 0 there and its gradient NaN.
-
-    Returns:
-        (M,) values in (-1.5, 1]; the weight of the aspect term carries no gradient.
-    """
-    x, y, w, h = boxes_cxcywh.unbind(1)
-    other_x, other_y, other_w, other_h = others_cxcywh.unbind(1)
-    left, right, other_left, other_right = x - w / 2, x + w / 2, other_x - other_w / 2, other_x + other_w / 2
-    top, bottom, other_top, other_bottom = y - h / 2, y + h / 2, other_y - other_h / 2, other_y + other_h / 2
-
-    overlap_w = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp(0)
-    overlap_h = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp(0)
-    overlap = overlap_w * overlap_h
-    iou = overlap / (w * h + other_w * other_h - overlap + eps)
-
-    hull_w = torch.maximum(right, other_right) - torch.minimum(left, other_left)
-    hull_h = torch.maximum(bottom, other_bottom) - torch.minimum(top, other_top)
-    distance = ((other_x - x) ** 2 + (other_y - y) ** 2) / (hull_w**2 + hull_h**2 + eps)
-
-    aspect = (4 / math.pi**2) * (torch.atan(other_w / other_h) - torch.atan(w / h)) ** 2
-    with torch.no_grad():
-        weight = aspect / (aspect - iou + (1 + eps))
-    return iou - distance - weight * aspect
-
-
-def binary_loss(logits: Tensor, targets: Tensor, positive_weight: float = 1.0, focal_gamma: float = 0.0) -> Tensor:
-    """Binary cross entropy per element, focal when `focal_gamma` is above 0.
-
-    Args:
-        logits: Any shape.
-        targets: The same shape, 0 to 1.
-        positive_weight: Factor on the positives' share.
-        focal_gamma: Exponent on one minus the probability given to the target.
-    """
-    weight = None if positive_weight == 1 else logits.new_tensor([positive_weight])
-    loss = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
-    if focal_gamma <= 0:
-        return loss
-    probability = logits.sigmoid()
-    of_target = targets * probability + (1 - targets) * (1 - probability)
-    alpha = targets * FOCAL_ALPHA + (1 - targets) * (1 - FOCAL_ALPHA)
-    return loss * alpha * (1 - of_target) ** focal_gamma
-
-
 class DetectionLoss(nn.Module):
     """The training loss of one model at one image size.
 
     Args:
         detect: The model's `Detect` head: its `anchors` (levels, anchors, 2) in cells and its `nc` are read once, here,
             so anchors that change later need a new loss.
-        hyp: A mapping or an object with YOLOv5's names: box, obj, cls, cls_pw, obj_pw, anchor_t, fl_gamma.
+        hyp: A mapping or an object with YOLOv5's names: box, obj, cls, cls_pw, obj_pw, anchor_t, fl_gamma; and
+            box_loss, obj_loss, cls_loss, of which one that is left out is YOLOv5's.
         image_px: Training image size, to which the objectness gain is scaled.
         label_smoothing: Epsilon of the class targets.
         class_weights: (nc,) weight of an object in the class loss, by its class; None for 1 each.
@@ -231,6 +193,7 @@ class DetectionLoss(nn.Module):
         super().__init__()
         # Targets come from the loader, on the CPU: matched there, a GPU is never waited for.
         self.anchors_wh_grid = detect.anchors.detach().float().cpu()  # (levels, anchors, 2)
+        self.strides_px = [float(stride) for stride in detect.stride]
         self.nc = int(detect.nc)
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         levels = len(self.anchors_wh_grid)
@@ -278,14 +241,25 @@ class DetectionLoss(nn.Module):
                 for m, count in zip(matches, match_counts, strict=True)
             ]
         )
-        overlap = complete_iou(
-            decode_boxes(picked[:, :4], torch.cat([m.anchors_wh_grid for m in matches])),
-            torch.cat([m.boxes_cxcywh_grid for m in matches]),
-        )  # (M,) over all levels
-        box = ((1 - overlap) * share).sum() * settings.box
-        obj = self._objectness(raw, matches, overlap.detach().clamp(0)) * (settings.obj * (len(raw[0]) / images))
-        cls = self._classes(picked[:, 5:], torch.cat([m.classes for m in matches]), share) * settings.cls
+        boxes = decode_boxes(picked[:, :4], torch.cat([m.anchors_wh_grid for m in matches]))
+        labelled = torch.cat([m.boxes_cxcywh_grid for m in matches])
+        if settings.box_loss == "ciou":
+            reached = complete_iou(boxes, labelled)  # (M,) over all levels
+            box_loss, overlap = 1 - reached, reached.detach().clamp(0)
+        else:  # the objectness target stays CIoU, so that the box loss alone differs
+            box_loss = BOX_LOSS[settings.box_loss](self._pairs(boxes, labelled, raw, matches))
+            overlap = complete_iou(boxes.detach(), labelled).clamp(0)
+        box = (box_loss * share).sum() * settings.box
+        obj = self._objectness(raw, matches, overlap) * (settings.obj * (len(raw[0]) / images))
+        cls = self._classes(picked[:, 5:], torch.cat([m.classes for m in matches]), share, overlap) * settings.cls
         return LossParts((box + obj + cls) * images, box.detach(), obj.detach(), cls.detach())
+
+    def _pairs(self, boxes: Tensor, labelled: Tensor, raw: Sequence[Tensor], matches: Sequence[Matches]) -> BoxPairs:
+        """The pairs of all levels, with the sizes that some losses scale by."""
+        counts = torch.tensor([len(m.classes) for m in matches], device=boxes.device)
+        sides = boxes.new_tensor([(level.shape[3], level.shape[2]) for level in raw])
+        strides = boxes.new_tensor(self.strides_px)
+        return BoxPairs(boxes, labelled, sides.repeat_interleave(counts, 0), strides.repeat_interleave(counts))
 
     def _objectness(self, raw: Sequence[Tensor], matches: Sequence[Matches], overlap: Tensor) -> Tensor:
         """Sum over levels of balance times the mean over cells; `overlap` is (M,) over all levels."""
@@ -295,20 +269,42 @@ class DetectionLoss(nn.Module):
             logits = level[..., 4]
             target = torch.zeros_like(logits)
             target[m.image, m.anchor, m.row, m.column] = value[m.winner]
-            total = total + binary_loss(logits, target, settings.obj_pw, settings.fl_gamma).mean() * balance
+            loss = binary_loss(
+                logits,
+                target,
+                settings.obj_pw,
+                settings.fl_gamma,
+                kind=settings.obj_loss,
+                overlap=target,
+                mean_overlap=_mean(overlap),
+            )
+            total = total + loss.mean() * balance
         return total
 
-    def _classes(self, logits: Tensor, classes: Tensor, share: Tensor) -> Tensor:
+    def _classes(self, logits: Tensor, classes: Tensor, share: Tensor, overlap: Tensor) -> Tensor:
         """Sum over levels of the mean over matches and classes; 0 for a model of one class."""
         if self.nc == 1:
             return logits.sum() * 0
         settings = self.settings
         target = torch.full_like(logits, settings.label_smoothing / 2)
         target[torch.arange(len(classes), device=classes.device), classes] = 1 - settings.label_smoothing / 2
-        loss = binary_loss(logits, target, settings.cls_pw, settings.fl_gamma)
+        loss = binary_loss(
+            logits,
+            target,
+            settings.cls_pw,
+            settings.fl_gamma,
+            kind=settings.cls_loss,
+            overlap=overlap[:, None],
+            mean_overlap=_mean(overlap),
+        )
         if self.class_weights is not None:
             share = share * self.class_weights.to(share.device)[classes]
         return (loss.mean(1) * share).sum()
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, 0 of nothing."""
+    return values.sum() / max(len(values), 1)
 
 
 def _sizes(raw: Sequence[Tensor], matches: Sequence[Matches]) -> list[float]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, cast
 
+from data.hyp import BINARY_LOSSES, BOX_LOSSES
 from engine.config.flags import MODULE_TEXT, PRECISIONS, Check, at_least, check, flag
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
@@ -90,6 +91,9 @@ class TrainConfig:
     label_smoothing: float = _training(
         0.0, "epsilon of the class targets", check=Check(lambda value: 0 <= value < 1, "0 to below 1")
     )
+    box_loss: str = _training("", "loss of the boxes; without it the one of the hyperparameters", choices=BOX_LOSSES)
+    obj_loss: str = _training("", "loss of the objectness, likewise", choices=BINARY_LOSSES)
+    cls_loss: str = _training("", "loss of the classes, likewise", choices=BINARY_LOSSES)
     image_weights: bool = _training(False, "draw images of rare and badly detected classes more often")
     class_weights: float = _training(
         0.0,

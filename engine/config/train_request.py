@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.dataset.dataset_yaml import DatasetSpec, read_dataset_spec
-from data.hyp import Hyperparameters, find_hyp, load_hyp
+from data.hyp import LOSSES, Hyperparameters, find_hyp, load_hyp
 from engine.config.files import module_files
 from engine.config.flags import given_names, settings
 from engine.config.train_config import DEFAULT_HYP, TrainConfig
@@ -90,7 +90,8 @@ def read_request(config: TrainConfig) -> TrainRequest:
         config = replace(config, hyp=str(find_hyp(dataset.hyp or DEFAULT_HYP).resolve()))
         if dataset.hyp:
             say(f"Hyperparameters from {dataset.hyp}, as {dataset.file.name} says; --hyp takes others")
-    request = TrainRequest(config, load_hyp(config.hyp), dataset, insertions)
+    losses = {name: value for name in LOSSES if (value := getattr(config, name))}
+    request = TrainRequest(config, replace(load_hyp(config.hyp), **losses), dataset, insertions)
     if spec is not None:
         request = replace(request, spec=request.complete(spec))
     weights = str(find_weights(config.weights).resolve()) if config.weights else ""

@@ -188,7 +188,12 @@ def _prepare(
     say("Settings: " + ", ".join(f"{name}={value}" for name, value in config.to_dict().items()))
     device = processes.device
     precision = choose_precision(config.precision, device)
-    say("Hyperparameters: " + ", ".join(f"{name}={value:g}" for name, value in hyp.to_dict().items()))
+    say(
+        "Hyperparameters: "
+        + ", ".join(
+            f"{name}={value if isinstance(value, str) else format(value, 'g')}" for name, value in hyp.to_dict().items()
+        )
+    )
     with processes.in_turns():
         dataset.drawn()  # on each machine
     if interrupted:

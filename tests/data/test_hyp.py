@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data.hyp import FOLDER, Hyperparameters, load_hyp
+from data.hyp import FOLDER, LOSSES, Hyperparameters, load_hyp
 
-NAMES = [field.name for field in fields(Hyperparameters)]
+NAMES = [field.name for field in fields(Hyperparameters) if field.name not in LOSSES]  # the numbers
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
@@ -90,3 +90,11 @@ def test_a_missing_file_names_the_nearest() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Hyperparameters().lr0 = 1.0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_goes_through_a_file_and_an_unknown_one_is_refused(name):
+    kept = Hyperparameters.from_dict({name: LOSSES[name][-1]}).to_dict()
+    assert getattr(Hyperparameters.from_dict(kept), name) == LOSSES[name][-1]
+    with pytest.raises(ValueError, match=f"my.yaml: {name}: Expected {LOSSES[name][0]}, .* but got 'ciuo'"):
+        Hyperparameters.from_dict({name: "ciuo"}, source="my.yaml")

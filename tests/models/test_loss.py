@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.ops import box_convert, complete_box_iou_loss
 
+from data.hyp import LOSSES
 from models.loss import DetectionLoss, LossSettings, assign_targets, complete_iou, last_of_equal
 
 HYP = {"box": 0.05, "obj": 1.0, "cls": 0.5, "cls_pw": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
@@ -169,7 +170,7 @@ def test_assignment_on_a_3x3_grid_by_hand():
 
 def test_loss_of_one_box_by_hand():
     """One 32 px image, one cell a level: raw zeros give xy 0.5 and w, h equal to the anchor."""
-    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=2)
+    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=2, stride=torch.tensor([8.0]))
     loss = DetectionLoss(head, HYP, image_px=640)
     got = loss([torch.zeros(1, 1, 1, 1, 7)], torch.tensor([[0, 1, 0.5, 0.5, 1.0, 1.0]]))
     gain = 3  # one level instead of three
@@ -192,7 +193,7 @@ def test_no_targets_is_finite_and_only_objectness(nc):
 
 def test_the_last_of_several_boxes_in_a_cell_sets_the_objectness():
     """Two boxes of the same image, anchor and cell: their order decides, whatever the device does with duplicates."""
-    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=1)
+    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.0]]]), nc=1, stride=torch.tensor([8.0]))
     loss = DetectionLoss(head, HYP, image_px=640)
     exact, wide = [0, 0, 0.5, 0.5, 1.0, 1.0], [0, 0, 0.5, 0.5, 2.0, 1.0]
     logits = torch.zeros(1, 1, 1, 1, 6)
@@ -228,7 +229,7 @@ def test_ciou_gradient_is_finite_for_a_vanishing_side():
 
 
 def test_gradcheck():
-    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.5]]]), nc=2)
+    head = SimpleNamespace(anchors=torch.tensor([[[1.0, 1.5]]]), nc=2, stride=torch.tensor([8.0]))
     loss = DetectionLoss(head, HYP, image_px=640)
     targets = torch.tensor([[0, 1, 0.4, 0.6, 0.5, 0.7]])
     logits = torch.randn(1, 1, 2, 2, 7)
@@ -290,6 +291,21 @@ def test_class_weights_weigh_objects_by_their_class():
 
 
 def test_too_many_levels():
-    head = SimpleNamespace(anchors=torch.ones(6, 1, 2), nc=1)
+    head = SimpleNamespace(anchors=torch.ones(6, 1, 2), nc=1, stride=torch.ones(6))
     with pytest.raises(ValueError, match="Expected at most 5 detection levels but got 6"):
         DetectionLoss(head, HYP, image_px=640)
+
+
+@pytest.mark.parametrize(("key", "name"), [(k, n) for k, names in LOSSES.items() for n in names])
+def test_each_named_loss_changes_its_part_alone(key, name):
+    """The objectness target stays CIoU whatever the box loss, and a batch without labels is finite."""
+    raw, targets = random_batch(3)
+    loss = DetectionLoss(make_head(3), {**HYP, key: name}, image_px=128)
+    base, got = DetectionLoss(make_head(3), HYP, image_px=128)(raw, targets), loss(raw, targets)
+    part, default = key.removesuffix("_loss"), name in ("ciou", "bce")
+    for field in ("box", "obj", "cls"):
+        same = torch.equal(getattr(base, field), getattr(got, field))
+        assert same == (default or field != part)
+    got.total.backward()
+    assert all(level.grad.isfinite().all() for level in raw)
+    assert loss(raw, torch.zeros(0, 6)).total.isfinite()

@@ -15,7 +15,7 @@ from typing import Any
 from analysis.compare.plan.command_line import NONE, Axes
 from analysis.compare.plan.data_fingerprint import data_digest
 from data.dataset.dataset_yaml import DatasetSpec, load_dataset_spec
-from data.hyp import find_hyp, load_hyp
+from data.hyp import LOSSES, Hyperparameters, find_hyp, load_hyp
 from engine.config.train_config import DEFAULT_HYP, TrainConfig
 from models.attention import canonical_name
 from models.freeze import freeze
@@ -38,6 +38,7 @@ _ALWAYS_COUNTED = (
 _WITHOUT_EFFECT = (
     *("device", "workers", "cache", "project", "name", "exist_ok", "noplots", "nosave", "save_period"),
     *("logger", "entity", "compile"),
+    *LOSSES,  # they count as hyperparameters, which they replace
 )
 _NAMED_FILES = ("cfg", "weights", "data", "hyp")  # they count by their content, so that runs of other machines match
 
@@ -191,6 +192,13 @@ def _check(spec: ModelSpec, text: str, start: str, frozen: Sequence[str]) -> Mod
     return model.spec
 
 
+def _hyp_digest(config: TrainConfig) -> dict[str, Any]:
+    """The hyperparameters of a run; its losses only where they are not YOLOv5's, as in runs from before the choice."""
+    given = {name: value for name in LOSSES if (value := getattr(config, name))}
+    values, default = replace(load_hyp(config.hyp), **given).to_dict(), Hyperparameters().to_dict()
+    return {name: value for name, value in values.items() if name not in LOSSES or value != default[name]}
+
+
 def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec, task: str) -> RunPlan:
     values = config.to_dict()
     shared = _counted(config) | ({"task": task} if task != "val" else {})
@@ -198,7 +206,7 @@ def _run(config: TrainConfig, text: str, start: str, dataset: DatasetSpec, task:
         "cfg": _model_digest(config.cfg, config.weights),
         "weights": _file_digest(config.weights),
         "data": {"names": list(dataset.names.values()), "file": dataset.file.stem},
-        "hyp": load_hyp(config.hyp).to_dict(),
+        "hyp": _hyp_digest(config),
     }
     parsed = parse_request(text) if text else Insertion(NONE, ())
     options = [(name, value) for name, value in parsed.options if name != "start"]
