@@ -91,9 +91,11 @@ class TrainConfig:
     label_smoothing: float = _training(
         0.0, "epsilon of the class targets", check=Check(lambda value: 0 <= value < 1, "0 to below 1")
     )
-    box_loss: str = _training("", "loss of the boxes; without it the one of the hyperparameters", choices=BOX_LOSSES)
-    obj_loss: str = _training("", "loss of the objectness, likewise", choices=BINARY_LOSSES)
-    cls_loss: str = _training("", "loss of the classes, likewise", choices=BINARY_LOSSES)
+    box_loss: str | None = _training(
+        None, "loss of the boxes; without it the one of the hyperparameters", choices=BOX_LOSSES
+    )
+    obj_loss: str | None = _training(None, "loss of the objectness, likewise", choices=BINARY_LOSSES)
+    cls_loss: str | None = _training(None, "loss of the classes, likewise", choices=BINARY_LOSSES)
     image_weights: bool = _training(False, "draw images of rare and badly detected classes more often")
     class_weights: float = _training(
         0.0,
