@@ -103,8 +103,9 @@ class Timm(Attention):
     @torch.no_grad()
     def _report_product(self, gates: Sequence[Tensor], x: Tensor, y: Tensor) -> None:
         """Report the product of the gates, unless the layer does more than multiply by it."""
-        product = math.prod(one.reshape(len(x), -1, 1, 1) if one.ndim == 3 else one for one in gates)
-        if not gates or not torch.allclose((x * product).float(), y.float(), rtol=1e-2, atol=1e-4):
+        maps = [one.reshape(len(x), -1, 1, 1) if one.ndim == 3 else one for one in gates]
+        product = math.prod(maps[1:], start=maps[0]) if maps else None
+        if product is None or not torch.allclose((x * product).float(), y.float(), rtol=1e-2, atol=1e-4):
             return
         if self.identity:
             product = 1 + self.strength * (product - 1)

@@ -57,15 +57,17 @@ class RepVGGBlock(nn.Module):
         if self.rbr_identity is not None:
             branches.append(_normalised(_identity_convolution(dense), self.rbr_identity).eval())
         folded = [fuse_conv_bn_eval(cast(nn.Conv2d, b.conv), cast(nn.BatchNorm2d, b.bn)) for b in branches]
-        k = dense.kernel_size[0]
+        k, stride = dense.kernel_size[0], dense.stride[0]
         fused = nn.Conv2d(
-            dense.in_channels, dense.out_channels, k, dense.stride, k // 2, groups=dense.groups
+            dense.in_channels, dense.out_channels, k, stride, k // 2, groups=dense.groups
         ).to(dense.weight)  # fmt: skip
         with torch.no_grad():
             pads = [(k - conv.kernel_size[0]) // 2 for conv in folded]
-            fused.weight.copy_(sum(F.pad(conv.weight, (p,) * 4) for conv, p in zip(folded, pads, strict=True)))
+            fused.weight.copy_(
+                sum((F.pad(c.weight, (p,) * 4) for c, p in zip(folded, pads, strict=True)), torch.zeros(()))
+            )
             assert fused.bias is not None
-            fused.bias.copy_(sum(cast(Tensor, conv.bias) for conv in folded))
+            fused.bias.copy_(torch.stack([cast(Tensor, conv.bias) for conv in folded]).sum(0))
         self.rbr_reparam = fused.requires_grad_(False).eval()
         del self.rbr_dense, self.rbr_1x1, self.rbr_identity
 

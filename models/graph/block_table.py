@@ -116,4 +116,4 @@ BLOCK_ALIASES = {
 }
 """Names used in existing forks -> the block's own."""
 
-BLOCKS |= {alias: BLOCKS[name] for alias, name in BLOCK_ALIASES.items()}
+BLOCKS.update({alias: BLOCKS[name] for alias, name in BLOCK_ALIASES.items()})
