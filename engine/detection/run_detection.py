@@ -25,7 +25,7 @@ from engine.config.files import new_run_folder
 from engine.detection.background_writer import Recorder
 from engine.inference.image_size import note_fixed_size, whole_strides
 from engine.inference.predictor import Detections, Predictor, Prepared, Selection
-from engine.inference.without_torch import NumpyPredictor, has_torch, open_without_torch
+from engine.inference.without_torch import NumpyPredictor, has_torch, open_without_torch, refuse_what_needs_torch
 from engine.runtime.console import note
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
 from files.disk import results_in
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from engine.inference.network import Network
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
+_Watch = Callable[[Mapping[int, str]], Callable[[Path], "Visualizer"]]
 _MOST_AT_A_TIME = 8  # batches in the network
 
 
@@ -57,6 +58,8 @@ def run_detection(config: DetectConfig, told: Callable[[Trouble], None] | None =
     Raises:
         ValueError: On weights, a source or options that cannot be used.
     """
+    if not has_torch():
+        refuse_what_needs_torch(config)
     if config.module:
         from models.user_modules import load_modules
 
@@ -72,14 +75,15 @@ def run_detection(config: DetectConfig, told: Callable[[Trouble], None] | None =
         watch = _visualizer(config, weights)
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
+        explain_into = watch and watch(predictor.names)
         source.alpha = predictor.network.channels in WITH_ALPHA
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
         recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
         explain = None
-        if watch is not None and folder is not None:
-            explain = stack.enter_context(closing(watch(predictor.names, folder)))
+        if explain_into is not None and folder is not None:
+            explain = stack.enter_context(closing(explain_into(folder)))
         at_a_time = 1 if live_view or not predictor.network.parallel else min(_threads(), _MOST_AT_A_TIME)
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking, explain)
         run.over(source)
@@ -97,7 +101,7 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _visualizer(config: DetectConfig, weights: Sequence[str]) -> Callable[[Mapping[int, str], Path], Visualizer] | None:
+def _visualizer(config: DetectConfig, weights: Sequence[str]) -> _Watch | None:
     """What makes the one of `--visualize`, whose model is loaded now, from class names and folder."""
     if config.visualize is None:
         return None
@@ -106,7 +110,12 @@ def _visualizer(config: DetectConfig, weights: Sequence[str]) -> Callable[[Mappi
     model = model_to_explain(config, weights)
     if model is None:
         return None
-    return lambda names, folder: Visualizer(make_explainer(config, model, names), folder, config.visualize_every)
+
+    def watch(names: Mapping[int, str]) -> Callable[[Path], Visualizer]:
+        explainer = make_explainer(config, model, names)
+        return lambda folder: Visualizer(explainer, folder, config.visualize_every)
+
+    return watch
 
 
 def _viewer() -> Viewer | None:
@@ -144,7 +153,7 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
             weights, select_device(config.device), config.precision, augment=config.augment, dnn=config.dnn
         )
     else:
-        network, kind = open_without_torch(config, weights), NumpyPredictor
+        network, kind = open_without_torch(weights[0]), NumpyPredictor
     if config.data is not None:
         network.names = _read_names(config.data, network.nc)
     note_fixed_size(network, " ".join(weights))

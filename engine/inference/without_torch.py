@@ -33,26 +33,33 @@ def has_torch() -> bool:
     return True
 
 
-def open_without_torch(config: DetectConfig, weights: Sequence[str]) -> Any:  # noqa: ANN401  (Network's face, no torch)
-    """Open one `.onnx` file.
+def refuse_what_needs_torch(config: DetectConfig) -> None:
+    """Say it before anything is imported that would.
 
     Raises:
-        ValueError: On everything that needs torch, and a file that cannot be read.
+        ValueError: On every flag and file that cannot do without.
     """
-    asked: dict[str, Any] = {"--augment": config.augment, "--dnn": config.dnn, "--track": config.track}
-    asked["several --weights"] = weights[1:]
-    asked["--visualize"] = config.visualize
-    asked["--module"] = config.module
+    first, *others = config.weights
+    asked: dict[str, Any] = {f"--{name}": getattr(config, name) for name in ("augment", "dnn", "track", "visualize")}
+    asked |= {"--module": config.module, "several --weights": others}
     asked[f"--device {config.device}"] = config.device.strip().lower() not in ("", "auto", "cpu")
-    asked[f"--weights {weights[0]}"] = not weights[0].lower().endswith(".onnx")
+    asked[f"--weights {first}"] = not first.lower().endswith(".onnx")
     for name in [name for name, given in asked.items() if given]:
         raise ValueError(
             f"{name} needs torch, which is not installed; without it detect.py runs one .onnx file on the CPU: "
             "pip install -r requirements.txt, or give a file of export.py --include onnx"
         )
-    if not Path(weights[0]).is_file():
-        raise ValueError(f"weights file {weights[0]!r} was not found; export.py writes it")
-    return _OnnxNetwork(weights[0])
+
+
+def open_without_torch(file: str) -> Any:  # noqa: ANN401  (the face of a Network, whose class needs torch)
+    """Open an `.onnx` file.
+
+    Raises:
+        ValueError: If it is missing or cannot be read.
+    """
+    if not Path(file).is_file():
+        raise ValueError(f"weights file {file!r} was not found; export.py writes it")
+    return _OnnxNetwork(file)
 
 
 class _OnnxNetwork:

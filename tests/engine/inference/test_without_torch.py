@@ -62,9 +62,10 @@ def test_same_boxes_with_and_without(root, tmp_path, onnx_file, flags):
         np.testing.assert_allclose(given[name], boxes, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "flags", [("--track",), ("--device", "0"), ("--augment",), ("--weights", "weights/yolov5n.pt")]
-)
+REFUSED = [("--track",), ("--device", "0"), ("--augment",), ("--visualize",), ("--weights", "weights/yolov5n.pt")]
+
+
+@pytest.mark.parametrize("flags", REFUSED)
 def test_what_needs_torch_is_refused_in_a_line(root, tmp_path, onnx_file, flags):
     run = detect(root, WITHOUT, "--weights", onnx_file, "--project", tmp_path, *flags)
     assert run.returncode == 2
