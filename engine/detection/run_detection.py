@@ -88,8 +88,9 @@ def run_detection(config: DetectConfig, told: Callable[[Trouble], None] | None =
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking, explain)
         run.over(source)
     code = run.report(folder)
-    for trouble in run.troubles if told else ():
-        told(trouble)
+    if told is not None:
+        for trouble in run.troubles:
+            told(trouble)
     if isinstance(run.stopped, Terminated):
         raise run.stopped
     return code
