@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from data.dataset.dataset_yaml import find_dataset
 from data.images import WITH_ALPHA
@@ -24,13 +23,10 @@ from data.sources.open_source import open_source
 from engine.config.detect_config import LOWEST_TRACKED, DetectConfig
 from engine.config.files import new_run_folder
 from engine.detection.background_writer import Recorder
-from engine.detection.visualizer import Visualizer, make_explainer, model_to_explain
 from engine.inference.image_size import note_fixed_size, whole_strides
-from engine.inference.network import Network
-from engine.inference.open_weights import open_network
 from engine.inference.predictor import Detections, Predictor, Prepared, Selection
+from engine.inference.without_torch import NumpyPredictor, has_torch, open_without_torch, refuse_what_needs_torch
 from engine.runtime.console import note
-from engine.runtime.device import select_device
 from engine.runtime.pipeline import in_batches, read_ahead, side_by_side
 from files.disk import results_in
 from files.find import ROOT
@@ -38,12 +34,14 @@ from files.paths import exists
 from files.signals import Terminated
 from files.text import printable
 from files.yaml_file import read_yaml
-from models.user_modules import load_modules
 
 if TYPE_CHECKING:
+    from engine.detection.visualizer import Visualizer
     from engine.detection.window import Viewer
+    from engine.inference.network import Network
 
 _GPU_BATCH, _CPU_BATCH = 16, 4
+_Watch = Callable[[Mapping[int, str]], Callable[[Path], "Visualizer"]]
 _MOST_AT_A_TIME = 8  # batches in the network
 
 
@@ -60,7 +58,12 @@ def run_detection(config: DetectConfig, told: Callable[[Trouble], None] | None =
     Raises:
         ValueError: On weights, a source or options that cannot be used.
     """
-    load_modules(config.module)
+    if not has_torch():
+        refuse_what_needs_torch(config)
+    if config.module:
+        from models.user_modules import load_modules
+
+        load_modules(config.module)
     with results_in(Path(config.project)), ExitStack() as stack:
         for warning in config.warnings:
             note(warning)
@@ -69,28 +72,51 @@ def run_detection(config: DetectConfig, told: Callable[[Trouble], None] | None =
             stack.enter_context(closing(viewer))
         tracking = _tracking(config)
         weights = [_find_weights(name) for name in config.weights]
-        explained = model_to_explain(config, weights)
+        watch = _visualizer(config, weights)
         source = stack.enter_context(closing(open_source(config.source, vid_stride=config.vid_stride)))
         predictor = make_predictor(config, weights)
+        explain_into = watch and watch(predictor.names)
         source.alpha = predictor.network.channels in WITH_ALPHA
-        explainer = explained and make_explainer(config, explained, predictor.names)
         folder = new_run_folder(config.project, config.name, exist_ok=config.exist_ok) if config.saves else None
         live_view = source.live or viewer is not None
         size = 1 if live_view else config.batch_size or (_CPU_BATCH if predictor.device.type == "cpu" else _GPU_BATCH)
         recorder = stack.enter_context(closing(Recorder(folder, config, predictor.names, ahead=2 * size)))
         explain = None
-        if explainer is not None and folder is not None:
-            explain = stack.enter_context(closing(Visualizer(explainer, folder, config.visualize_every)))
-        at_a_time = 1 if live_view or not predictor.network.parallel else min(torch.get_num_threads(), _MOST_AT_A_TIME)
+        if explain_into is not None and folder is not None:
+            explain = stack.enter_context(closing(explain_into(folder)))
+        at_a_time = 1 if live_view or not predictor.network.parallel else min(_threads(), _MOST_AT_A_TIME)
         run = _Run(predictor, recorder, size, at_a_time, viewer.show if viewer else None, tracking, explain)
         run.over(source)
     code = run.report(folder)
-    if told:
+    if told is not None:
         for trouble in run.troubles:
             told(trouble)
     if isinstance(run.stopped, Terminated):
         raise run.stopped
     return code
+
+
+def _threads() -> int:
+    import torch  # only networks that several threads may call ask, and those are torch's
+
+    return torch.get_num_threads()
+
+
+def _visualizer(config: DetectConfig, weights: Sequence[str]) -> _Watch | None:
+    """What makes the one of `--visualize`, whose model is loaded now, from class names and folder."""
+    if config.visualize is None:
+        return None
+    from engine.detection.visualizer import Visualizer, make_explainer, model_to_explain
+
+    model = model_to_explain(config, weights)
+    if model is None:
+        return None
+
+    def watch(names: Mapping[int, str]) -> Callable[[Path], Visualizer]:
+        explainer = make_explainer(config, model, names)
+        return lambda folder: Visualizer(explainer, folder, config.visualize_every)
+
+    return watch
 
 
 def _viewer() -> Viewer | None:
@@ -119,9 +145,16 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
     Raises:
         ValueError: If weights, device, precision, names or classes do not go together.
     """
-    network = open_network(
-        weights, select_device(config.device), config.precision, augment=config.augment, dnn=config.dnn
-    )
+    kind: type[Predictor] = Predictor
+    if has_torch():
+        from engine.inference.open_weights import open_network
+        from engine.runtime.device import select_device
+
+        network = open_network(
+            weights, select_device(config.device), config.precision, augment=config.augment, dnn=config.dnn
+        )
+    else:
+        network, kind = open_without_torch(weights[0]), NumpyPredictor
     if config.data is not None:
         network.names = _read_names(config.data, network.nc)
     note_fixed_size(network, " ".join(weights))
@@ -133,7 +166,7 @@ def make_predictor(config: DetectConfig, weights: Sequence[str]) -> Predictor:
         config.agnostic_nms,
         config.max_det,
     )
-    predictor = Predictor(network, image_px=image_hw, selection=selection)
+    predictor = kind(network, image_px=image_hw, selection=selection)
     print(f"{' '.join(weights)}: {len(network.names)} classes, {network.description}", flush=True)
     if network.device.type != "cpu":
         predictor.warm_up()
@@ -250,6 +283,8 @@ class _Run:
 
         if self.at_a_time == 1:
             return ((batch, detect(batch)) for batch in batches)
+        import torch
+
         share = torch.get_num_threads() // self.at_a_time
         return side_by_side(detect, batches, self.at_a_time, lambda: torch.set_num_threads(share), self.held.full)
 

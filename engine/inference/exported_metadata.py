@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,6 +56,17 @@ class Metadata:
             key: repr(value) if key == "names" else json.dumps(value, ensure_ascii=False)
             for key, value in self.to_dict().items()
         }
+
+    @classmethod
+    def of_onnx(cls, facts: Mapping[str, Any], shape: Sequence[Any], file: object) -> Metadata:
+        """As `read`, with size and batch from the graph's input where a file of the original does not tell them."""
+        fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
+        facts = {"channels": (len(fixed) == 4 and fixed[1]) or 3, **facts}
+        if "imgsz" not in facts and None not in fixed:
+            facts = {**facts, "imgsz": fixed[2:], "batch": fixed[0]}
+        elif "imgsz" not in facts:
+            facts = {**facts, "dynamic": "true"}
+        return cls.read(facts, file)
 
     @classmethod
     def read(cls, found: Mapping[str, Any], file: object) -> Metadata:

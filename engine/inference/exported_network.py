@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _onnx(file: Path, device: torch.device) -> ExportedNetwork:
     except Exception as error:  # its own errors share no other base
         raise ValueError(f"{file}: not a readable ONNX file: {first_line(error)}") from error
     given = session.get_inputs()[0]
-    metadata = _with_shape(session.get_modelmeta().custom_metadata_map, given.shape, file)
+    metadata = Metadata.of_onnx(session.get_modelmeta().custom_metadata_map, given.shape, file)
     dtype = np.float16 if given.type == "tensor(float16)" else np.float32
     outputs = [output.name for output in session.get_outputs()]
     outputs = outputs[:1] if metadata.raw_head is None else outputs
@@ -149,7 +149,7 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
     except Exception as error:  # protobuf's errors share no other base
         raise ValueError(f"{file}: not a readable ONNX file: {first_line(error)}") from error
     facts = {entry.key: entry.value for entry in graph.metadata_props}
-    metadata = _with_shape(facts, shape, file)
+    metadata = Metadata.of_onnx(facts, shape, file)
     if metadata.half:
         raise ValueError(f"--dnn {file}: OpenCV's DNN module computes in fp32; export without --half")
     if metadata.raw_head is not None:
@@ -164,17 +164,6 @@ def _opencv(file: Path, _: torch.device) -> ExportedNetwork:
         return network.forward()
 
     return ExportedNetwork(run, metadata, torch.device("cpu"), f"OpenCV {cv2.__version__}")
-
-
-def _with_shape(facts: Mapping[str, Any], shape: list[Any], file: Path) -> Metadata:
-    """The facts, with size and batch from the graph where a file of the original does not tell them."""
-    fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
-    facts = {"channels": (len(fixed) == 4 and fixed[1]) or 3, **facts}
-    if "imgsz" not in facts and None not in fixed:
-        facts = {**facts, "imgsz": fixed[2:], "batch": fixed[0]}
-    elif "imgsz" not in facts:
-        facts = {**facts, "dynamic": "true"}
-    return Metadata.read(facts, file)
 
 
 def _openvino(place: Path, precision: str) -> ExportedNetwork:

@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from data.images import Letterboxed, letterbox, to_channels, unletterbox
-from engine.inference.network import Network
-from engine.runtime.device import seconds_when_done
+
+if TYPE_CHECKING:
+    from engine.inference.network import Network
 
 
 class Detections(NamedTuple):
@@ -160,9 +159,18 @@ class Predictor:
             self.seconds.nms += nms_s
         return [found[index] for index in range(len(batch))], network_s
 
-    @torch.inference_mode()
     def _detect_same_shape(self, batch: Sequence[Prepared]) -> tuple[list[Detections], float, float]:
         """Detections, seconds of the network, seconds of what follows."""
+        import torch  # here, because `without_torch` builds on this class
+
+        with torch.inference_mode():
+            return self._through_torch(batch)
+
+    def _through_torch(self, batch: Sequence[Prepared]) -> tuple[list[Detections], float, float]:
+        import torch
+
+        from engine.runtime.device import seconds_when_done
+
         start = seconds_when_done(self.device)
         pixels = torch.from_numpy(np.stack([prepared.letterboxed.image for prepared in batch]))  # (B, H, W, C)
         images = pixels.to(self.device).permute(0, 3, 1, 2)  # (B, C, H, W)
@@ -182,7 +190,9 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Run the network once on nothing, so that the first image's time is like the others'."""
+        import torch
+
         shape = (1, self.network.channels, *self.image_hw)
-        empty: Tensor = torch.zeros(shape, device=self.device, dtype=self.network.dtype)
+        empty = torch.zeros(shape, device=self.device, dtype=self.network.dtype)
         with torch.inference_mode():
             self.network(empty.contiguous(memory_format=self.network.memory_format))

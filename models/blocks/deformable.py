@@ -7,6 +7,7 @@ It runs in float32. Its backward on CUDA is not deterministic.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +42,8 @@ class DCNv2(Conv):
         act: bool | nn.Module = True,
     ) -> None:
         super().__init__(c1, c2, k, s, p, g, act=act)
-        self.conv_offset_mask = nn.Conv2d(
-            c1, 3 * k * k, k, s, _pair(self.conv.padding)
-        )  # rows and columns in turn; weights
+        padding = cast("tuple[int, int]", self.conv.padding)
+        self.conv_offset_mask = nn.Conv2d(c1, 3 * k * k, k, s, padding)  # rows and columns in turn; weights
         nn.init.zeros_(self.conv_offset_mask.weight)
         assert self.conv_offset_mask.bias is not None
         nn.init.zeros_(self.conv_offset_mask.bias)

@@ -57,9 +57,9 @@ class RepVGGBlock(nn.Module):
         if self.rbr_identity is not None:
             branches.append(_normalised(_identity_convolution(dense), self.rbr_identity).eval())
         folded = [fuse_conv_bn_eval(cast(nn.Conv2d, b.conv), cast(nn.BatchNorm2d, b.bn)) for b in branches]
-        k = dense.kernel_size[0]
+        k, stride = dense.kernel_size[0], dense.stride[0]
         fused = nn.Conv2d(
-            dense.in_channels, dense.out_channels, k, dense.stride[0], k // 2, groups=dense.groups
+            dense.in_channels, dense.out_channels, k, stride, k // 2, groups=dense.groups
         ).to(dense.weight)  # fmt: skip
         with torch.no_grad():
             pads = [(k - conv.kernel_size[0]) // 2 for conv in folded]
