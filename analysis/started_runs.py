@@ -22,6 +22,7 @@ from engine.runtime.background import is_running, log_tail, start, started
 from engine.training.results_csv import ResultsFile
 from files.disk import require_writable
 from files.find import ROOT
+from files.yaml_file import read_yaml
 from models.insertion.insert import insert
 
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
@@ -113,7 +114,10 @@ def _is_epoch(line: str) -> bool:
 def _asked(folder: Path) -> int:
     note = started(folder)
     words = note.words if note else ()
-    return int(words[words.index("--epochs") + 1]) if "--epochs" in words else 0
+    if "--epochs" in words:
+        return int(words[words.index("--epochs") + 1])
+    options = folder / "opt.yaml"  # of a run that was started on a command line
+    return int(read_yaml(options).get("epochs", 0)) if options.is_file() else 0
 
 
 def compare_request(words: Sequence[str]) -> CompareRequest:

@@ -98,7 +98,7 @@ def build(page: Page) -> None:
             with gr.Row():
                 curves = [
                     gr.LinePlot(x="epoch", y="value", color="curve", title=say(name), label=say(name),
-                        x_title=say("epoch"), y_title="", height=240, min_width=280)
+                        x_title=say("epoch"), y_title=" ", color_title=" ", height=300, min_width=280)
                     for name in ("losses", "maps")
                 ]  # fmt: skip
             log = gr.Textbox(label=say("log"), lines=12, max_lines=12, interactive=False, autoscroll=True)
