@@ -27,7 +27,7 @@ from models.insertion.insert import insert
 
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 _LOG_LINES = 40
-_CURVES = ("train/box_loss", "train/obj_loss", "train/cls_loss", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
+CURVES = ("train/box_loss", "train/obj_loss", "train/cls_loss", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TrainingView:
         return [
             {"epoch": int(row["epoch"]), "curve": name, "value": row[name], "loss": "loss" in name}
             for row in self.rows
-            for name in _CURVES
+            for name in CURVES
         ]
 
 

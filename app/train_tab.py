@@ -9,12 +9,16 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from analysis.started_runs import FAILED, RUNNING, STOPPED, resume_training, start_training, view_training
+from analysis.started_runs import CURVES, FAILED, RUNNING, STOPPED, resume_training, start_training, view_training
 from app.choices import data_list, model, model_list, path, project, run_list, weights_list
 from app.page import Page
+from engine.drawing.figure_style import PALETTE
 from engine.runtime.background import stop
 
 _EVERY_S = 2
+_COLOURS = dict(zip(CURVES, PALETTE, strict=False))
+# The chart's own legend shows no names.
+_LEGEND = " &emsp; ".join(f'<b style="color: {colour}">━</b>&nbsp;{name}' for name, colour in _COLOURS.items())
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,11 @@ def build(page: Page) -> None:
             with gr.Row():
                 curves = [
                     gr.LinePlot(x="epoch", y="value", color="curve", title=say(name), label=say(name),
-                        x_title=say("epoch"), y_title=" ", color_title=" ", height=300, min_width=280)
+                        x_title=say("epoch"), y_title=" ", color_map=_COLOURS, colors_in_legend=[], height=240,
+                        min_width=280)
                     for name in ("losses", "maps")
                 ]  # fmt: skip
+            gr.HTML(_LEGEND)
             log = gr.Textbox(label=say("log"), lines=12, max_lines=12, interactive=False, autoscroll=True)
     timer = gr.Timer(_EVERY_S, active=False)
     shown = [line, *curves, log, end, again, timer]
