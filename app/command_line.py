@@ -15,7 +15,12 @@ _AUTH = "user:password"
 
 def build_parser() -> ArgumentParser:
     """The parser."""
-    parser = ArgumentParser(prog="app.py", description="Detect, insert, train and compare on a page in the browser.")
+    parser = ArgumentParser(
+        prog="app.py",
+        description="Detect, insert, train and compare on a page in the browser.",
+        examples=("python app.py --folder my_images", "python app.py --host 0.0.0.0 --auth me:secret --no-browser"),
+        page="docs/app.md",
+    )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to serve at; others than this machine's own need --auth")
     add("--port", type=int, default=7860, help="port to serve at")

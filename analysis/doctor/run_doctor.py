@@ -112,7 +112,15 @@ def _left_out(request: Request) -> list[str]:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     defaults = Request("")
-    parser = ArgumentParser(prog="python -m analysis.doctor", description="Finds what is wrong with a data set.")
+    parser = ArgumentParser(
+        prog="python -m analysis.doctor",
+        description="Finds what is wrong with a data set.",
+        examples=(
+            "python -m analysis.doctor data/roadsigns_demo.yaml --img 320",
+            "python -m analysis.doctor my.yaml --weights runs/train/exp/weights/best.pt",
+        ),
+        page="docs/doctor.md",
+    )
     add = parser.add_argument
     add("data", help="data set YAML, as for train.py --data")
     add("--weights", default="", help="a model trained on these classes, which doubts labels")

@@ -3,22 +3,26 @@
 python -m benchmarks.studies.page_under_load [--clients 10] [--rounds 5]
 
 In each round every client asks once for the boxes of a photograph, one shortly after the other. Then more ask at once
-than the queue has room for.
+than the queue has room for. Photographs differ in a pixel, as those of different people do: gradio keeps a result under
+the hash of its content, and writes it anew while another client may be reading it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 from gradio_client import Client, handle_file
@@ -26,7 +30,8 @@ from gradio_client.exceptions import AppError
 
 from files.find import ROOT
 
-_PHOTO = str(ROOT / "data/images/crossroads.jpg")
+_PHOTO = cv2.imread(str(ROOT / "data/images/crossroads.jpg"))
+_NUMBERS = itertools.count()
 _SETTINGS = ("weights/yolov5n.pt", None, 0.25, 0.45, 640, [], "")
 _APART_S = 0.05  # between the clients of a round, so that there is an order
 _TOO_MANY = 60
@@ -54,10 +59,15 @@ def watch(process: psutil.Process, stop: threading.Event, seen_mb: list[float]) 
 
 def ask(client: Client, wait_s: float = 0.0) -> tuple[float, float, int]:
     """Ask for the boxes -> when asked, when answered, how many boxes."""
-    time.sleep(wait_s)
-    asked_s = time.perf_counter()
-    boxes = client.predict(handle_file(_PHOTO), *_SETTINGS, api_name="/detect")[4]["data"]
-    return asked_s, time.perf_counter(), len(boxes)
+    with tempfile.TemporaryDirectory() as folder:
+        photo, number = _PHOTO.copy(), next(_NUMBERS)
+        photo[number // photo.shape[1], number % photo.shape[1]] ^= 255
+        file = Path(folder, "photo.png")
+        cv2.imwrite(str(file), photo)
+        time.sleep(wait_s)
+        asked_s = time.perf_counter()
+        boxes = client.predict(handle_file(str(file)), *_SETTINGS, api_name="/detect")[4]["data"]
+        return asked_s, time.perf_counter(), len(boxes)
 
 
 def refused(client: Client) -> bool:

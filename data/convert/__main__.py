@@ -55,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Convert a data set to YOLO layout.",
         epilog="FORMAT: "
         + "; ".join(f"{name}: {module.SUMMARY}" for name, module in FORMATS.items())
-        + f"; three-way: {three_way.SUMMARY}",
+        + f"; three-way: {three_way.SUMMARY}. Examples: python -m data.convert export.zip --out datasets/mine; "
+        "python -m data.convert --to coco my.yaml --out my_coco. More: docs/data.md",
     )
     _add_common_arguments(parser)
     for name, module in FORMATS.items():

@@ -103,7 +103,16 @@ class DetectConfig(PredictConfig):
 
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
-    parser = create_parser(DetectConfig, "detect.py", "Detect objects on images, videos, cameras and streams.")
+    parser = create_parser(
+        DetectConfig,
+        "detect.py",
+        "Detect objects on images, videos, cameras and streams.",
+        examples=(
+            "python detect.py --weights runs/train/exp/weights/best.pt --source my_images --save-txt",
+            "python detect.py --source clip.mp4 --visualize",
+        ),
+        page="docs/detection.md",
+    )
     parser.ignored(_IGNORED)
     return parser
 

@@ -137,7 +137,15 @@ class ExportConfig:
 
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults where they make sense here."""
-    parser = ArgumentParser(prog="export.py", description="Write a trained model for other runtimes.")
+    parser = ArgumentParser(
+        prog="export.py",
+        description="Write a trained model for other runtimes.",
+        examples=(
+            "python export.py --weights runs/train/exp/weights/best.pt --include onnx --dynamic",
+            "python export.py --weights best.pt --include openvino --int8 --data signs.yaml",
+        ),
+        page="docs/export.md",
+    )
     add_flags(parser, ExportConfig)
     parser.unsupported(_UNSUPPORTED_FLAGS)
     parser.ignored(_IGNORED_FLAGS)

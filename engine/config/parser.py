@@ -37,14 +37,25 @@ class ArgumentParser(argparse.ArgumentParser):
     declared with `ignored`: a line says so, and the run goes on. Prefixes of flags are accepted as in YOLOv5
     (`--img`, `--batch` are declared names, `--epoch` is a prefix), but never a prefix of an unsupported flag.
 
+    Args:
+        examples: Command lines, shown below the flags.
+        page: Of the documentation, named below them.
+
     Attributes:
         refused: From each such flag to its reason.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (argparse defines them)
+    def __init__(self, *args: Any, examples: Sequence[str] = (), page: str = "", **kwargs: Any) -> None:  # noqa: ANN401  (argparse defines them)
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         super().__init__(*args, **kwargs)
         self.refused: dict[str, str] = {}
+        self.examples, self.page = tuple(examples), page
+
+    def format_help(self) -> str:
+        """The flags, then examples and the page that says more."""
+        lines = ["", "examples:", *(f"  {example}" for example in self.examples)] if self.examples else []
+        lines += ["", f"more: {self.page}"] if self.page else []
+        return super().format_help() + "".join(f"{line}\n" for line in lines)
 
     def unsupported(self, reasons: Mapping[str, str]) -> None:
         """Declare flags of YOLOv5 that are refused by name.

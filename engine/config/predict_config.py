@@ -41,9 +41,11 @@ class PredictConfig:
 Config = TypeVar("Config", bound=PredictConfig)
 
 
-def create_parser(config_class: type[Config], prog: str, description: str) -> ArgumentParser:
+def create_parser(
+    config_class: type[Config], prog: str, description: str, *, examples: Sequence[str], page: str
+) -> ArgumentParser:
     """The parser of a script, with YOLOv5's `--half`, which is another way to say `--precision 16`."""
-    parser = ArgumentParser(prog=prog, description=description)
+    parser = ArgumentParser(prog=prog, description=description, examples=examples, page=page)
     add_flags(parser, config_class)
     parser.add_argument("--half", action="store_true", help="fp16, the same as --precision 16")
     return parser

@@ -30,7 +30,15 @@ IGNORED = {
 
 def create_parser() -> ArgumentParser:
     """The parser of `train.py`."""
-    parser = ArgumentParser(prog="train.py", description="Train a detection model on a dataset in YOLO format.")
+    parser = ArgumentParser(
+        prog="train.py",
+        description="Train a detection model on a dataset in YOLO format.",
+        examples=(
+            "python train.py --data signs.yaml --attention CoordAtt@neck.P3,neck.P4,neck.P5",
+            "python train.py --data my.yaml --weights yolov5s.pt --img 640 --batch 16 --epochs 100",
+        ),
+        page="docs/training.md",
+    )
     add = add_flags(parser, TrainConfig)[OUTPUT]
     add("--resume", nargs="?", const=True, default=False, help="continue a run: its last.pt, or the newest interrupted")
     text = "search hyperparameters in so many runs, 300 without a number; the same command goes on, also at once"

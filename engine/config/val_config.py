@@ -69,7 +69,16 @@ class ValConfig(PredictConfig):
 
 def build_parser() -> ArgumentParser:
     """The parser, with YOLOv5's names and defaults."""
-    parser = create_parser(ValConfig, "val.py", "Measure a trained model on a data set.")
+    parser = create_parser(
+        ValConfig,
+        "val.py",
+        "Measure a trained model on a data set.",
+        examples=(
+            "python val.py --weights runs/train/exp/weights/best.pt --data signs.yaml",
+            "python val.py --weights best.pt --data signs.yaml --task test --errors",
+        ),
+        page="docs/validation.md",
+    )
     parser.add_argument("--noplots", action="store_true", help="write no plots and mosaics")
     return parser
 

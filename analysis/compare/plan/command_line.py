@@ -156,7 +156,15 @@ def parse_compare_args(argv: Sequence[str] | None = None) -> CompareRequest:
 
 def create_parser(prog: str = "compare.py") -> ArgumentParser:
     """The parser of `compare.py`; flags that train.py has too are train.py's own."""
-    parser = ArgumentParser(prog=prog, description="Compare attention modules by training them with several seeds.")
+    parser = ArgumentParser(
+        prog=prog,
+        description="Compare attention modules by training them with several seeds.",
+        examples=(
+            "python compare.py --data signs.yaml --cfg yolov5n.yaml --attention none SE CBAM --at neck.P3 --seeds 3",
+            "python compare.py --plan my_study.yaml --dry-run",
+        ),
+        page="docs/comparison.md",
+    )
     add = parser.add_argument_group("what is compared; every combination is run").add_argument
     add("--plan", default="", metavar="YAML", help="a YAML with any of these settings under the same names")
     add("--cfg", nargs="+", default=[], help="model YAMLs; none: the model inside --weights")
