@@ -16,7 +16,7 @@ from engine.drawing.figure_style import PALETTE
 from engine.runtime.background import stop
 
 _EVERY_S = 2
-_COLOURS = dict(zip(CURVES, PALETTE, strict=False))
+_COLOURS: dict[str, str] = dict(zip(CURVES, PALETTE, strict=False))
 # The chart's own legend shows no names.
 _LEGEND = " &emsp; ".join(f'<b style="color: {colour}">━</b>&nbsp;{name}' for name, colour in _COLOURS.items())
 

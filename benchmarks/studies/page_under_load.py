@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 import psutil
 from gradio_client import Client, handle_file
-from gradio_client.exceptions import AppError
+from gradio_client.utils import QueueError
 
 from files.find import ROOT
 
-_PHOTO = cv2.imread(str(ROOT / "data/images/crossroads.jpg"))
+_PHOTO = np.asarray(cv2.imread(str(ROOT / "data/images/crossroads.jpg")), np.uint8)
 _NUMBERS = itertools.count()
 _SETTINGS = ("weights/yolov5n.pt", None, 0.25, 0.45, 640, [], "")
 _APART_S = 0.05  # between the clients of a round, so that there is an order
@@ -61,7 +61,8 @@ def ask(client: Client, wait_s: float = 0.0) -> tuple[float, float, int]:
     """Ask for the boxes -> when asked, when answered, how many boxes."""
     with tempfile.TemporaryDirectory() as folder:
         photo, number = _PHOTO.copy(), next(_NUMBERS)
-        photo[number // photo.shape[1], number % photo.shape[1]] ^= 255
+        row, column = divmod(number, photo.shape[1])
+        photo[row, column] = 255 - photo[row, column]
         file = Path(folder, "photo.png")
         cv2.imwrite(str(file), photo)
         time.sleep(wait_s)
@@ -74,9 +75,7 @@ def refused(client: Client) -> bool:
     """Whether a request finds the queue full."""
     try:
         ask(client)
-    except AppError as error:
-        if "full" not in str(error):
-            raise
+    except QueueError:
         return True
     return False
 
